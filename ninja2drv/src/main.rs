@@ -1,0 +1,2 @@
+//! The ninja-compatible command.
+fn main() {}

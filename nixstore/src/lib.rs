@@ -1,0 +1,21 @@
+//! What a Nix store keeps, and how to ask one for it: paths, hashes, derivations, archives, path infos and realisations.
+//!
+//! The formats are pure: bytes in, values out. Only [`store`] talks of stores, and only as a trait. Nothing here knows
+//! of build graphs.
+
+pub mod base32;
+pub mod content_address;
+pub mod derivation;
+pub mod hash;
+pub mod path;
+pub mod path_info;
+pub mod realisation;
+pub mod store;
+
+pub use content_address::{ContentAddress, Method};
+pub use derivation::{Derivation, DerivationOutput, DerivedPath, ResolvedDerivation};
+pub use hash::{Hash, Sha256};
+pub use path::{OutputName, StoreDir, StorePath};
+pub use path_info::PathInfo;
+pub use realisation::{DrvOutputId, Realisation};
+pub use store::Store;

@@ -1,0 +1,129 @@
+//! What every store can do, and a store in memory for tests.
+//!
+//! [`Store`] is the border between the splitter and whatever runs derivations: the embedded store, a Nix daemon, or
+//! [`MemoryStore`]. One test suite runs against each.
+
+use crate::{DrvOutputId, OutputName, PathInfo, Realisation, ResolvedDerivation, StoreDir, StorePath, path::StoreName};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// A place that keeps store paths and realises derivations. Every method may be called from many threads.
+pub trait Store: Send + Sync {
+    /// The logical store directory, `/nix/store`.
+    fn store_dir(&self) -> &StoreDir;
+
+    /// Adds the file, symlink or directory at `source` as a content-addressed path (NAR, SHA-256, no references) and
+    /// protects it from collection while this store is open. A path that is already valid is not written again.
+    ///
+    /// # Errors
+    /// [`StoreError`] where `source` cannot be read or the store cannot be written.
+    fn add_path(&self, name: &StoreName, source: &Path) -> Result<PathInfo, StoreError>;
+
+    /// As [`Store::add_path`] for one file whose bytes are at hand.
+    ///
+    /// # Errors
+    /// As [`Store::add_path`].
+    fn add_file(&self, name: &StoreName, contents: &[u8], executable: bool) -> Result<PathInfo, StoreError>;
+
+    /// What is known of each path; `None` where it is not valid. Valid paths are protected from collection while this
+    /// store is open.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, StoreError>;
+
+    /// What each output has come out as before, if the path is still valid. Such paths are protected from collection
+    /// while this store is open.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    fn realisations(&self, outputs: &[DrvOutputId]) -> Result<Vec<Option<Realisation>>, StoreError>;
+
+    /// Runs a derivation, whether or not it has run before, registers its outputs and records their realisations.
+    ///
+    /// # Errors
+    /// [`RealiseError::Failed`] where the builder ran and did not succeed; the store is as it was before.
+    fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError>;
+
+    /// Where the files of a valid path can be read in the file system.
+    fn physical_path(&self, path: &StorePath) -> PathBuf;
+}
+
+/// How one derivation is to be run.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildOptions<'a> {
+    /// The longest the builder may run.
+    pub timeout: Option<Duration>,
+    /// Set by somebody else to stop the builder and everything it started.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// What came out of running a derivation.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Every output.
+    pub outputs: BTreeMap<OutputName, PathInfo>,
+    /// From the start of the builder to its end.
+    pub duration: Duration,
+}
+
+/// Why a derivation could not be realised.
+#[derive(Debug, thiserror::Error)]
+pub enum RealiseError {
+    /// The builder ran and did not succeed.
+    #[error("{reason}")]
+    Failed {
+        /// How it ended.
+        reason: Failure,
+        /// What it wrote to its standard output and standard error.
+        log: Vec<u8>,
+    },
+    /// The store could not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a builder ended that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// With an exit code other than 0.
+    #[error("exit code {0}")]
+    Exit(i32),
+    /// By a signal.
+    #[error("killed by signal {0}")]
+    Signal(i32),
+    /// It took longer than allowed.
+    #[error("stopped after {} s, the time allowed", .0.as_secs_f32())]
+    TimedOut(Duration),
+    /// Somebody stopped it.
+    #[error("cancelled")]
+    Cancelled,
+    /// It succeeded and left an output unwritten, or wrote one that a store cannot hold.
+    #[error("output `{output}`: {problem}")]
+    BadOutput {
+        /// Which.
+        output: OutputName,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// What a store could not do: which operation, on what, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation}")]
+pub struct StoreError {
+    /// Such as "write `/…/db.sqlite`".
+    pub operation: String,
+    /// Why.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreError {
+    /// An error of doing `operation`, a phrase that follows "cannot".
+    pub fn new(operation: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { operation: operation.into(), source: source.into() }
+    }
+}

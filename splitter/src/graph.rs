@@ -1,0 +1,346 @@
+//! The build graph as a build file states it: files, edges and how they hang together. Pure; every front end makes one.
+//!
+//! The words are those of the Ninja manual: an edge has explicit, implicit and order-only inputs, validations, and
+//! explicit and implicit outputs; a phony edge runs nothing.
+
+use bstr::{BStr, BString, ByteSlice as _};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+/// Which file of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u32);
+
+/// Which edge of a graph, in the order of the build file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EdgeId(pub u32);
+
+/// A build graph.
+///
+/// Paths are those of the build file without `.`, empty and `..` components where that needs no look at the disk;
+/// relative ones start at the working directory, and absolute ones below the working directory are made relative, so
+/// that one file has one [`FileId`] however it is spelt.
+pub struct Graph {
+    working_directory: BString,
+    files: Vec<File>,
+    edges: Vec<Edge>,
+    by_path: HashMap<BString, FileId>,
+    /// What is made when nothing is asked for; empty if the build file does not say.
+    pub defaults: Vec<FileId>,
+    commands: Box<dyn Commands>,
+}
+
+/// Gives what an edge runs. Asked only for edges that are needed, since the texts of a large graph are large.
+pub trait Commands: Send + Sync {
+    /// What `edge` runs; only asked of edges that are not phony.
+    fn command(&self, graph: &Graph, edge: EdgeId) -> Command;
+}
+
+/// A file that is named in the build file.
+#[derive(Debug)]
+pub struct File {
+    /// See [`Graph`].
+    pub path: BString,
+    /// The edge that makes it; none for a source.
+    pub maker: Option<EdgeId>,
+}
+
+/// A command with its inputs and outputs, as the build file states it.
+#[derive(Debug)]
+pub struct Edge {
+    /// Explicit ones first, in the order of the build file, each once.
+    pub outputs: Vec<FileId>,
+    /// How many of [`Edge::outputs`] are explicit.
+    pub explicit_outputs: usize,
+    /// Explicit, then implicit, then order-only ones, as often as the build file names them.
+    pub inputs: Vec<FileId>,
+    /// How many of [`Edge::inputs`] are explicit.
+    pub explicit_inputs: usize,
+    /// How many of [`Edge::inputs`] are implicit.
+    pub implicit_inputs: usize,
+    /// Built along with the edge, though nothing of it waits for them.
+    pub validations: Vec<FileId>,
+    /// Runs nothing: its outputs stand for its inputs.
+    pub phony: bool,
+    /// Where the build file states it.
+    pub location: Location,
+}
+
+impl Edge {
+    /// What changes the outputs: explicit and implicit inputs.
+    pub fn dirtying(&self) -> &[FileId] {
+        &self.inputs[..self.explicit_inputs + self.implicit_inputs]
+    }
+
+    /// What only has to be there before.
+    pub fn ordering(&self) -> &[FileId] {
+        &self.inputs[self.explicit_inputs + self.implicit_inputs..]
+    }
+}
+
+/// A line of a build file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// As the user would name it.
+    pub file: BString,
+    /// From 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What an edge runs, all variables expanded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Command {
+    /// The text for `/bin/sh -c`.
+    pub text: BString,
+    /// For people; empty if the rule has none.
+    pub description: BString,
+    /// The name of the rule.
+    pub rule: BString,
+    /// A file in which the command names what it read.
+    pub depfile: Option<BString>,
+    /// What becomes of the depfile.
+    pub deps: Deps,
+    /// A file to be written before the command runs, and removed after it.
+    pub rspfile: Option<ResponseFile>,
+    /// Outputs may be left untouched if nothing changed.
+    pub restat: bool,
+    /// Makes the build file itself.
+    pub generator: bool,
+    /// Limits how many run at once.
+    pub pool: Pool,
+    /// A file, made by the build, that states more inputs and outputs.
+    pub dyndep: Option<BString>,
+}
+
+/// What becomes of a depfile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Deps {
+    /// It stays as a file.
+    #[default]
+    Keep,
+    /// Read and removed (`deps = gcc`).
+    Gcc,
+    /// Taken from the output of the compiler (`deps = msvc`).
+    Msvc,
+}
+
+/// A response file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseFile {
+    /// Where.
+    pub path: BString,
+    /// What.
+    pub content: BString,
+}
+
+/// The pool of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pool {
+    /// Only limited by the number of jobs.
+    #[default]
+    Default,
+    /// Alone on the terminal.
+    Console,
+    /// At most `depth` at once.
+    Named {
+        /// Of the pool.
+        name: BString,
+        /// At least 1.
+        depth: u32,
+    },
+}
+
+impl Graph {
+    /// The absolute path at which relative paths start.
+    pub fn working_directory(&self) -> &BStr {
+        self.working_directory.as_bstr()
+    }
+
+    /// The edge's outputs, inputs and place.
+    pub fn edge(&self, id: EdgeId) -> &Edge {
+        &self.edges[id.0 as usize]
+    }
+
+    /// All edges, in the order of the build file.
+    pub fn edges(&self) -> impl Iterator<Item = (EdgeId, &Edge)> {
+        self.edges.iter().enumerate().map(|(i, edge)| (EdgeId(i as u32), edge))
+    }
+
+    /// The file's path and maker.
+    pub fn file(&self, id: FileId) -> &File {
+        &self.files[id.0 as usize]
+    }
+
+    /// All files.
+    pub fn files(&self) -> impl Iterator<Item = (FileId, &File)> {
+        self.files.iter().enumerate().map(|(i, file)| (FileId(i as u32), file))
+    }
+
+    /// The file of a path, however it is spelt.
+    pub fn find(&self, path: &BStr) -> Option<FileId> {
+        self.by_path.get(&normalise(path, self.working_directory.as_bstr())).copied()
+    }
+
+    /// What a non-phony edge runs.
+    pub fn command(&self, edge: EdgeId) -> Command {
+        self.commands.command(self, edge)
+    }
+
+    /// Files that nothing in the graph reads, in the order of the build file: what is made by default.
+    pub fn roots(&self) -> Vec<FileId> {
+        let mut read = vec![false; self.files.len()];
+        for file in self.edges.iter().flat_map(|edge| edge.inputs.iter().chain(&edge.validations)) {
+            read[file.0 as usize] = true;
+        }
+        let made = self.edges.iter().flat_map(|edge| &edge.outputs);
+        made.filter(|file| !read[file.0 as usize]).copied().collect()
+    }
+}
+
+/// Builds a [`Graph`] edge by edge.
+#[derive(Debug)]
+pub struct GraphBuilder {
+    working_directory: BString,
+    files: Vec<File>,
+    edges: Vec<Edge>,
+    by_path: HashMap<BString, FileId>,
+    /// See [`Graph::defaults`].
+    pub defaults: Vec<FileId>,
+}
+
+/// An edge as a front end states it.
+#[derive(Debug)]
+pub struct EdgeSpec<'a> {
+    /// Explicit ones first.
+    pub outputs: &'a [BString],
+    /// How many of the outputs are explicit.
+    pub explicit_outputs: usize,
+    /// Explicit, implicit, order-only ones.
+    pub inputs: &'a [BString],
+    /// How many of the inputs are explicit.
+    pub explicit_inputs: usize,
+    /// How many of the inputs are implicit.
+    pub implicit_inputs: usize,
+    /// Built along.
+    pub validations: &'a [BString],
+    /// Runs nothing.
+    pub phony: bool,
+    /// Where it is stated.
+    pub location: Location,
+}
+
+/// Two edges make one file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("two edges make `{path}`; the first is at {first}")]
+pub struct DoubleOutput {
+    /// The file.
+    pub path: BString,
+    /// Where the edge is stated that had it first.
+    pub first: Location,
+}
+
+impl GraphBuilder {
+    /// An empty graph whose relative paths start at `working_directory`, which is absolute and normal.
+    pub fn new(working_directory: BString) -> Self {
+        Self { working_directory, files: vec![], edges: vec![], by_path: HashMap::new(), defaults: vec![] }
+    }
+
+    /// The file of a path, new if no edge has named it yet.
+    pub fn file(&mut self, path: &BStr) -> FileId {
+        match self.by_path.entry(normalise(path, self.working_directory.as_bstr())) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
+                self.files.push(File { path: new.key().clone(), maker: None });
+                *new.insert(id)
+            }
+        }
+    }
+
+    /// Whether some edge added so far names the path.
+    pub fn knows(&self, path: &BStr) -> bool {
+        self.by_path.contains_key(&normalise(path, self.working_directory.as_bstr()))
+    }
+
+    /// Adds an edge.
+    ///
+    /// # Errors
+    /// [`DoubleOutput`] where another edge makes one of the outputs. The graph is then not to be used further.
+    pub fn edge(&mut self, spec: EdgeSpec<'_>) -> Result<EdgeId, DoubleOutput> {
+        let id = EdgeId(u32::try_from(self.edges.len()).expect("fewer than 2^32 edges"));
+        let mut outputs: Vec<FileId> = Vec::with_capacity(spec.outputs.len());
+        let mut explicit_outputs = 0;
+        for (i, path) in spec.outputs.iter().enumerate() {
+            let file = self.file(path.as_bstr());
+            match self.files[file.0 as usize].maker {
+                Some(maker) if maker == id => continue, // the same file in another spelling, as CMake writes it
+                Some(maker) => {
+                    let first = self.edges[maker.0 as usize].location.clone();
+                    return Err(DoubleOutput { path: self.files[file.0 as usize].path.clone(), first });
+                }
+                None => self.files[file.0 as usize].maker = Some(id),
+            }
+            outputs.push(file);
+            explicit_outputs += usize::from(i < spec.explicit_outputs);
+        }
+        let inputs = spec.inputs.iter().map(|path| self.file(path.as_bstr())).collect();
+        let validations = spec.validations.iter().map(|path| self.file(path.as_bstr())).collect();
+        self.edges.push(Edge {
+            outputs,
+            explicit_outputs,
+            inputs,
+            explicit_inputs: spec.explicit_inputs,
+            implicit_inputs: spec.implicit_inputs,
+            validations,
+            phony: spec.phony,
+            location: spec.location,
+        });
+        Ok(id)
+    }
+
+    /// The finished graph.
+    pub fn finish(self, commands: Box<dyn Commands>) -> Graph {
+        let Self { working_directory, files, edges, by_path, defaults } = self;
+        Graph { working_directory, files, edges, by_path, defaults, commands }
+    }
+}
+
+/// `path` without `.`, empty and, where they cancel a component, `..` components; relative to `base` if it lies below.
+/// A `..` that would climb out of a relative path stays. An empty path stays empty; what is left empty becomes `.`.
+pub fn normalise(path: &BStr, base: &BStr) -> BString {
+    if path.is_empty() {
+        return BString::default();
+    }
+    let absolute = path.starts_with(b"/");
+    let mut components: Vec<&[u8]> = Vec::new();
+    for component in path.split_str("/") {
+        match component {
+            b"" | b"." => {}
+            b".." => match components.last() {
+                Some(&last) if last != b".." => {
+                    components.pop();
+                }
+                None if absolute => {}
+                _ => components.push(component),
+            },
+            _ => components.push(component),
+        }
+    }
+    let joined = bstr::join("/", &components);
+    if !absolute {
+        return BString::from(if joined.is_empty() { b".".to_vec() } else { joined });
+    }
+    let base = base.strip_prefix(b"/").unwrap_or(base);
+    match joined.strip_prefix(base) {
+        Some(b"") => ".".into(),
+        Some(rest) if rest[0] == b'/' => rest[1..].into(),
+        _ => [b"/", joined.as_slice()].concat().into(),
+    }
+}
