@@ -11,6 +11,7 @@ pub mod path;
 pub mod path_info;
 pub mod realisation;
 pub mod store;
+pub mod text;
 
 pub use content_address::{ContentAddress, Method};
 pub use derivation::{Derivation, DerivationOutput, DerivedPath, ResolvedDerivation};
