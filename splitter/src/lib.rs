@@ -2,5 +2,8 @@
 //!
 //! The way of one edge: [`graph`] → `plan` → `discover` → `lower` → `drive` → `materialise`.
 
+pub mod compiler;
 pub mod depfile;
 pub mod graph;
+pub mod plan;
+pub mod shell;
