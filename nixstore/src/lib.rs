@@ -4,6 +4,7 @@
 //! of build graphs.
 
 pub mod base32;
+pub mod base64;
 pub mod content_address;
 pub mod derivation;
 pub mod hash;
