@@ -3,6 +3,7 @@
 //! The formats are pure: bytes in, values out. Only [`store`] talks of stores, and only as a trait. Nothing here knows
 //! of build graphs.
 
+pub mod aterm;
 pub mod base32;
 pub mod base64;
 pub mod content_address;
@@ -10,6 +11,7 @@ pub mod derivation;
 pub mod hash;
 pub mod path;
 pub mod path_info;
+pub mod placeholder;
 pub mod realisation;
 pub mod store;
 
@@ -18,5 +20,6 @@ pub use derivation::{Derivation, DerivationOutput, DerivedPath, ResolvedDerivati
 pub use hash::{Hash, Sha256};
 pub use path::{OutputName, StoreDir, StorePath};
 pub use path_info::PathInfo;
+pub use placeholder::Placeholder;
 pub use realisation::{DrvOutputId, Realisation};
 pub use store::Store;
