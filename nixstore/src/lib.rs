@@ -9,10 +9,12 @@ pub mod base64;
 pub mod content_address;
 pub mod derivation;
 pub mod hash;
+pub mod modulo;
 pub mod path;
 pub mod path_info;
 pub mod placeholder;
 pub mod realisation;
+pub mod resolve;
 pub mod store;
 
 pub use content_address::{ContentAddress, Method};
