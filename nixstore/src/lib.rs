@@ -9,6 +9,7 @@ pub mod base64;
 pub mod content_address;
 pub mod derivation;
 pub mod hash;
+pub mod json;
 pub mod modulo;
 pub mod path;
 pub mod path_info;
