@@ -16,6 +16,8 @@ pub mod path_info;
 pub mod placeholder;
 pub mod realisation;
 pub mod resolve;
+pub mod rewrite;
+pub mod scan;
 pub mod store;
 
 pub use content_address::{ContentAddress, Method};
