@@ -10,6 +10,7 @@ pub mod content_address;
 pub mod derivation;
 pub mod hash;
 pub mod json;
+pub mod memory_store;
 pub mod modulo;
 pub mod nar;
 pub mod path;
@@ -20,11 +21,14 @@ pub mod resolve;
 pub mod rewrite;
 pub mod scan;
 pub mod store;
+#[cfg(feature = "store-suite")]
+pub mod store_suite;
 pub mod tree;
 
 pub use content_address::{ContentAddress, Method};
 pub use derivation::{Derivation, DerivationOutput, DerivedPath, ResolvedDerivation};
 pub use hash::{Hash, Sha256};
+pub use memory_store::MemoryStore;
 pub use path::{OutputName, StoreDir, StorePath};
 pub use path_info::PathInfo;
 pub use placeholder::Placeholder;
