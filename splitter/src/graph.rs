@@ -186,7 +186,8 @@ impl Graph {
 
     /// The file of a path, however it is spelt.
     pub fn find(&self, path: &BStr) -> Option<FileId> {
-        self.by_path.find(&self.files, &normalised(path, self.working_directory.as_bstr()))
+        let path = normalised(path, self.working_directory.as_bstr());
+        self.by_path.find(&self.files, &path, self.by_path.hash(&path))
     }
 
     /// What a non-phony edge runs.
@@ -256,18 +257,20 @@ impl GraphBuilder {
     /// The file of a path, new if no edge has named it yet.
     pub fn file(&mut self, path: &BStr) -> FileId {
         let path = normalised(path, self.working_directory.as_bstr());
-        if let Some(known) = self.by_path.find(&self.files, &path) {
+        let hash = self.by_path.hash(&path);
+        if let Some(known) = self.by_path.find(&self.files, &path, hash) {
             return known;
         }
         let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
         self.files.push(File { path: path.into_owned().into(), maker: None });
-        self.by_path.insert(&self.files, id);
+        self.by_path.insert(hash, id);
         id
     }
 
     /// Whether some edge added so far names the path.
     pub fn knows(&self, path: &BStr) -> bool {
-        self.by_path.find(&self.files, &normalised(path, self.working_directory.as_bstr())).is_some()
+        let path = normalised(path, self.working_directory.as_bstr());
+        self.by_path.find(&self.files, &path, self.by_path.hash(&path)).is_some()
     }
 
     /// Adds an edge.
@@ -316,19 +319,25 @@ impl GraphBuilder {
 /// Finds files by their normal paths, which it reads from the files: no path is kept twice.
 #[derive(Debug, Default)]
 struct PathIndex {
-    table: HashTable<FileId>,
+    /// Files with the hashes of their paths, so that growing does not read the paths.
+    table: HashTable<(u64, FileId)>,
     hasher: DefaultHashBuilder,
 }
 
 impl PathIndex {
-    fn find(&self, files: &[File], path: &[u8]) -> Option<FileId> {
-        self.table.find(self.hasher.hash_one(path), |file| files[file.0 as usize].path == path).copied()
+    fn hash(&self, path: &[u8]) -> u64 {
+        self.hasher.hash_one(path)
     }
 
-    /// `file` is not in it yet.
-    fn insert(&mut self, files: &[File], file: FileId) {
-        let hash = |file: &FileId| self.hasher.hash_one(files[file.0 as usize].path.as_slice());
-        self.table.insert_unique(hash(&file), file, hash);
+    /// `hash` is the path's.
+    fn find(&self, files: &[File], path: &[u8], hash: u64) -> Option<FileId> {
+        let same = |known: &(u64, FileId)| known.0 == hash && files[known.1.0 as usize].path == path;
+        self.table.find(hash, same).map(|(_, file)| *file)
+    }
+
+    /// `file` is not in it yet, and `hash` is its path's.
+    fn insert(&mut self, hash: u64, file: FileId) {
+        self.table.insert_unique(hash, (hash, file), |(hash, _)| *hash);
     }
 }
 

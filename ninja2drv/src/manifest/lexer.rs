@@ -80,6 +80,9 @@ pub struct Lexer<'a> {
     at: usize,
     /// Where the last token starts: the place of an error.
     last: usize,
+    /// How many lines end before `at`, and before `last` as long as that is a token.
+    lines: u32,
+    last_lines: u32,
     /// `$^` is allowed.
     pub newline_escape: bool,
 }
@@ -88,12 +91,17 @@ impl<'a> Lexer<'a> {
     /// `newline_escape` as the field.
     pub fn new(source: &'a [u8], newline_escape: bool) -> Self {
         let end = source.find_byte(0).unwrap_or(source.len());
-        Self { source: &source[..end], at: 0, last: 0, newline_escape }
+        Self { source: &source[..end], at: 0, last: 0, lines: 0, last_lines: 0, newline_escape }
     }
 
     /// Where the last token starts.
     pub fn place(&self) -> usize {
         self.last
+    }
+
+    /// The line, from 1, of a token that was just read.
+    pub fn line(&self) -> u32 {
+        self.last_lines + 1
     }
 
     /// The problem `message` at the last token.
@@ -122,6 +130,7 @@ impl<'a> Lexer<'a> {
                 [b'#', ..] => {
                     if let Some(length) = rest.find_byte(b'\n') {
                         self.at = at + length + 1;
+                        self.lines += 1;
                         continue;
                     }
                 }
@@ -153,9 +162,12 @@ impl<'a> Lexer<'a> {
             break (start, start + length, token);
         };
         self.last = start;
+        self.last_lines = self.lines;
         self.at = end;
-        if !matches!(token, Token::Newline | Token::Eof) {
-            self.skip_blanks();
+        match token {
+            Token::Newline => self.lines += 1,
+            Token::Eof => {}
+            _ => self.skip_blanks(),
         }
         token
     }
@@ -163,6 +175,7 @@ impl<'a> Lexer<'a> {
     /// Reads the last token once more.
     pub fn unread(&mut self) {
         self.at = self.last;
+        self.lines = self.last_lines;
     }
 
     /// Whether the next token is `token`, which is then read.
@@ -207,6 +220,7 @@ impl<'a> Lexer<'a> {
                 let end = start + special.unwrap_or(length);
                 self.last = end;
                 self.at = start + length + 1;
+                self.lines += 1;
                 return Ok(Raw { start, end, special: false });
             }
         }
@@ -228,6 +242,7 @@ impl<'a> Lexer<'a> {
                 _ => return Err(self.stray()),
             }
             self.last = end;
+            self.lines += 1;
             return Ok(Raw { start, end, special });
         }
     }
@@ -279,17 +294,22 @@ impl<'a> Lexer<'a> {
             }));
         }
         self.at += 1 + length;
+        self.lines += u32::from(matches!(rest[0], b'\n' | b'\r'));
         Ok(())
     }
 
     fn skip_blanks(&mut self) {
         loop {
             match self.source[self.at..] {
-                [b' ', ..] => self.at += 1,
+                [b' ', ..] => {
+                    self.at += 1;
+                    continue;
+                }
                 [b'$', b'\n', ..] => self.at += 2,
                 [b'$', b'\r', b'\n', ..] => self.at += 3,
                 _ => return,
             }
+            self.lines += 1;
         }
     }
 

@@ -107,21 +107,11 @@ struct Source<'a> {
     name: &'a BString,
     scope: u32,
     depth: u32,
-    /// Where lines were counted up to, and how many ends of lines there were.
-    counted: (usize, u32),
 }
 
 impl<'a> Source<'a> {
     fn bytes(&self, raw: Raw) -> &'a [u8] {
         &self.bytes[raw.start..raw.end]
-    }
-
-    /// The line, from 1, of a place behind all that were asked for before.
-    fn line(&mut self, at: usize) -> u32 {
-        let (start, lines) = self.counted;
-        let more = self.bytes[start..at].iter().filter(|byte| **byte == b'\n').count();
-        self.counted = (at, lines + more as u32); // a source is shorter than 4 GiB
-        self.counted.1 + 1
     }
 
     /// `name = value`.
@@ -223,7 +213,7 @@ impl<'l> Parser<'l> {
         let too_long = |_| Problem { at: 0, message: format!("'{name}' is too long") };
         let number = self.program.texts.add_source(Arc::clone(&bytes)).map_err(too_long)?;
         let lexer = Lexer::new(&bytes, self.required_version >= Some(LANGUAGE));
-        let mut source = Source { lexer, bytes: &bytes, number, name: &name, scope, depth, counted: (0, 0) };
+        let mut source = Source { lexer, bytes: &bytes, number, name: &name, scope, depth };
         self.statements(&mut source).map_err(|stop| match stop {
             Stop::Here(Problem { at, message }) => Stop::There(Box::new(locate(name.as_bstr(), &bytes, at, message))),
             there => there,
@@ -428,6 +418,7 @@ impl<'l> Parser<'l> {
 
     fn edge_with(&mut self, source: &mut Source<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         let start = source.lexer.place();
+        let line = source.lexer.line();
         let Scratch { written_outputs, written_inputs, written_validations, .. } = scratch;
         for written in [&mut *written_outputs, written_inputs, written_validations] {
             written.clear();
@@ -509,7 +500,7 @@ impl<'l> Parser<'l> {
             vec![]
         };
 
-        let location = Location { file: source.name.clone(), line: source.line(start) };
+        let location = Location { file: source.name.clone(), line };
         let spec = EdgeSpec {
             outputs,
             explicit_outputs,
