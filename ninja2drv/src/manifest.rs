@@ -103,3 +103,6 @@ impl fmt::Display for ParseError {
         write!(f, "\n{before}{shown}{after}\n{:caret$}^ near here", "")
     }
 }
+
+#[cfg(test)]
+mod tests;
