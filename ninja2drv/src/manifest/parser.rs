@@ -1,6 +1,7 @@
 //! Reads the statements of manifest files into the tables of a program and a graph.
 //!
-//! The order of checks, and so which of several errors is told, is that of Ninja 1.13.2, `manifest_parser.cc`.
+//! Which checks there are, and their order, is as in Ninja 1.13.2, `manifest_parser.cc`; but that an edge's outputs are
+//! its alone is looked at last.
 
 use super::eval::Evaluation;
 use super::lexer::{Lexer, Problem, Raw, Token};
