@@ -61,7 +61,7 @@ fn odd_text(seed: u64) -> Vec<u8> {
     ];
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut text = b"out: in ".to_vec();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         text.clear();
     }
     for _ in 0..seed % 17 {

@@ -213,6 +213,9 @@ impl<'l> Parser<'l> {
         let bytes = Arc::new(bytes);
         let too_long = |_| Problem { at: 0, message: format!("'{name}' is too long") };
         let number = self.program.texts.add_source(Arc::clone(&bytes)).map_err(too_long)?;
+        // Room for about as many as there are: growing would copy the tables of a large manifest many times.
+        self.program.bindings.reserve(bytes.len() / 128);
+        self.program.edges.reserve(bytes.len() / 1024);
         let lexer = Lexer::new(&bytes, self.required_version >= Some(LANGUAGE));
         let mut source = Source { lexer, bytes: &bytes, number, name: &name, scope, depth };
         self.statements(&mut source).map_err(|stop| match stop {
