@@ -10,6 +10,7 @@ pub mod content_address;
 pub mod derivation;
 pub mod hash;
 pub mod json;
+pub mod manifest;
 pub mod memory_store;
 pub mod modulo;
 pub mod nar;

@@ -451,3 +451,10 @@ mod tests {
         assert_eq!(normalise("/".into(), "/".into()), ".");
     }
 }
+
+/// `path` as seen from the absolute `base`, absolute and normal.
+pub fn absolute(path: &BStr, base: &BStr) -> BString {
+    let joined =
+        if path.starts_with(b"/") { path.into() } else { BString::from([base.as_bytes(), b"/", path].concat()) };
+    normalise(joined.as_bstr(), b"//".as_bstr())
+}

@@ -10,58 +10,9 @@ mod namespaces;
 mod root;
 mod run;
 
+use nixstore::manifest::{ABI, Manifest, Step};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// What an edge needs and gives, in the derivation's structured attributes. Texts are bytes as [`nixstore::text`] writes
-/// them; paths are absolute. The version in `abi` changes whenever the same manifest would be run differently.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Manifest {
-    /// 1.
-    pub abi: u32,
-    /// Run one after the other until one fails.
-    pub commands: Vec<Step>,
-    /// Directories that exist, whether or not anything is in them.
-    pub directories: Vec<String>,
-    /// The whole environment.
-    pub env: BTreeMap<String, String>,
-    /// Files written before the first command: response files. Not collected.
-    pub files: BTreeMap<String, String>,
-    /// Where each input is seen: a store path, or a path below one.
-    pub inputs: BTreeMap<String, String>,
-    /// The build directory: files written here that nobody declared become the output `rest`.
-    pub rest: String,
-    /// Where parts of the toolchain snapshot are seen.
-    pub tools: BTreeMap<String, String>,
-    /// Symbolic links at the root, such as `/bin` to `usr/bin`.
-    pub links: BTreeMap<String, String>,
-    /// Where the command leaves each output.
-    pub writes: BTreeMap<String, String>,
-    /// The store path of each output; filled in by whoever builds.
-    #[serde(default)]
-    pub outputs: BTreeMap<String, String>,
-}
-
-/// The version of [`Manifest`].
-pub const ABI: u32 = 1;
-
-/// One command of a manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Program and arguments, run in a directory.
-    Run {
-        /// The program as the command names it, then its arguments.
-        argv: Vec<String>,
-        /// Where.
-        cwd: String,
-    },
-    /// `rm -f` of paths.
-    Remove(Vec<String>),
-    /// `ln -sfn`: pairs of link and target.
-    Link(Vec<(String, String)>),
-}
 
 /// What the keeper is told besides the manifest, in the embedded store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
