@@ -112,7 +112,7 @@ macro_rules! store_suite {
     };
 }
 
-/// As [`store_suite!`] for stores whose builders are processes: the tests of what these say and how long they run.
+/// As [`store_suite!`](crate::store_suite!) for stores whose builders are processes: the tests of what these say and how long they run.
 #[macro_export]
 macro_rules! builder_suite {
     ($subject:expr) => {
