@@ -1,7 +1,7 @@
 //! What a Nix store keeps, and how to ask one for it: paths, hashes, derivations, archives, path infos and realisations.
 //!
-//! The formats are pure: bytes in, values out. Only [`store`] talks of stores, and only as a trait. Nothing here knows
-//! of build graphs.
+//! The formats are pure: bytes in, values out. Files are touched by [`nar`], which walks trees, and by
+//! [`memory_store`]; [`store`] talks of other stores only as a trait. Nothing here knows of build graphs.
 
 pub mod aterm;
 pub mod base32;
