@@ -396,4 +396,209 @@ pub enum RegisterError<E> {
 
 mod text {
     //! Text forms that the database keeps.
+
+    use super::conversion;
+    use nixstore::{ContentAddress, Hash, Method, Sha256, base32};
+
+    /// `text:sha256:<nix32>`, `fixed:sha256:<nix32>`, `fixed:r:sha256:<nix32>`, …
+    pub fn content_address(ca: &ContentAddress) -> String {
+        let method = match ca.method {
+            Method::Flat => "fixed:",
+            Method::Nar => "fixed:r:",
+            Method::Text => "text:",
+            Method::Git => "fixed:git:",
+        };
+        let (algorithm, bytes): (_, &[u8]) = match &ca.hash {
+            Hash::Md5(bytes) => ("md5", bytes),
+            Hash::Sha1(bytes) => ("sha1", bytes),
+            Hash::Sha256(hash) => ("sha256", &hash.0),
+            Hash::Sha512(bytes) => ("sha512", &bytes[..]),
+        };
+        format!("{method}{algorithm}:{}", base32::encode(bytes))
+    }
+
+    pub fn read_content_address(text: &str) -> rusqlite::Result<ContentAddress> {
+        let invalid = || conversion(format!("`{text}` is not a content address"));
+        let (method, rest) = [
+            ("fixed:r:", Method::Nar),
+            ("fixed:git:", Method::Git),
+            ("fixed:", Method::Flat),
+            ("text:", Method::Text),
+        ]
+        .iter()
+        .find_map(|(prefix, method)| Some((*method, text.strip_prefix(prefix)?)))
+        .ok_or_else(invalid)?;
+        let (algorithm, digits) = rest.split_once(':').ok_or_else(invalid)?;
+        let bytes = |len| base32::decode(digits.as_bytes(), len).map_err(|_| invalid());
+        let length = "base32::decode gives the length asked for";
+        let hash = match algorithm {
+            "md5" => Hash::Md5(bytes(16)?.try_into().expect(length)),
+            "sha1" => Hash::Sha1(bytes(20)?.try_into().expect(length)),
+            "sha256" => Hash::Sha256(Sha256(bytes(32)?.try_into().expect(length))),
+            "sha512" => Hash::Sha512(Box::new(<[u8; 64]>::try_from(bytes(64)?).expect(length))),
+            _ => return Err(invalid()),
+        };
+        Ok(ContentAddress { method, hash })
+    }
+
+    pub fn read_sha256(text: &str) -> Option<Sha256> {
+        let digits = text.strip_prefix("sha256:")?.as_bytes();
+        let mut bytes = [0; 32];
+        if digits.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let value = |digit: u8| char::from(digit).to_digit(16);
+            *byte = (value(pair[0])? * 16 + value(pair[1])?) as u8;
+        }
+        Some(Sha256(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nixstore::ContentAddress;
+
+    struct Fixture {
+        _directory: tempfile::TempDir,
+        database: Database,
+    }
+
+    fn fixture() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path()).create().unwrap();
+        let database = Database::open(&layout, &StoreDir::default(), Journal::WriteAhead).unwrap();
+        Fixture { _directory: directory, database }
+    }
+
+    fn info(name: &str, references: &[&PathInfo]) -> PathInfo {
+        let hash = Sha256::of(name);
+        PathInfo {
+            path: StorePath::new(hash.compress(), name.parse().unwrap()),
+            nar_hash: hash,
+            nar_size: 100,
+            references: references.iter().map(|info| info.path.clone()).collect(),
+            deriver: Some(StorePath::new([7; 20], format!("{name}.drv").parse().unwrap())),
+            ca: Some(ContentAddress::nar(hash)),
+            ultimate: true,
+            signatures: ["a:x".into(), "b:y".into()].into(),
+            registration_time: 1_700_000_000,
+        }
+    }
+
+    fn realisation(drv: &str, output: &str, path: &PathInfo) -> Realisation {
+        Realisation {
+            id: DrvOutputId { drv_hash: Sha256::of(drv), output: output.parse().unwrap() },
+            path: path.path.clone(),
+            signatures: BTreeSet::new(),
+            dependent: BTreeMap::new(),
+        }
+    }
+
+    fn nothing(_: &PathInfo) -> Result<(), std::convert::Infallible> {
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_registered_is_read_back_as_it_was() {
+        let database = fixture();
+        let a = info("a", &[]);
+        let b = info("b", &[&a]);
+        let mut of_itself = info("c", &[&a, &b]);
+        of_itself.references.insert(of_itself.path.clone());
+        of_itself.ca = None;
+        of_itself.deriver = None;
+        of_itself.ultimate = false;
+        // The order among paths of one registration does not matter.
+        database.database.register(&[&of_itself, &b, &a], &[realisation("d", "out", &b)], nothing).unwrap();
+
+        let paths = [a.path.clone(), info("absent", &[]).path, b.path.clone(), of_itself.path.clone()];
+        let read = database.database.path_infos(&paths).unwrap();
+        assert_eq!(read, [Some(a), None, Some(b.clone()), Some(of_itself)]);
+        let ids = [realisation("d", "out", &b).id, realisation("d", "dev", &b).id];
+        assert_eq!(database.database.realisations(&ids).unwrap(), [Some(realisation("d", "out", &b)), None]);
+    }
+
+    #[test]
+    fn a_path_with_a_reference_that_is_not_valid_registers_nothing() {
+        let Fixture { _directory, database } = fixture();
+        let (absent, a) = (info("absent", &[]), info("a", &[]));
+        let b = info("b", &[&absent]);
+        let error = database.register(&[&a, &b], &[], nothing).unwrap_err();
+        assert!(matches!(error, RegisterError::MissingReference { .. }), "{error}");
+        assert_eq!(database.path_infos(std::slice::from_ref(&a.path)).unwrap(), [None]);
+    }
+
+    #[test]
+    fn a_path_whose_files_cannot_be_placed_is_not_registered() {
+        let Fixture { _directory, database } = fixture();
+        let a = info("a", &[]);
+        let error = database.register(&[&a], &[], |_| Err(std::io::Error::other("no space")));
+        assert!(matches!(error, Err(RegisterError::Place(_))));
+        assert_eq!(database.path_infos(std::slice::from_ref(&a.path)).unwrap(), [None]);
+    }
+
+    #[test]
+    fn only_paths_that_were_not_valid_are_placed() {
+        let Fixture { _directory, database } = fixture();
+        let (a, b) = (info("a", &[]), info("b", &[]));
+        database.register(&[&a], &[], nothing).unwrap();
+        let mut placed = Vec::new();
+        database
+            .register(&[&a, &b], &[], |info| {
+                placed.push(info.path.clone());
+                nothing(info)
+            })
+            .unwrap();
+        assert_eq!(placed, [b.path]);
+    }
+
+    #[test]
+    fn the_last_realisation_of_an_output_counts() {
+        let Fixture { _directory, database } = fixture();
+        let (a, b) = (info("a", &[]), info("b", &[]));
+        database.register(&[&a], &[realisation("d", "out", &a)], nothing).unwrap();
+        database.register(&[&b], &[realisation("d", "out", &b)], nothing).unwrap();
+        let id = realisation("d", "out", &a).id;
+        assert_eq!(database.realisations(&[id]).unwrap()[0].as_ref().unwrap().path, b.path);
+    }
+
+    #[test]
+    fn a_realisation_goes_with_its_path() {
+        let Fixture { _directory, database } = fixture();
+        let mut a = info("a", &[]);
+        a.references.insert(a.path.clone());
+        database.register(&[&a], &[realisation("d", "out", &a)], nothing).unwrap();
+        database.invalidate(std::slice::from_ref(&a.path)).unwrap();
+        assert_eq!(database.realisations(&[realisation("d", "out", &a).id]).unwrap(), [None]);
+    }
+
+    #[test]
+    fn a_path_with_referrers_cannot_be_made_invalid() {
+        let Fixture { _directory, database } = fixture();
+        let a = info("a", &[]);
+        let b = info("b", &[&a]);
+        database.register(&[&a, &b], &[], nothing).unwrap();
+        assert!(database.invalidate(std::slice::from_ref(&a.path)).is_err());
+        assert!(database.path_infos(std::slice::from_ref(&a.path)).unwrap()[0].is_some());
+        database.invalidate(&[b.path, a.path]).unwrap();
+    }
+
+    #[test]
+    fn content_addresses_have_the_text_form_of_nix() {
+        for text in [
+            "text:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
+            "fixed:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
+            "fixed:r:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
+            "fixed:git:sha1:xcx3y1dkn0gd6m6fnyhh7vpl8yw5lx1n",
+        ] {
+            let parsed = text::read_content_address(text);
+            if let Ok(parsed) = parsed {
+                assert_eq!(text::content_address(&parsed), text);
+            } else {
+                panic!("{text}: {parsed:?}");
+            }
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! [`LocalStore`] is the store of machines where no Nix is installed, and the fast one where it is. Stock Nix opens it
 //! with `--store 'local?root=…'`.
 
+pub mod database;
 pub mod files;
 pub mod layout;
 
