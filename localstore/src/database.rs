@@ -119,68 +119,87 @@ impl Database {
         })
     }
 
-    /// Makes paths valid and records realisations, all or nothing. `place` is called for each path that was not valid
-    /// before, while no other process can register: it moves the files to where they belong.
+    /// Makes paths valid and records realisations, all or nothing. `placing` moves the files of each path that was not
+    /// valid before to where they belong, while no other process can register.
     ///
     /// References are to valid paths or to others of `infos`. A path that is valid already stays as it is. A
     /// realisation takes the place of an older one of the same output.
     ///
     /// # Errors
-    /// [`RegisterError`]; nothing is registered then. What `place` has moved is for the caller to clear away.
-    pub fn register<E>(
+    /// [`RegisterError`]; nothing is registered then, and `placing` has been told to undo.
+    pub fn register<P: Placing>(
         &self,
         infos: &[&PathInfo],
         realisations: &[Realisation],
-        mut place: impl FnMut(&PathInfo) -> Result<(), E>,
-    ) -> Result<(), RegisterError<E>> {
-        let fail = |source| DatabaseError { operation: format!("write `{}`", self.file.display()), source };
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
-        {
-            let mut added: Vec<(i64, &PathInfo)> = Vec::with_capacity(infos.len());
-            let mut insert = transaction
-                .prepare_cached(
-                    "insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
-                     values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (path) do nothing",
-                )
-                .map_err(fail)?;
-            for info in infos {
-                let new = insert
-                    .execute(params![
-                        self.store_dir.print(&info.path),
-                        hash_text(&info.nar_hash),
-                        info.registration_time as i64,
-                        info.deriver.as_ref().map(|deriver| self.store_dir.print(deriver)),
-                        (info.nar_size != 0).then_some(info.nar_size as i64),
-                        info.ultimate.then_some(1),
-                        (!info.signatures.is_empty()).then(|| join(&info.signatures)),
-                        info.ca.as_ref().map(text::content_address),
-                    ])
-                    .map_err(fail)?;
-                if new == 1 {
-                    added.push((transaction.last_insert_rowid(), info));
-                }
-            }
-            let mut refer = transaction
-                .prepare_cached("insert into Refs (referrer, reference) select ?, id from ValidPaths where path = ?")
-                .map_err(fail)?;
-            for (id, info) in &added {
-                for reference in &info.references {
-                    if refer.execute(params![id, self.store_dir.print(reference)]).map_err(fail)? == 0 {
-                        let (path, reference) = (info.path.clone(), reference.clone());
-                        return Err(RegisterError::MissingReference { path, reference });
-                    }
-                }
-            }
-            for realisation in realisations {
-                self.record(&transaction, realisation).map_err(fail)?;
-            }
-            for (_, info) in &added {
-                place(info).map_err(RegisterError::Place)?;
+        placing: &mut P,
+    ) -> Result<(), RegisterError<P::Error>> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.execute_batch("begin immediate").map_err(self.write_error())?;
+        let result = self
+            .insert(&writer, infos, realisations)
+            .and_then(|added| added.iter().try_for_each(|info| placing.place(info).map_err(RegisterError::Place)))
+            .and_then(|()| Ok(writer.execute_batch("commit").map_err(self.write_error())?));
+        // Where SQLite itself has rolled back, another process may have registered by now: then the files stay, in
+        // nobody's way.
+        if result.is_err() && !writer.is_autocommit() {
+            placing.undo();
+            // What is left to do is to end the transaction; the cause is in `result`.
+            let _ = writer.execute_batch("rollback");
+        }
+        result
+    }
+
+    /// Everything of a registration but its start and end. Gives the paths that were not valid before.
+    fn insert<'i, E>(
+        &self,
+        connection: &Connection,
+        infos: &[&'i PathInfo],
+        realisations: &[Realisation],
+    ) -> Result<Vec<&'i PathInfo>, RegisterError<E>> {
+        let fail = self.write_error();
+        let mut added: Vec<(i64, &PathInfo)> = Vec::with_capacity(infos.len());
+        let mut insert = connection
+            .prepare_cached(
+                "insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
+                 values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (path) do nothing",
+            )
+            .map_err(&fail)?;
+        for info in infos {
+            let new = insert
+                .execute(params![
+                    self.store_dir.print(&info.path),
+                    hash_text(&info.nar_hash),
+                    info.registration_time as i64,
+                    info.deriver.as_ref().map(|deriver| self.store_dir.print(deriver)),
+                    (info.nar_size != 0).then_some(info.nar_size as i64),
+                    info.ultimate.then_some(1),
+                    (!info.signatures.is_empty()).then(|| join(&info.signatures)),
+                    info.ca.as_ref().map(text::content_address),
+                ])
+                .map_err(&fail)?;
+            if new == 1 {
+                added.push((connection.last_insert_rowid(), info));
             }
         }
-        transaction.commit().map_err(fail)?;
-        Ok(())
+        let mut refer = connection
+            .prepare_cached("insert into Refs (referrer, reference) select ?, id from ValidPaths where path = ?")
+            .map_err(&fail)?;
+        for (id, info) in &added {
+            for reference in &info.references {
+                if refer.execute(params![id, self.store_dir.print(reference)]).map_err(&fail)? == 0 {
+                    let (path, reference) = (info.path.clone(), reference.clone());
+                    return Err(RegisterError::MissingReference { path, reference });
+                }
+            }
+        }
+        for realisation in realisations {
+            self.record(connection, realisation).map_err(&fail)?;
+        }
+        Ok(added.into_iter().map(|(_, info)| info).collect())
+    }
+
+    fn write_error(&self) -> impl Fn(rusqlite::Error) -> DatabaseError {
+        |source| DatabaseError { operation: format!("write `{}`", self.file.display()), source }
     }
 
     fn record(&self, connection: &Connection, realisation: &Realisation) -> rusqlite::Result<()> {
@@ -249,13 +268,13 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`]; all are valid then as before.
     pub fn invalidate(&self, paths: &[StorePath]) -> Result<(), DatabaseError> {
-        let fail = |source| DatabaseError { operation: format!("delete from `{}`", self.file.display()), source };
+        let fail = self.write_error();
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fail)?;
         {
-            let mut delete = transaction.prepare_cached("delete from ValidPaths where path = ?").map_err(fail)?;
+            let mut delete = transaction.prepare_cached("delete from ValidPaths where path = ?").map_err(&fail)?;
             for path in paths {
-                delete.execute([self.store_dir.print(path)]).map_err(fail)?;
+                delete.execute([self.store_dir.print(path)]).map_err(&fail)?;
             }
         }
         transaction.commit().map_err(fail)
@@ -373,6 +392,21 @@ pub struct DatabaseError {
     pub operation: String,
     /// What SQLite says.
     pub source: rusqlite::Error,
+}
+
+/// Moves files while paths are being registered.
+pub trait Placing {
+    /// Why it could not.
+    type Error;
+
+    /// Moves the files of a path that is about to become valid.
+    ///
+    /// # Errors
+    /// Whatever is in the way; the registration is given up then.
+    fn place(&mut self, info: &PathInfo) -> Result<(), Self::Error>;
+
+    /// Moves back what was moved: the registration is given up.
+    fn undo(&mut self);
 }
 
 /// Why nothing was registered.
@@ -496,8 +530,31 @@ mod tests {
         }
     }
 
-    fn nothing(_: &PathInfo) -> Result<(), std::convert::Infallible> {
-        Ok(())
+    /// Notes which paths are placed, and refuses one of them.
+    #[derive(Default)]
+    struct Placed {
+        paths: Vec<StorePath>,
+        refused: Option<StorePath>,
+    }
+
+    impl Placing for Placed {
+        type Error = std::io::Error;
+
+        fn place(&mut self, info: &PathInfo) -> std::io::Result<()> {
+            if self.refused.as_ref() == Some(&info.path) {
+                return Err(std::io::Error::other("no space"));
+            }
+            self.paths.push(info.path.clone());
+            Ok(())
+        }
+
+        fn undo(&mut self) {
+            self.paths.clear();
+        }
+    }
+
+    fn nothing() -> Placed {
+        Placed::default()
     }
 
     #[test]
@@ -511,7 +568,7 @@ mod tests {
         of_itself.deriver = None;
         of_itself.ultimate = false;
         // The order among paths of one registration does not matter.
-        database.database.register(&[&of_itself, &b, &a], &[realisation("d", "out", &b)], nothing).unwrap();
+        database.database.register(&[&of_itself, &b, &a], &[realisation("d", "out", &b)], &mut nothing()).unwrap();
 
         let paths = [a.path.clone(), info("absent", &[]).path, b.path.clone(), of_itself.path.clone()];
         let read = database.database.path_infos(&paths).unwrap();
@@ -525,41 +582,38 @@ mod tests {
         let Fixture { _directory, database } = fixture();
         let (absent, a) = (info("absent", &[]), info("a", &[]));
         let b = info("b", &[&absent]);
-        let error = database.register(&[&a, &b], &[], nothing).unwrap_err();
+        let error = database.register(&[&a, &b], &[], &mut nothing()).unwrap_err();
         assert!(matches!(error, RegisterError::MissingReference { .. }), "{error}");
         assert_eq!(database.path_infos(std::slice::from_ref(&a.path)).unwrap(), [None]);
     }
 
     #[test]
-    fn a_path_whose_files_cannot_be_placed_is_not_registered() {
+    fn a_path_whose_files_cannot_be_placed_takes_the_others_with_it() {
         let Fixture { _directory, database } = fixture();
-        let a = info("a", &[]);
-        let error = database.register(&[&a], &[], |_| Err(std::io::Error::other("no space")));
+        let (a, b) = (info("a", &[]), info("b", &[]));
+        let mut placed = Placed { refused: Some(b.path.clone()), ..Placed::default() };
+        let error = database.register(&[&a, &b], &[], &mut placed);
         assert!(matches!(error, Err(RegisterError::Place(_))));
-        assert_eq!(database.path_infos(std::slice::from_ref(&a.path)).unwrap(), [None]);
+        assert_eq!(placed.paths, []);
+        assert_eq!(database.path_infos(&[a.path, b.path]).unwrap(), [None, None]);
     }
 
     #[test]
     fn only_paths_that_were_not_valid_are_placed() {
         let Fixture { _directory, database } = fixture();
         let (a, b) = (info("a", &[]), info("b", &[]));
-        database.register(&[&a], &[], nothing).unwrap();
-        let mut placed = Vec::new();
-        database
-            .register(&[&a, &b], &[], |info| {
-                placed.push(info.path.clone());
-                nothing(info)
-            })
-            .unwrap();
-        assert_eq!(placed, [b.path]);
+        database.register(&[&a], &[], &mut nothing()).unwrap();
+        let mut placed = nothing();
+        database.register(&[&a, &b], &[], &mut placed).unwrap();
+        assert_eq!(placed.paths, [b.path]);
     }
 
     #[test]
     fn the_last_realisation_of_an_output_counts() {
         let Fixture { _directory, database } = fixture();
         let (a, b) = (info("a", &[]), info("b", &[]));
-        database.register(&[&a], &[realisation("d", "out", &a)], nothing).unwrap();
-        database.register(&[&b], &[realisation("d", "out", &b)], nothing).unwrap();
+        database.register(&[&a], &[realisation("d", "out", &a)], &mut nothing()).unwrap();
+        database.register(&[&b], &[realisation("d", "out", &b)], &mut nothing()).unwrap();
         let id = realisation("d", "out", &a).id;
         assert_eq!(database.realisations(&[id]).unwrap()[0].as_ref().unwrap().path, b.path);
     }
@@ -569,7 +623,7 @@ mod tests {
         let Fixture { _directory, database } = fixture();
         let mut a = info("a", &[]);
         a.references.insert(a.path.clone());
-        database.register(&[&a], &[realisation("d", "out", &a)], nothing).unwrap();
+        database.register(&[&a], &[realisation("d", "out", &a)], &mut nothing()).unwrap();
         database.invalidate(std::slice::from_ref(&a.path)).unwrap();
         assert_eq!(database.realisations(&[realisation("d", "out", &a).id]).unwrap(), [None]);
     }
@@ -579,7 +633,7 @@ mod tests {
         let Fixture { _directory, database } = fixture();
         let a = info("a", &[]);
         let b = info("b", &[&a]);
-        database.register(&[&a, &b], &[], nothing).unwrap();
+        database.register(&[&a, &b], &[], &mut nothing()).unwrap();
         assert!(database.invalidate(std::slice::from_ref(&a.path)).is_err());
         assert!(database.path_infos(std::slice::from_ref(&a.path)).unwrap()[0].is_some());
         database.invalidate(&[b.path, a.path]).unwrap();

@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, Timespec, Timestamps
 use rustix::io::Errno;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// An operation on a path that the system refused.
@@ -189,19 +189,10 @@ fn move_aside(from: &Path, to: &Path) -> Result<(), FileError> {
     }
 }
 
-/// What a tree takes on the disk, in bytes; what cannot be read counts nothing.
-pub(crate) fn disk_usage(path: &Path) -> u64 {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
-    let below = match metadata.is_dir().then(|| fs::read_dir(path)) {
-        Some(Ok(entries)) => entries.flatten().map(|entry| disk_usage(&entry.path())).sum(),
-        _ => 0,
-    };
-    metadata.blocks() * 512 + below
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     fn directory() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary directory")
