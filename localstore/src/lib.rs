@@ -3,11 +3,17 @@
 //! [`LocalStore`] is the store of machines where no Nix is installed, and the fast one where it is. Stock Nix opens it
 //! with `--store 'local?root=…'`.
 
+mod attributes;
+mod builder;
 pub mod collect;
 pub mod database;
 pub mod files;
 pub mod layout;
+pub mod sandbox;
 mod session;
+pub mod store;
 mod usage;
 
+pub use collect::{Evicted, default_limit, delete, evict};
 pub use layout::{Layout, Warning, default_root};
+pub use store::{LocalStore, OpenError, Runner};
