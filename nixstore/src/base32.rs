@@ -35,10 +35,13 @@ pub fn decode(text: &[u8], len: usize) -> Result<Vec<u8>, Invalid> {
     }
     let mut bytes = vec![0u8; len];
     for (digit, character) in text.iter().rev().enumerate() {
-        let value = ALPHABET.iter().position(|c| c == character).ok_or(Invalid)? as u16;
+        let value = VALUES[usize::from(*character)];
+        if value == NOT_A_DIGIT {
+            return Err(Invalid);
+        }
         let bit = digit * 5;
         let (byte, shift) = (bit / 8, bit % 8);
-        let spread = value << shift;
+        let spread = u16::from(value) << shift;
         bytes[byte] |= spread as u8;
         match bytes.get_mut(byte + 1) {
             Some(next) => *next |= (spread >> 8) as u8,
@@ -53,3 +56,16 @@ pub fn decode(text: &[u8], len: usize) -> Result<Vec<u8>, Invalid> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not nixbase32 of the expected length")]
 pub struct Invalid;
+
+const NOT_A_DIGIT: u8 = 0xff;
+
+/// The value of each byte as a digit.
+const VALUES: [u8; 256] = {
+    let mut values = [NOT_A_DIGIT; 256];
+    let mut value = 0;
+    while value < 32 {
+        values[ALPHABET[value as usize] as usize] = value;
+        value += 1;
+    }
+    values
+};
