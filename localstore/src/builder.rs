@@ -109,11 +109,7 @@ impl<'a> Build<'a> {
     /// Runs the builder to its end.
     fn run(&self, scratch: &Scratch, options: &BuildOptions<'_>) -> Result<(Ended, Duration), BoxError> {
         let file = scratch.log();
-        let log = File::options()
-            .append(true)
-            .create_new(true)
-            .open(&file)
-            .map_err(FileError::of("make", &file))?;
+        let log = File::options().append(true).create_new(true).open(&file).map_err(FileError::of("make", &file))?;
         let rewrite = OwnOutputs::new(self);
         let structured = self.drv.env.get(b"__json".as_bstr());
         let (timeout, cancelled) = (options.timeout, options.cancelled);
@@ -312,7 +308,8 @@ impl<'a> Build<'a> {
                 };
                 let ca = ContentAddress { method: *method, hash };
                 let name = self.drv.name.of_output(output.name);
-                let path = dir.path_of(&name, &ca, &references, names_itself).map_err(|error| refused(output, error))?;
+                let path =
+                    dir.path_of(&name, &ca, &references, names_itself).map_err(|error| refused(output, error))?;
                 (path, Some(ca))
             }
         };

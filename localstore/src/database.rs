@@ -174,7 +174,7 @@ impl Database {
                     (info.nar_size != 0).then_some(info.nar_size as i64),
                     info.ultimate.then_some(1),
                     (!info.signatures.is_empty()).then(|| join(&info.signatures)),
-                    info.ca.as_ref().map(text::content_address),
+                    info.ca.as_ref().map(ToString::to_string),
                 ])
                 .map_err(&fail)?;
             if new == 1 {
@@ -257,7 +257,8 @@ impl Database {
     /// As [`Database::path_infos`].
     pub fn total_size(&self) -> Result<u64, DatabaseError> {
         self.read("sum up the sizes", |connection| {
-            let total = connection.query_row("select total(narSize) from ValidPaths", [], |row| row.get::<_, f64>(0))?;
+            let total =
+                connection.query_row("select total(narSize) from ValidPaths", [], |row| row.get::<_, f64>(0))?;
             Ok(total as u64)
         })
     }
@@ -281,11 +282,7 @@ impl Database {
     }
 
     /// Runs `query` in one read transaction, on a connection that nobody else uses meanwhile.
-    fn read<T>(
-        &self,
-        what: &str,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, DatabaseError> {
+    fn read<T>(&self, what: &str, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DatabaseError> {
         let fail = |source| DatabaseError { operation: format!("{what} from `{}`", self.file.display()), source };
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
@@ -348,7 +345,7 @@ impl<'c> InfoQuery<'c> {
                 nar_size: row.get::<_, Option<i64>>(4)?.unwrap_or(0) as u64,
                 references: BTreeSet::new(),
                 deriver: deriver.map(|path| self.store_dir.parse(&path).map_err(conversion)).transpose()?,
-                ca: ca.map(|ca| text::read_content_address(&ca)).transpose()?,
+                ca: ca.map(|ca| ca.parse().map_err(conversion)).transpose()?,
                 ultimate: row.get::<_, Option<i64>>(5)? == Some(1),
                 signatures: words(row.get(6)?),
                 registration_time: row.get::<_, i64>(2)? as u64,
@@ -369,7 +366,8 @@ fn hash_text(hash: &Sha256) -> String {
 }
 
 fn read_hash(text: &str) -> rusqlite::Result<Sha256> {
-    text::read_sha256(text).ok_or_else(|| conversion(format!("`{text}` is not a hash in the form `sha256:<hex>`")))
+    let hex = text.strip_prefix("sha256:").unwrap_or_default();
+    Sha256::from_hex(hex).map_err(conversion)
 }
 
 fn join(words: &BTreeSet<String>) -> String {
@@ -426,67 +424,6 @@ pub enum RegisterError<E> {
     /// The files could not be moved.
     #[error("cannot put the files of a path in their place")]
     Place(#[source] E),
-}
-
-mod text {
-    //! Text forms that the database keeps.
-
-    use super::conversion;
-    use nixstore::{ContentAddress, Hash, Method, Sha256, base32};
-
-    /// `text:sha256:<nix32>`, `fixed:sha256:<nix32>`, `fixed:r:sha256:<nix32>`, …
-    pub fn content_address(ca: &ContentAddress) -> String {
-        let method = match ca.method {
-            Method::Flat => "fixed:",
-            Method::Nar => "fixed:r:",
-            Method::Text => "text:",
-            Method::Git => "fixed:git:",
-        };
-        let (algorithm, bytes): (_, &[u8]) = match &ca.hash {
-            Hash::Md5(bytes) => ("md5", bytes),
-            Hash::Sha1(bytes) => ("sha1", bytes),
-            Hash::Sha256(hash) => ("sha256", &hash.0),
-            Hash::Sha512(bytes) => ("sha512", &bytes[..]),
-        };
-        format!("{method}{algorithm}:{}", base32::encode(bytes))
-    }
-
-    pub fn read_content_address(text: &str) -> rusqlite::Result<ContentAddress> {
-        let invalid = || conversion(format!("`{text}` is not a content address"));
-        let (method, rest) = [
-            ("fixed:r:", Method::Nar),
-            ("fixed:git:", Method::Git),
-            ("fixed:", Method::Flat),
-            ("text:", Method::Text),
-        ]
-        .iter()
-        .find_map(|(prefix, method)| Some((*method, text.strip_prefix(prefix)?)))
-        .ok_or_else(invalid)?;
-        let (algorithm, digits) = rest.split_once(':').ok_or_else(invalid)?;
-        let bytes = |len| base32::decode(digits.as_bytes(), len).map_err(|_| invalid());
-        let length = "base32::decode gives the length asked for";
-        let hash = match algorithm {
-            "md5" => Hash::Md5(bytes(16)?.try_into().expect(length)),
-            "sha1" => Hash::Sha1(bytes(20)?.try_into().expect(length)),
-            "sha256" => Hash::Sha256(Sha256(bytes(32)?.try_into().expect(length))),
-            "sha512" => Hash::Sha512(Box::new(<[u8; 64]>::try_from(bytes(64)?).expect(length))),
-            _ => return Err(invalid()),
-        };
-        Ok(ContentAddress { method, hash })
-    }
-
-    pub fn read_sha256(text: &str) -> Option<Sha256> {
-        let digits = text.strip_prefix("sha256:")?.as_bytes();
-        let mut bytes = [0; 32];
-        if digits.len() != 64 {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let value = |digit: u8| char::from(digit).to_digit(16);
-            *byte = (value(pair[0])? * 16 + value(pair[1])?) as u8;
-        }
-        Some(Sha256(bytes))
-    }
 }
 
 #[cfg(test)]
@@ -637,22 +574,5 @@ mod tests {
         assert!(database.invalidate(std::slice::from_ref(&a.path)).is_err());
         assert!(database.path_infos(std::slice::from_ref(&a.path)).unwrap()[0].is_some());
         database.invalidate(&[b.path, a.path]).unwrap();
-    }
-
-    #[test]
-    fn content_addresses_have_the_text_form_of_nix() {
-        for text in [
-            "text:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
-            "fixed:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
-            "fixed:r:sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73",
-            "fixed:git:sha1:xcx3y1dkn0gd6m6fnyhh7vpl8yw5lx1n",
-        ] {
-            let parsed = text::read_content_address(text);
-            if let Ok(parsed) = parsed {
-                assert_eq!(text::content_address(&parsed), text);
-            } else {
-                panic!("{text}: {parsed:?}");
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, Timespec, Timestamps
 use rustix::io::Errno;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// An operation on a path that the system refused.
@@ -240,6 +240,8 @@ mod tests {
         let tree = directory.path().join("tree");
         fs::create_dir(&tree).unwrap();
         rustix::fs::mkfifoat(CWD, tree.join("pipe"), rustix::fs::Mode::RUSR).unwrap();
-        assert!(matches!(canonicalise(&tree), Err(CanonicaliseError::Unstorable(found)) if found.path.ends_with("pipe")));
+        assert!(
+            matches!(canonicalise(&tree), Err(CanonicaliseError::Unstorable(found)) if found.path.ends_with("pipe"))
+        );
     }
 }

@@ -168,7 +168,9 @@ impl Layout {
     }
 
     fn check_schemas(&self) -> Result<(), LayoutError> {
-        for (what, file, known) in [("database schema", "schema", SCHEMA), ("database CA schema", "ca-schema", CA_SCHEMA)] {
+        for (what, file, known) in
+            [("database schema", "schema", SCHEMA), ("database CA schema", "ca-schema", CA_SCHEMA)]
+        {
             if let Some(found) = read_version(&self.database_directory().join(file))? {
                 self.refuse_newer(what, found, known)?;
             }
@@ -329,7 +331,10 @@ mod tests {
         fs::write(layout.format(), "7\n").expect("the file can be written");
 
         let error = layout.clone().create().expect_err("version 7 is unknown").to_string();
-        assert!(error.contains("version 7") && error.contains("version 1") && error.contains("newer version"), "{error}");
+        assert!(
+            error.contains("version 7") && error.contains("version 1") && error.contains("newer version"),
+            "{error}"
+        );
 
         fs::write(layout.format(), "1\n").expect("the file can be written");
         fs::write(layout.database_directory().join("schema"), "11").expect("the file can be written");

@@ -96,7 +96,11 @@ pub fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
         if physical.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(physical)?, &at)?;
         } else {
-            if physical.is_dir() { fs::create_dir(&at)? } else { fs::write(&at, "")? }
+            if physical.is_dir() {
+                fs::create_dir(&at)?
+            } else {
+                fs::write(&at, "")?
+            }
             script += &format!("mount --bind {} $r{logical}\n", physical.display());
         }
         mounted.push(at);

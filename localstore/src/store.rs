@@ -4,8 +4,8 @@
 //! kept in memory. Running derivations is left to [`crate::builder`].
 
 use crate::builder;
-use crate::database::{Database, DatabaseError, Journal, Placing, RegisterError};
-use crate::files::{self, CanonicaliseError, FileError, lock};
+use crate::database::{Database, DatabaseError, Journal, Placing};
+use crate::files::{self, FileError, lock};
 use crate::layout::{Layout, LayoutError, Warning, network_file_system};
 use crate::session::{self, Session, Temporary};
 use crate::usage;
@@ -237,9 +237,9 @@ impl LocalStore {
             moved: Vec::new(),
         };
         let names = || infos.iter().map(|info| format!("`{}`", info.path)).collect::<Vec<_>>().join(", ");
-        self.database.register(&infos, realisations, &mut mover).map_err(|error| {
-            StoreError::new(format!("register {}", names()), error)
-        })?;
+        self.database
+            .register(&infos, realisations, &mut mover)
+            .map_err(|error| StoreError::new(format!("register {}", names()), error))?;
         let paths: Vec<StorePath> = infos.iter().map(|info| info.path.clone()).collect();
         let placed: BTreeSet<&StorePath> = mover.moved.iter().map(|(path, _)| *path).collect();
         {
@@ -367,8 +367,7 @@ fn restore(nar: &[u8], to: &Path) -> Result<(), StoreError> {
 
 /// Copies a tree whose NAR must have a known hash.
 fn copy(from: &Path, to: &Path, expected: Sha256) -> Result<(), StoreError> {
-    let failed =
-        |error: BoxError| StoreError::new(format!("copy `{}` to `{}`", from.display(), to.display()), error);
+    let failed = |error: BoxError| StoreError::new(format!("copy `{}` to `{}`", from.display(), to.display()), error);
     let (hash, _) = copy_through(to, |pipe| Ok(nar::dump(from, pipe)?)).map_err(failed)?;
     if hash == expected { Ok(()) } else { Err(failed("it was changed meanwhile".into())) }
 }

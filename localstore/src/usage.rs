@@ -68,8 +68,9 @@ fn open(file: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     // Not worth waiting for the disk: a damaged file is replaced by an empty one.
     connection.pragma_update(None, "synchronous", "off")?;
-    connection
-        .execute_batch("create table if not exists Usage (path text primary key not null, time integer not null) without rowid")?;
+    connection.execute_batch(
+        "create table if not exists Usage (path text primary key not null, time integer not null) without rowid",
+    )?;
     Ok(connection)
 }
 
