@@ -13,6 +13,7 @@ pub mod sandbox;
 mod session;
 pub mod store;
 mod usage;
+pub mod verify;
 
 pub use collect::{Evicted, default_limit, delete, evict};
 pub use layout::{Layout, Warning, default_root};

@@ -153,6 +153,12 @@ impl LocalStore {
             .map_err(|error| StoreError::new(format!("write `{}`", self.layout.usage().display()), error))
     }
 
+    /// The infos of all valid paths, from the database and not from memory.
+    pub(crate) fn registered(&self) -> Result<Vec<PathInfo>, DatabaseError> {
+        let paths: Vec<StorePath> = self.database.all()?.into_iter().map(|entry| entry.path).collect();
+        Ok(self.database.path_infos(&paths)?.into_iter().flatten().collect())
+    }
+
     pub(crate) fn session(&self) -> Result<Arc<Session>, FileError> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = &*session {
