@@ -27,7 +27,12 @@ pub trait Toolchains: Sync {
     ///
     /// # Errors
     /// A phrase for the user: what could not be found or copied.
-    fn snapshot(&self, programs: &BTreeSet<PathBuf>, files: &BTreeSet<PathBuf>, shell: bool) -> Result<Toolchain, Error>;
+    fn snapshot(
+        &self,
+        programs: &BTreeSet<PathBuf>,
+        files: &BTreeSet<PathBuf>,
+        shell: bool,
+    ) -> Result<Toolchain, Error>;
 
     /// Files whose identity tells whether the tools are still the same.
     fn probes(&self) -> Vec<PathBuf>;
@@ -310,7 +315,11 @@ impl Work<'_> {
                 None => match self.restore(record)? {
                     None => return Ok(Outcome { done: Done::UpToDate, log: Vec::new(), record: Some(record.clone()) }),
                     Some((reason, true)) => {
-                        return Ok(Outcome { done: Done::Reused(reason), log: Vec::new(), record: Some(record.clone()) });
+                        return Ok(Outcome {
+                            done: Done::Reused(reason),
+                            log: Vec::new(),
+                            record: Some(record.clone()),
+                        });
                     }
                     Some((reason, false)) => reason,
                 },
@@ -319,7 +328,9 @@ impl Work<'_> {
         let found = discover(&recipe, &simples, command.text.as_bstr(), &self.drive.stated(edge));
         let derivation = self.derivation(&recipe, &found, &simples)?;
         let (ran, outputs) = self.realise(&derivation)?;
-        let path = |name: &OutputName| outputs.get(name).ok_or_else(|| Error::from(format!("the store gave no output `{name}`")));
+        let path = |name: &OutputName| {
+            outputs.get(name).ok_or_else(|| Error::from(format!("the store gave no output `{name}`")))
+        };
         let mut record = Record { recipe: fingerprint, found, inputs: BTreeMap::new(), outputs: BTreeMap::new() };
         for (name, at) in output_names(recipe.outputs.len()).zip(&recipe.outputs) {
             self.put(path(&name)?, at)?;
@@ -407,7 +418,8 @@ impl Work<'_> {
 
     fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {
         let to = to_path(at.as_bstr());
-        materialise(&self.drive.store.physical_path(path), to).map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
+        materialise(&self.drive.store.physical_path(path), to)
+            .map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
         self.note(at, Identity::of(to), path);
         Ok(())
     }
@@ -429,7 +441,9 @@ impl Work<'_> {
         let (identity, now) = (Identity::of(file), SystemTime::now());
         let remembered = self.old.contents.get(path).filter(|(old, _)| Some(*old) == identity);
         let remembered = remembered.and_then(|(_, content)| content.parse::<StorePath>().ok());
-        let valid = |path: &StorePath| self.drive.store.path_infos(std::slice::from_ref(path)).is_ok_and(|infos| infos[0].is_some());
+        let valid = |path: &StorePath| {
+            self.drive.store.path_infos(std::slice::from_ref(path)).is_ok_and(|infos| infos[0].is_some())
+        };
         let content = match remembered.filter(valid) {
             Some(content) => content,
             None => self.drive.store.add_path(&store_name(path.as_bstr()), file)?.path,
@@ -448,7 +462,8 @@ impl Work<'_> {
         for step in &recipe.commands {
             if let Step::Run { argv, cwd } = step {
                 let word = BString::from(text::to_bytes(&argv[0]));
-                let program = if word.contains(&b'/') { absolute(word.as_bstr(), cwd.as_bytes().as_bstr()) } else { word };
+                let program =
+                    if word.contains(&b'/') { absolute(word.as_bstr(), cwd.as_bytes().as_bstr()) } else { word };
                 match program.contains(&b'/') && !is_system(program.as_bstr()) && found.files.contains(&program) {
                     true => {} // made by the build, or a script of the project: an input
                     false => drop(programs.insert(to_path(program.as_bstr()).to_owned())),
@@ -529,7 +544,12 @@ fn supported(command: &Command) -> Result<(), Error> {
 
 /// The environment of every command: the same on every machine.
 fn environment() -> BTreeMap<BString, BString> {
-    let pairs = [("HOME", "/homeless-shelter"), ("LANG", "C.UTF-8"), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("TMPDIR", "/tmp")];
+    let pairs = [
+        ("HOME", "/homeless-shelter"),
+        ("LANG", "C.UTF-8"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("TMPDIR", "/tmp"),
+    ];
     pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 

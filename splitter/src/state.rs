@@ -18,7 +18,7 @@ const VERSION: u32 = 1;
 /// What a build directory remembers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
-    version: u32,
+    pub(crate) version: u32,
     /// What was asked for when everything was last up to date; none if that run failed.
     pub complete: Option<Vec<BString>>,
     /// Everything that a run with nothing to do looks at: path, and identity or absence.

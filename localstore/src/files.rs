@@ -1,0 +1,247 @@
+//! Moves, deletes and normalises trees of the store; knows nothing of what they mean.
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, Timespec, Timestamps, flock};
+use rustix::io::Errno;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// An operation on a path that the system refused.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} `{}`", .path.display())]
+pub struct FileError {
+    /// A verb.
+    pub operation: &'static str,
+    /// What it was to be done to.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// Turns the refusal of `operation` on `path` into an error that says so.
+    pub fn of<E: Into<io::Error>>(operation: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| Self { operation, path: path.into(), source: source.into() }
+    }
+}
+
+/// Takes a lock on the file at `path`, which is made if missing; `None` where somebody else has it and `operation` does
+/// not wait. The lock ends when the file is dropped.
+pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Option<File>, FileError> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(FileError::of("open", path))?;
+    loop {
+        match flock(&file, operation) {
+            Ok(()) => return Ok(Some(file)),
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(FileError::of("lock", path)(errno)),
+        }
+    }
+}
+
+/// Deletes the tree at `path`, read-only directories too. That nothing is there is no error.
+///
+/// # Errors
+/// [`FileError`] for the first entry that cannot be deleted.
+pub fn remove_tree(path: &Path) -> Result<(), FileError> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(FileError::of("look at", path)(error)),
+    };
+    if !metadata.is_dir() {
+        return gone(fs::remove_file(path)).map_err(FileError::of("delete", path));
+    }
+    if metadata.permissions().mode() & 0o700 != 0o700 {
+        set_mode(path, 0o700)?;
+    }
+    for entry in fs::read_dir(path).map_err(FileError::of("read the directory", path))? {
+        let entry = entry.map_err(FileError::of("read the directory", path))?;
+        remove_tree(&entry.path())?;
+    }
+    gone(fs::remove_dir(path)).map_err(FileError::of("delete", path))
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), FileError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(FileError::of("set the permissions of", path))
+}
+
+/// Gives every file of a tree the metadata that a store has: mode 0444 or 0555, modified one second after 1970 (Nix
+/// 2.34, `canonicalisePathMetaData`). The top keeps its owner's right to write if it is a directory, so that it can be
+/// moved; [`place`] takes it.
+///
+/// # Errors
+/// [`Unstorable`] where an entry is neither file, directory nor symlink.
+pub fn canonicalise(path: &Path) -> Result<(), CanonicaliseError> {
+    let metadata = fs::symlink_metadata(path).map_err(FileError::of("look at", path))?;
+    if metadata.is_dir() && metadata.permissions().mode() & 0o700 != 0o700 {
+        set_mode(path, 0o755)?;
+    }
+    canonicalise_below(path, &metadata)?;
+    set_time(path)?;
+    Ok(())
+}
+
+fn canonicalise_below(path: &Path, metadata: &Metadata) -> Result<(), CanonicaliseError> {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        for entry in fs::read_dir(path).map_err(FileError::of("read the directory", path))? {
+            let below = entry.map_err(FileError::of("read the directory", path))?.path();
+            let metadata = fs::symlink_metadata(&below).map_err(FileError::of("look at", &below))?;
+            if metadata.is_dir() && metadata.permissions().mode() & 0o700 != 0o700 {
+                set_mode(&below, 0o755)?;
+            }
+            canonicalise_below(&below, &metadata)?;
+            if metadata.is_dir() {
+                set_mode(&below, 0o555)?;
+            }
+            set_time(&below)?;
+        }
+    } else if kind.is_file() {
+        let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o444 } else { 0o555 };
+        if metadata.permissions().mode() & 0o7777 != mode {
+            set_mode(path, mode)?;
+        }
+    } else if !kind.is_symlink() {
+        return Err(Unstorable { path: path.into() }.into());
+    }
+    Ok(())
+}
+
+fn set_time(path: &Path) -> Result<(), FileError> {
+    let one = Timespec { tv_sec: 1, tv_nsec: 0 };
+    let times = Timestamps { last_access: one, last_modification: one };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(FileError::of("set the times of", path))
+}
+
+/// A file that a store cannot hold: a socket, pipe or device.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is neither a file nor a directory nor a symlink", .path.display())]
+pub struct Unstorable {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// Why a tree could not get a store's metadata.
+#[derive(Debug, thiserror::Error)]
+pub enum CanonicaliseError {
+    /// Something in it cannot be in a store.
+    #[error(transparent)]
+    Unstorable(#[from] Unstorable),
+    /// The system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Moves the canonical tree `from` to `to`. What is in the way there is given the name `from` instead; readers of `to`
+/// never see it missing where the file system can swap names.
+///
+/// # Errors
+/// [`FileError`] where the system refuses; then nothing has moved.
+pub fn place(from: &Path, to: &Path) -> Result<(), FileError> {
+    let directory = fs::symlink_metadata(from).map_err(FileError::of("look at", from))?.is_dir();
+    move_aside(from, to)?;
+    if directory {
+        set_mode(to, 0o555)?;
+        set_time(to)?;
+    }
+    Ok(())
+}
+
+fn move_aside(from: &Path, to: &Path) -> Result<(), FileError> {
+    let failed = FileError::of::<io::Error>("move a new path to", to);
+    let rename = |flags| rustix::fs::renameat_with(CWD, from, CWD, to, flags);
+    let occupied = match rename(RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(()),
+        Err(Errno::EXIST) => true,
+        // Network file systems do not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) => fs::symlink_metadata(to).is_ok(),
+        Err(errno) => return Err(failed(errno.into())),
+    };
+    if !occupied {
+        return fs::rename(from, to).map_err(failed);
+    }
+    // A directory can be moved to another only by who may write it.
+    if fs::symlink_metadata(to).is_ok_and(|metadata| metadata.is_dir()) {
+        set_mode(to, 0o755)?;
+    }
+    match rename(RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            let aside = from.with_extension("aside");
+            fs::rename(to, &aside)
+                .and_then(|()| fs::rename(from, to))
+                .and_then(|()| fs::rename(&aside, from))
+                .map_err(failed)
+        }
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    fn directory() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary directory")
+    }
+
+    #[test]
+    fn a_tree_gets_the_metadata_of_a_store() {
+        let directory = directory();
+        let tree = directory.path().join("tree");
+        fs::create_dir_all(tree.join("sub")).unwrap();
+        fs::write(tree.join("sub/plain"), "x").unwrap();
+        fs::write(tree.join("sub/program"), "x").unwrap();
+        set_mode(&tree.join("sub/plain"), 0o4666).unwrap();
+        set_mode(&tree.join("sub/program"), 0o700).unwrap();
+        std::os::unix::fs::symlink("nowhere", tree.join("link")).unwrap();
+        canonicalise(&tree).unwrap();
+        let to = directory.path().join("placed");
+        place(&tree, &to).unwrap();
+
+        for (name, mode) in [("", 0o555), ("sub", 0o555), ("sub/plain", 0o444), ("sub/program", 0o555)] {
+            let metadata = fs::metadata(to.join(name)).unwrap();
+            assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (mode, 1), "{name}");
+        }
+        assert_eq!(fs::symlink_metadata(to.join("link")).unwrap().mtime(), 1);
+        remove_tree(&to).unwrap();
+        assert!(!to.exists());
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_path_changes_places_with_it() {
+        let directory = directory();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("new"), "").unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(to.join("old"), "").unwrap();
+        set_mode(&to, 0o555).unwrap();
+        place(&from, &to).unwrap();
+        assert!(to.join("new").exists() && from.join("old").exists());
+    }
+
+    #[test]
+    fn a_pipe_cannot_be_stored() {
+        let directory = directory();
+        let tree = directory.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        rustix::fs::mkfifoat(CWD, tree.join("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        assert!(
+            matches!(canonicalise(&tree), Err(CanonicaliseError::Unstorable(found)) if found.path.ends_with("pipe"))
+        );
+    }
+}

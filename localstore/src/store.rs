@@ -1,0 +1,493 @@
+//! The embedded store: what [`nixstore::Store`] asks for, on files and a database of this process's own.
+//!
+//! While a store is open nobody deletes paths from it (`gc.lock`), so what it has once seen valid stays valid: that is
+//! kept in memory. Running derivations is left to [`crate::builder`].
+
+use crate::builder;
+use crate::database::{Database, DatabaseError, Journal, Placing};
+use crate::files::{self, FileError, lock};
+use crate::layout::{Layout, LayoutError, Warning, network_file_system};
+use crate::session::{self, Session, Temporary};
+use crate::usage;
+use nixstore::hash::Sha256Writer;
+use nixstore::path::StoreName;
+use nixstore::store::{BuildOptions, Built, RealiseError, StoreError};
+use nixstore::{
+    ContentAddress, DrvOutputId, PathInfo, Realisation, ResolvedDerivation, Sha256, Store, StoreDir, StorePath, nar,
+};
+use rustix::fs::FlockOperation;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The name of the runner in the store.
+const RUNNER: &str = "splitter-runner";
+
+/// A tree whose NAR is no larger is read once, into memory; a larger one twice, so that it is not written in vain.
+const IN_MEMORY: usize = 64 << 20;
+
+/// An open store.
+pub struct LocalStore {
+    layout: Layout,
+    store_dir: StoreDir,
+    warnings: Vec<Warning>,
+    runner: OnceLock<Runner>,
+    /// Made when something is first written.
+    session: Mutex<Option<Arc<Session>>>,
+    known: RwLock<HashMap<StorePath, Arc<PathInfo>>>,
+    used: Mutex<HashMap<StorePath, i64>>,
+    database: Database,
+    // Let go of last, in this order.
+    _gc_lock: File,
+    _big_lock: File,
+}
+
+/// The program that runs edges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// Where it is in the store.
+    pub path: StorePath,
+    /// Its file.
+    pub program: PathBuf,
+}
+
+impl LocalStore {
+    /// Opens the store below `root`, and makes it if there is none. Waits for an eviction that is going on. Clears what
+    /// a crash has left.
+    ///
+    /// # Errors
+    /// [`OpenError`] where a newer program made it, or the file system or the database refuses.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        let (layout, gc_lock, big_lock) = loop {
+            let layout = create(root)?;
+            let gc_lock = lock(&layout.gc_lock(), FlockOperation::LockShared)?.expect("a lock that waits is got");
+            let big_lock = lock(&layout.big_lock(), FlockOperation::LockShared)?.expect("a lock that waits is got");
+            // Whoever held the lock may have deleted the store.
+            let same = |file: &File, path: &Path| match (file.metadata(), fs::metadata(path)) {
+                (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+                _ => false,
+            };
+            if same(&gc_lock, &layout.gc_lock()) && same(&big_lock, &layout.big_lock()) && layout.check().is_ok() {
+                break (layout, gc_lock, big_lock);
+            }
+        };
+        let mut warnings = Vec::new();
+        let journal = match network_file_system(layout.root())? {
+            Some(kind) => {
+                warnings.push(Warning::NetworkFileSystem { root: layout.root().into(), kind });
+                Journal::Truncate
+            }
+            None => Journal::WriteAhead,
+        };
+        let store_dir = StoreDir::default();
+        let database = Database::open(&layout, &store_dir, journal)?;
+        session::clear_stale(&layout)?;
+        Ok(Self {
+            layout,
+            store_dir,
+            warnings,
+            runner: OnceLock::new(),
+            session: Mutex::default(),
+            known: RwLock::default(),
+            used: Mutex::default(),
+            database,
+            _gc_lock: gc_lock,
+            _big_lock: big_lock,
+        })
+    }
+
+    /// What the user should know about the place of the store.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Where the parts of the store are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Adds the executable file `program` as the runner: a derivation with it as builder is run by
+    /// [`crate::sandbox::Program::Runner`]. The first call counts.
+    ///
+    /// # Errors
+    /// As [`Store::add_path`].
+    pub fn install_runner(&self, program: &Path) -> Result<StorePath, StoreError> {
+        let path = self.add_path(&RUNNER.parse().expect("a valid name"), program)?.path;
+        let runner = Runner { program: self.physical_path(&path), path };
+        Ok(self.runner.get_or_init(|| runner).path.clone())
+    }
+
+    /// The runner, if one is installed.
+    pub fn runner(&self) -> Option<&Runner> {
+        self.runner.get()
+    }
+
+    /// What the derivation at `drv` wrote when it last ran; `None` where that is not kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the log cannot be read.
+    pub fn log(&self, drv: &StorePath) -> Result<Option<Vec<u8>>, StoreError> {
+        let file = self.layout.log(&drv.to_string());
+        match fs::read(&file) {
+            Ok(log) => Ok(Some(log)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::new(format!("read `{}`", file.display()), error)),
+        }
+    }
+
+    /// Writes down which paths were used, for the collector. Done when the store is closed, too.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the file cannot be written.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        if used.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<(String, i64)> = used.into_iter().map(|(path, time)| (path.to_string(), time)).collect();
+        usage::record(&self.layout, names.iter().map(|(name, time)| (name.as_str(), *time)))
+            .map_err(|error| StoreError::new(format!("write `{}`", self.layout.usage().display()), error))
+    }
+
+    /// The infos of all valid paths, from the database and not from memory.
+    pub(crate) fn registered(&self) -> Result<Vec<PathInfo>, DatabaseError> {
+        let paths: Vec<StorePath> = self.database.all()?.into_iter().map(|entry| entry.path).collect();
+        Ok(self.database.path_infos(&paths)?.into_iter().flatten().collect())
+    }
+
+    pub(crate) fn session(&self) -> Result<Arc<Session>, FileError> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = &*session {
+            return Ok(session.clone());
+        }
+        let new = Arc::new(Session::create(&self.layout)?);
+        *session = Some(new.clone());
+        Ok(new)
+    }
+
+    /// As [`Store::path_infos`], shared with the store's own memory.
+    pub(crate) fn infos(&self, paths: &[StorePath]) -> Result<Vec<Option<Arc<PathInfo>>>, DatabaseError> {
+        let mut infos: Vec<Option<Arc<PathInfo>>> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            paths.iter().map(|path| known.get(path).cloned()).collect()
+        };
+        let missing: Vec<usize> = (0..paths.len()).filter(|&index| infos[index].is_none()).collect();
+        if !missing.is_empty() {
+            let wanted: Vec<StorePath> = missing.iter().map(|&index| paths[index].clone()).collect();
+            let found = self.database.path_infos(&wanted)?;
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            for (index, info) in missing.into_iter().zip(found) {
+                infos[index] = info.map(Arc::new);
+                if let Some(info) = &infos[index] {
+                    known.insert(info.path.clone(), info.clone());
+                }
+            }
+        }
+        self.use_paths(infos.iter().flatten().map(|info| &info.path));
+        Ok(infos)
+    }
+
+    pub(crate) fn use_paths<'a>(&self, paths: impl Iterator<Item = &'a StorePath>) {
+        let now = now().as_micros() as i64;
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in paths {
+            match used.get_mut(path) {
+                Some(time) => *time = now,
+                None => {
+                    used.insert(path.clone(), now);
+                }
+            }
+        }
+    }
+
+    /// All that `paths` need, themselves too.
+    pub(crate) fn closure<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        let mut closure: BTreeSet<StorePath> = paths.into_iter().cloned().collect();
+        let mut frontier: Vec<StorePath> = closure.iter().cloned().collect();
+        while !frontier.is_empty() {
+            let infos = self.infos(&frontier).map_err(|error| StoreError::new("find the inputs", error))?;
+            let mut next = Vec::new();
+            for (path, info) in frontier.iter().zip(infos) {
+                let Some(info) = info else {
+                    return Err(StoreError::new(format!("use `{}`", self.store_dir.print(path)), NotValid));
+                };
+                for reference in &info.references {
+                    if closure.insert(reference.clone()) {
+                        next.push(reference.clone());
+                    }
+                }
+            }
+            frontier = next;
+        }
+        Ok(closure)
+    }
+
+    /// Registers paths whose canonical files are at the given places, and realisations, all or nothing. Gives what is
+    /// registered then: of a path that was valid already, what was known before.
+    pub(crate) fn register(
+        &self,
+        new: Vec<(PathInfo, &Path)>,
+        realisations: &[Realisation],
+    ) -> Result<Vec<PathInfo>, StoreError> {
+        let infos: Vec<&PathInfo> = new.iter().map(|(info, _)| info).collect();
+        let mut mover = Mover {
+            store: self.layout.store(),
+            from: new.iter().map(|(info, from)| (&info.path, *from)).collect(),
+            moved: Vec::new(),
+        };
+        let names = || infos.iter().map(|info| format!("`{}`", info.path)).collect::<Vec<_>>().join(", ");
+        self.database
+            .register(&infos, realisations, &mut mover)
+            .map_err(|error| StoreError::new(format!("register {}", names()), error))?;
+        let paths: Vec<StorePath> = infos.iter().map(|info| info.path.clone()).collect();
+        let placed: BTreeSet<&StorePath> = mover.moved.iter().map(|(path, _)| *path).collect();
+        {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            for info in infos.iter().filter(|info| placed.contains(&info.path)) {
+                known.insert(info.path.clone(), Arc::new((*info).clone()));
+            }
+        }
+        let registered = self.infos(&paths).map_err(|error| StoreError::new(format!("register {}", names()), error))?;
+        Ok(registered
+            .into_iter()
+            .zip(infos)
+            .map(|(registered, info)| registered.map_or_else(|| info.clone(), |registered| (*registered).clone()))
+            .collect())
+    }
+
+    /// Adds a tree of which the NAR's hash and size are known, unless it is valid; `restore` writes it.
+    fn add_hashed(
+        &self,
+        name: &StoreName,
+        nar_hash: Sha256,
+        nar_size: u64,
+        restore: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<PathInfo, StoreError> {
+        let ca = ContentAddress::nar(nar_hash);
+        let path = self.store_dir.fixed_path(name, &ca);
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+            StoreError::new(format!("add `{}` to the store", self.store_dir.print(&path)), error)
+        };
+        if let Some(info) = &self.infos(std::slice::from_ref(&path)).map_err(|error| failed(error.into()))?[0] {
+            return Ok((**info).clone());
+        }
+        let session = self.session().map_err(|error| failed(error.into()))?;
+        let temporary: Temporary = session.temporary();
+        restore(temporary.path()).map_err(|error| failed(error.into()))?;
+        files::canonicalise(temporary.path()).map_err(|error| failed(error.into()))?;
+        let info = PathInfo {
+            path: path.clone(),
+            nar_hash,
+            nar_size,
+            references: BTreeSet::new(),
+            deriver: None,
+            ca: Some(ca),
+            ultimate: false,
+            signatures: BTreeSet::new(),
+            registration_time: now().as_secs(),
+        };
+        let mut registered = self.register(vec![(info, temporary.path())], &[])?;
+        Ok(registered.pop().expect("as many as were given"))
+    }
+}
+
+impl Store for LocalStore {
+    fn store_dir(&self) -> &StoreDir {
+        &self.store_dir
+    }
+
+    fn add_path(&self, name: &StoreName, source: &Path) -> Result<PathInfo, StoreError> {
+        let failed = |error| StoreError::new(format!("read `{}`", source.display()), error);
+        let mut capture = Capture { hash: Sha256Writer::new(), bytes: Some(Vec::new()) };
+        nar::dump(source, &mut capture).map_err(failed)?;
+        let (nar_hash, nar_size) = capture.hash.finish();
+        match capture.bytes {
+            Some(nar) => self.add_hashed(name, nar_hash, nar_size, |to| restore(&nar, to)),
+            None => self.add_hashed(name, nar_hash, nar_size, |to| copy(source, to, nar_hash)),
+        }
+    }
+
+    fn add_file(&self, name: &StoreName, contents: &[u8], executable: bool) -> Result<PathInfo, StoreError> {
+        let mut nar = Vec::with_capacity(contents.len() + 256);
+        nar::dump_file(contents, executable, &mut nar).expect("memory takes all bytes");
+        self.add_hashed(name, Sha256::of(&nar), nar.len() as u64, |to| restore(&nar, to))
+    }
+
+    fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, StoreError> {
+        let infos = self.infos(paths).map_err(|error| StoreError::new("look up paths", error))?;
+        Ok(infos.into_iter().map(|info| info.map(|info| (*info).clone())).collect())
+    }
+
+    fn realisations(&self, outputs: &[DrvOutputId]) -> Result<Vec<Option<Realisation>>, StoreError> {
+        let realisations =
+            self.database.realisations(outputs).map_err(|error| StoreError::new("look up realisations", error))?;
+        self.use_paths(realisations.iter().flatten().map(|realisation| &realisation.path));
+        Ok(realisations)
+    }
+
+    fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError> {
+        builder::realise(self, derivation, options)
+    }
+
+    fn physical_path(&self, path: &StorePath) -> PathBuf {
+        self.layout.store().join(path.to_string())
+    }
+}
+
+impl Drop for LocalStore {
+    fn drop(&mut self) {
+        // Only times of use are lost.
+        let _ = self.flush();
+    }
+}
+
+/// Makes the directories of a store. One process at a time, for a database must not be made twice.
+fn create(root: &Path) -> Result<Layout, OpenError> {
+    let layout = Layout::new(root);
+    if layout.check().is_ok() && layout.database_directory().join("schema").exists() {
+        return Ok(layout.create()?);
+    }
+    let own = layout.own();
+    fs::create_dir_all(&own).map_err(FileError::of("make the directory", &own))?;
+    let _alone = lock(&own.join("create.lock"), FlockOperation::LockExclusive)?;
+    let layout = layout.create()?;
+    let journal = if network_file_system(layout.root())?.is_some() { Journal::Truncate } else { Journal::WriteAhead };
+    Database::open(&layout, &StoreDir::default(), journal)?;
+    Ok(layout)
+}
+
+pub(crate) fn now() -> std::time::Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn restore(nar: &[u8], to: &Path) -> Result<(), StoreError> {
+    nar::restore(nar, to).map_err(|error| StoreError::new(format!("write `{}`", to.display()), error))
+}
+
+/// Copies a tree whose NAR must have a known hash.
+fn copy(from: &Path, to: &Path, expected: Sha256) -> Result<(), StoreError> {
+    let failed = |error: BoxError| StoreError::new(format!("copy `{}` to `{}`", from.display(), to.display()), error);
+    let (hash, _) = copy_through(to, |pipe| Ok(nar::dump(from, pipe)?)).map_err(failed)?;
+    if hash == expected { Ok(()) } else { Err(failed("it was changed meanwhile".into())) }
+}
+
+/// Makes the tree at `to` whose NAR `dump` writes. Gives the NAR's hash and size.
+pub(crate) fn copy_through(
+    to: &Path,
+    dump: impl FnOnce(&mut dyn Write) -> Result<(), BoxError> + Send,
+) -> Result<(Sha256, u64), BoxError> {
+    let (mut reader, writer) = io::pipe()?;
+    let (dumped, restored) = std::thread::scope(|scope| {
+        let dump = scope.spawn(move || {
+            let mut tee = Tee { hash: Sha256Writer::new(), to: io::BufWriter::with_capacity(1 << 16, writer) };
+            dump(&mut tee)?;
+            tee.to.flush()?;
+            Ok(tee.hash.finish())
+        });
+        let restored = nar::restore(io::BufReader::with_capacity(1 << 16, &mut reader), to);
+        drop(reader);
+        (dump.join().expect("dumping does not panic"), restored)
+    });
+    match (dumped, restored) {
+        (Ok(hashed), Ok(())) => Ok(hashed),
+        // If writing files fails, dumping fails too, into a pipe that nobody reads; and the other way round the NAR
+        // ends too early. The cause is what is not about the NAR.
+        (Err(error), Err(nar::NarError::Malformed { .. } | nar::NarError::Read(_)) | Ok(())) => Err(error),
+        (_, Err(error)) => Err(error.into()),
+    }
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Hashes all that is written and keeps it while it is small.
+struct Capture {
+    hash: Sha256Writer,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.write_all(bytes)?;
+        if let Some(kept) = &mut self.bytes {
+            if kept.len() + bytes.len() > IN_MEMORY {
+                self.bytes = None;
+            } else {
+                kept.extend_from_slice(bytes);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Hashes all that is written and passes it on.
+struct Tee<W> {
+    hash: Sha256Writer,
+    to: W,
+}
+
+impl<W: Write> Write for Tee<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hash.write_all(&bytes[..written])?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Moves files to their place in the store while they are registered.
+struct Mover<'a> {
+    store: PathBuf,
+    from: HashMap<&'a StorePath, &'a Path>,
+    moved: Vec<(&'a StorePath, &'a Path)>,
+}
+
+impl Placing for Mover<'_> {
+    type Error = FileError;
+
+    fn place(&mut self, info: &PathInfo) -> Result<(), FileError> {
+        let (&path, &from) = self.from.get_key_value(&info.path).expect("every new path has files");
+        files::place(from, &self.store.join(path.to_string()))?;
+        self.moved.push((path, from));
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        for (path, from) in self.moved.drain(..) {
+            // What stays is in nobody's way: it is not valid.
+            let _ = files::place(&self.store.join(path.to_string()), from);
+        }
+    }
+}
+
+/// A path that should be in the store is not.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not in the store")]
+struct NotValid;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its version is unknown, or its directories cannot be made.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The database refused.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}

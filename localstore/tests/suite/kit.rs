@@ -1,0 +1,202 @@
+//! Makes stores and derivations for the tests; only this module knows how.
+
+use bstr::BString;
+use localstore::LocalStore;
+use nixstore::hash::Algorithm;
+use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
+use nixstore::{Derivation, DerivationOutput, Method, PathInfo, ResolvedDerivation, Store as _, StorePath};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// A store in a directory of its own.
+pub struct Kit {
+    store: Option<LocalStore>,
+    root: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+/// An empty store.
+pub fn kit() -> Kit {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let root = directory.path().join("root");
+    Kit { store: Some(LocalStore::open(&root).expect("a new store")), root, directory }
+}
+
+impl Kit {
+    pub fn store(&self) -> &LocalStore {
+        self.store.as_ref().expect("it is open")
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A directory beside the store.
+    pub fn scratch(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn close(&mut self) {
+        self.store = None;
+    }
+
+    pub fn reopen(&mut self) {
+        self.store = None;
+        self.store = Some(LocalStore::open(&self.root).expect("a store"));
+    }
+
+    pub fn add(&self, name: &str, contents: &str) -> PathInfo {
+        self.store().add_file(&name.parse().unwrap(), contents.as_bytes(), false).expect("it can be added")
+    }
+
+    pub fn is_valid(&self, path: &StorePath) -> bool {
+        self.store().path_infos(std::slice::from_ref(path)).unwrap()[0].is_some()
+    }
+
+    pub fn physical(&self, path: &StorePath) -> PathBuf {
+        self.root.join("nix/store").join(path.to_string())
+    }
+
+    pub fn try_build(&self, derivation: &Drv) -> Result<Built, RealiseError> {
+        let cancelled = AtomicBool::new(false);
+        self.store().realise(&derivation.resolved(), &BuildOptions { timeout: None, cancelled: &cancelled })
+    }
+
+    pub fn build(&self, derivation: &Drv) -> BTreeMap<String, PathInfo> {
+        match self.try_build(derivation) {
+            Ok(built) => built.outputs.into_iter().map(|(name, info)| (name.to_string(), info)).collect(),
+            Err(RealiseError::Failed { reason, log }) => panic!("{reason}: {}", String::from_utf8_lossy(&log)),
+            Err(RealiseError::Store(error)) => panic!("{}", chain(&error)),
+        }
+    }
+
+    /// How a build fails, and what it wrote.
+    pub fn fail(&self, derivation: &Drv) -> (Failure, String) {
+        match self.try_build(derivation) {
+            Ok(_) => panic!("it succeeded"),
+            Err(RealiseError::Failed { reason, log }) => (reason, String::from_utf8_lossy(&log).into()),
+            Err(RealiseError::Store(error)) => panic!("{}", chain(&error)),
+        }
+    }
+
+    /// All files of the store, but for Nix's bookkeeping.
+    pub fn files(&self) -> BTreeSet<String> {
+        let names = fs::read_dir(self.root.join("nix/store")).unwrap().flatten();
+        names.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name != ".links").collect()
+    }
+
+    /// What is left of builds.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for session in fs::read_dir(self.root.join("nix/var/splitter/builds")).unwrap().flatten() {
+            for entry in fs::read_dir(session.path()).unwrap().flatten() {
+                found.push(entry.file_name().into_string().unwrap());
+            }
+        }
+        found.retain(|name| name != "lock");
+        found
+    }
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        self.close();
+        // Some tests have deleted it.
+        let _ = localstore::files::remove_tree(&self.root);
+    }
+}
+
+/// An error with its causes, as a program would print it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A derivation that runs a script by `/bin/sh`.
+#[derive(Clone)]
+pub struct Drv(Derivation);
+
+/// A derivation with one floating output.
+pub fn sh(name: &str, script: &str) -> Drv {
+    let mut env: BTreeMap<BString, BString> = BTreeMap::new();
+    env.insert("name".into(), name.into());
+    env.insert("PATH".into(), "/usr/bin:/bin".into());
+    Drv(Derivation {
+        name: name.parse().unwrap(),
+        outputs: BTreeMap::new(),
+        input_drvs: BTreeMap::new(),
+        input_srcs: BTreeSet::new(),
+        system: format!("{}-linux", std::env::consts::ARCH),
+        builder: "/bin/sh".into(),
+        args: vec!["-ec".into(), script.into()],
+        env,
+    })
+    .outputs(&["out"])
+}
+
+impl Drv {
+    /// With these floating outputs.
+    pub fn outputs(self, names: &[&str]) -> Self {
+        let nar = DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
+        names.iter().fold(self.without_outputs(), |drv, name| drv.output(name, nar.clone()))
+    }
+
+    pub fn without_outputs(mut self) -> Self {
+        for name in std::mem::take(&mut self.0.outputs).keys() {
+            self.0.env.remove(bstr::BStr::new(name.as_str()));
+        }
+        self
+    }
+
+    pub fn output(mut self, name: &str, kind: DerivationOutput) -> Self {
+        let output = name.parse().unwrap();
+        let text = match kind.path(&nixstore::StoreDir::default(), &self.0.name, &output) {
+            Some(path) => nixstore::StoreDir::default().print(&path),
+            None => nixstore::Placeholder::own(&output).to_string(),
+        };
+        self.0.env.insert(name.into(), text.into());
+        self.0.outputs.insert(output, kind);
+        self
+    }
+
+    pub fn source(mut self, path: &PathInfo) -> Self {
+        self.0.input_srcs.insert(path.path.clone());
+        self
+    }
+
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.0.env.insert(key.into(), value.into());
+        self
+    }
+
+    pub fn builder(mut self, builder: &str) -> Self {
+        self.0.builder = builder.into();
+        self
+    }
+
+    pub fn system(mut self, system: &str) -> Self {
+        self.0.system = system.into();
+        self
+    }
+
+    pub fn resolved(&self) -> ResolvedDerivation {
+        self.0.clone().try_into().expect("nothing is to be resolved")
+    }
+
+    pub fn path(&self) -> StorePath {
+        self.0.path(&nixstore::StoreDir::default())
+    }
+}
+
+/// Mode without the kind of file.
+pub fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}

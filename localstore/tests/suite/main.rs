@@ -1,0 +1,7 @@
+//! The embedded store from outside: adding, realising, collecting, and what stock Nix makes of it.
+
+mod adding;
+mod collecting;
+mod kit;
+mod nix;
+mod realising;
