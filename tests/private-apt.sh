@@ -35,6 +35,8 @@ private_apt() {
             "Etc::Parts \"$dir/empty\"" "Etc::Main \"/dev/null\"" \
             "Etc::Preferences \"/dev/null\"" "Etc::PreferencesParts \"$dir/empty\""
     } >"$dir/apt.conf")
+    # Read by the script that sources this file.
+    # shellcheck disable=SC2034
     apt_env=(env "APT_CONFIG=$dir/apt.conf" LC_ALL=C DEBIAN_FRONTEND=noninteractive)
 }
 
@@ -43,5 +45,5 @@ private_apt() {
 debian_mirror() {
     # shellcheck disable=SC2016
     apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 2>/dev/null |
-        awk '$1 ~ /^(bullseye|bookworm|trixie|forky|sid|oldstable|stable|testing|unstable)$/ { print $2; exit }'
+        awk '$1 ~ /^(bullseye|bookworm|trixie|forky|sid|oldstable|stable|testing|unstable)$/ && !n++ { print $2 }'
 }
