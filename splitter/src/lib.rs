@@ -4,3 +4,4 @@
 
 pub mod depfile;
 pub mod graph;
+pub mod toolchain;
