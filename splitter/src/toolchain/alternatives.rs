@@ -52,6 +52,10 @@ pub fn load(admin: &Path, switches: &Path) -> io::Result<Vec<Alternative>> {
         let switch = switches.join(name);
         // A name without a link has no choice at the moment.
         let target = std::fs::read_link(&switch).ok()?;
+        // Somebody put a file of their own there.
+        if std::fs::read_link(&link).ok()? != switch {
+            return None;
+        }
         Some(Alternative { link, switch, target })
     });
     Ok(alternatives.collect())

@@ -35,6 +35,11 @@ impl Stamp {
         }
     }
 
+    /// In bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// True if the file was changed so shortly before `reading` that a later change could leave the same stamp: within
     /// two ticks of the clock that file systems use (10 ms at 100 Hz).
     pub fn is_fresh(&self, reading: SystemTime) -> bool {
