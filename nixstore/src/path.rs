@@ -14,6 +14,17 @@ impl Default for StoreDir {
 }
 
 impl StoreDir {
+    /// A store at `directory`, an absolute path without a slash at its end.
+    ///
+    /// # Errors
+    /// [`InvalidPath`] for any other text.
+    pub fn new(directory: impl Into<String>) -> Result<Self, InvalidPath> {
+        let directory = directory.into();
+        let names = directory.strip_prefix('/').map(|rest| rest.split('/'));
+        let good = names.is_some_and(|mut names| names.all(|name| !matches!(name, "" | "." | "..")));
+        if good { Ok(Self(directory)) } else { Err(InvalidPath(directory)) }
+    }
+
     /// The directory as text, without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -64,6 +75,16 @@ impl StorePath {
     /// What follows the hash.
     pub fn name(&self) -> &StoreName {
         &self.name
+    }
+
+    /// The 20 bytes that the hash part stands for.
+    pub fn hash_bytes(&self) -> &[u8; 20] {
+        &self.hash
+    }
+
+    /// The name of the derivation whose file this is: the name without `.drv`; `None` for any other path.
+    pub fn derivation_name(&self) -> Option<StoreName> {
+        self.name.as_str().strip_suffix(".drv")?.parse().ok()
     }
 
     /// Whether this is the path of a derivation file.
@@ -136,13 +157,21 @@ impl StoreName {
         Self(text)
     }
 
-    /// The name of output `output` of a derivation with this name: its own for `out`, else `<name>-<output>`.
+    /// The name of the file of a derivation with this name: `<name>.drv`. Where that is too long for a store,
+    /// [`Derivation::kind`](crate::Derivation::kind) says so.
+    pub fn of_derivation(&self) -> Self {
+        Self(format!("{self}.drv"))
+    }
+
+    /// The name of output `output` of a derivation with this name: its own for `out`, else `<name>-<output>`. Where
+    /// that is too long for a store, [`Derivation::kind`](crate::Derivation::kind) says so.
     pub fn of_output(&self, output: &OutputName) -> Self {
         if output.as_str() == "out" { self.clone() } else { Self(format!("{self}-{output}")) }
     }
 }
 
-const MAX_NAME: usize = 211;
+/// How many bytes the name part of a path may have.
+pub(crate) const MAX_NAME: usize = 211;
 
 fn is_name_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"+._?=-".contains(&b)
