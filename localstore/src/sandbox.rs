@@ -199,8 +199,8 @@ fn run_runner(job: &Job<'_>, program: &Path, attributes: &[u8], store: &Path) ->
         return Ok(ended);
     }
     let report: runner::Report = match fs::read(&order.report) {
-        Ok(report) => serde_json::from_slice(&report).map_err(io::Error::other)?,
-        Err(_) => return Ok(ended),
+        Ok(report) if !report.is_empty() => serde_json::from_slice(&report).map_err(io::Error::other)?,
+        _ => return Ok(ended), // it was ended from outside, or could not begin: its log says why
     };
     let mut log = job.log.try_clone()?;
     let printed = manifest_log(&order);

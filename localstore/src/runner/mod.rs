@@ -12,6 +12,7 @@ mod run;
 
 use nixstore::manifest::{ABI, Manifest, Step};
 use serde::{Deserialize, Serialize};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// What the keeper is told besides the manifest, in the embedded store.
@@ -69,14 +70,20 @@ pub fn main() -> i32 {
             return 2;
         }
     };
-    let report = namespaces::in_first_process(|| work(&job));
-    let done = matches!(report, Some(Report::Done { .. }));
-    if let Some(report) = report {
-        let text = serde_json::to_vec(&report).expect("a report is plain data");
-        if let Err(e) = std::fs::write(&job.report, text) {
-            eprintln!("splitter-runner: cannot write `{}`: {e}", job.report.display());
+    // Opened now: when the first process changes its root, the keeper's changes too.
+    let mut file = match std::fs::File::create(&job.report) {
+        Ok(file) => file,
+        Err(e) => {
+            eprintln!("splitter-runner: cannot create `{}`: {e}", job.report.display());
             return 2;
         }
+    };
+    let report = namespaces::in_first_process(|| work(&job));
+    let done = matches!(report, Some(Report::Done { .. }));
+    let text = report.map(|report| serde_json::to_vec(&report).expect("a report is plain data")).unwrap_or_default();
+    if let Err(e) = file.write_all(&text) {
+        eprintln!("splitter-runner: cannot write `{}`: {e}", job.report.display());
+        return 2;
     }
     i32::from(!done)
 }
