@@ -94,19 +94,27 @@ impl Found {
         }
     }
 
-    /// Adds what the words of a command name. A word with `..` needs the directories before it.
+    /// Adds what the words of a command name, also behind an option: `-I…`, `@…`, `-Wl,--version-script=…`. A path with
+    /// `..` needs the directories before it.
     fn words<'a>(&mut self, words: impl Iterator<Item = &'a BStr>, cwd: &BStr, named: Named) {
         for word in words {
-            let value =
-                word.strip_prefix(b"-I").or(word.strip_prefix(b"-L")).or(word.strip_prefix(b"@")).unwrap_or(word);
-            if value.is_empty() || value.starts_with(b"-") {
-                continue;
+            let value = [&b"-I"[..], b"-L", b"@"].iter().find_map(|option| word.strip_prefix(*option)).unwrap_or(word);
+            self.named(value.as_bstr(), cwd, named);
+            if word.starts_with(b"-") {
+                let parts = word.split(|b| b",=".contains(b)).skip(1);
+                parts.for_each(|part| self.named(part.trim_with(|c| c == '\'' || c == '"').as_bstr(), cwd, named));
             }
-            for (at, _) in value.find_iter("/..").map(|at| (at, ())) {
-                self.existing(absolute(value[..at].as_bstr(), cwd).as_bstr(), Named::Directories);
-            }
-            self.existing(absolute(value.as_bstr(), cwd).as_bstr(), named);
         }
+    }
+
+    fn named(&mut self, value: &BStr, cwd: &BStr, named: Named) {
+        if value.is_empty() || value.starts_with(b"-") {
+            return;
+        }
+        for at in value.find_iter("/..") {
+            self.existing(absolute(value[..at].as_bstr(), cwd).as_bstr(), Named::Directories);
+        }
+        self.existing(absolute(value, cwd).as_bstr(), named);
     }
 
     fn existing(&mut self, path: &BStr, named: Named) {
@@ -122,7 +130,7 @@ impl Found {
         let places: Vec<BString> = compile.search.iter().map(|directory| absolute(directory.as_bstr(), cwd)).collect();
         let mut beside: BTreeSet<BString> = BTreeSet::new();
         for file in files {
-            for (at, _) in file.find_iter("/..").map(|at| (at, ())) {
+            for at in file.find_iter("/..") {
                 self.directory(absolute(file[..at].as_bstr(), cwd).as_bstr());
             }
             let file = absolute(file.as_bstr(), cwd);

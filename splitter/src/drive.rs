@@ -459,18 +459,22 @@ impl Work<'_> {
             inputs.files.insert(file.clone(), self.content(file)?);
         }
         let mut programs = BTreeSet::new();
+        let mut files: BTreeSet<PathBuf> = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
         for step in &recipe.commands {
             if let Step::Run { argv, cwd } = step {
                 let word = BString::from(text::to_bytes(&argv[0]));
+                if argv.iter().any(|word| word == "symbolextractor") {
+                    programs.extend(["nm", "readelf"].map(PathBuf::from)); // Meson's script looks for them itself
+                }
                 let program =
                     if word.contains(&b'/') { absolute(word.as_bstr(), cwd.as_bytes().as_bstr()) } else { word };
                 match program.contains(&b'/') && !is_system(program.as_bstr()) && found.files.contains(&program) {
-                    true => {} // made by the build, or a script of the project: an input
+                    // Made by the build, or a script of the project: an input, with the libraries of the host.
+                    true => files.extend(RUN_TIME.iter().map(PathBuf::from).filter(|path| path.exists())),
                     false => drop(programs.insert(to_path(program.as_bstr()).to_owned())),
                 }
             }
         }
-        let files = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
         let tools = self.drive.tools.snapshot(&programs, &files, simples.is_empty())?;
         let derivation = lower(self.drive.store.store_dir(), recipe, &inputs, &tools, &self.drive.runner);
         Ok(ResolvedDerivation::try_from(derivation)?)
@@ -533,6 +537,15 @@ impl Work<'_> {
         (again == *content).then_some(identity)
     }
 }
+
+/// What a program that the build made needs of the host.
+const RUN_TIME: &[&str] = &[
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/usr/lib/x86_64-linux-gnu/libc.so.6",
+    "/usr/lib/x86_64-linux-gnu/libgcc_s.so.1",
+    "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+];
 
 fn supported(command: &Command) -> Result<(), Error> {
     match command {

@@ -102,7 +102,7 @@ fn work(job: &Job) -> Report {
         Ok(staged) => staged,
         Err(e) => return e.into(),
     };
-    let ended = outside.create("log").map_err(Error::from).and_then(|log| run::commands(manifest, &log));
+    let ended = outside.create("log").and_then(|log| run::commands(manifest, &log));
     match ended {
         Err(e) => e.into(),
         Ok(run::Ended::Exit(0)) => match collect::outputs(manifest, &staged, &outside) {
