@@ -412,6 +412,13 @@ fn is_plain(path: &[u8]) -> bool {
     !rest.split_str("/").any(|component| matches!(component, b"" | b"." | b".."))
 }
 
+/// `path` as seen from the absolute `base`, absolute and normal.
+pub fn absolute(path: &BStr, base: &BStr) -> BString {
+    let joined =
+        if path.starts_with(b"/") { path.into() } else { BString::from([base.as_bytes(), b"/", path].concat()) };
+    normalise(joined.as_bstr(), b"//".as_bstr())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -450,11 +457,4 @@ mod tests {
         assert_eq!(normalise("/a/b".into(), "/".into()), "a/b");
         assert_eq!(normalise("/".into(), "/".into()), ".");
     }
-}
-
-/// `path` as seen from the absolute `base`, absolute and normal.
-pub fn absolute(path: &BStr, base: &BStr) -> BString {
-    let joined =
-        if path.starts_with(b"/") { path.into() } else { BString::from([base.as_bytes(), b"/", path].concat()) };
-    normalise(joined.as_bstr(), b"//".as_bstr())
 }

@@ -42,7 +42,7 @@ fn what_is_added_is_valid_after_the_store_was_closed() {
     let mut kit = kit();
     let info = kit.add("a", "one");
     kit.reopen();
-    assert_eq!(kit.store().path_infos(&[info.path.clone()]).unwrap(), [Some(info.clone())]);
+    assert_eq!(kit.store().path_infos(std::slice::from_ref(&info.path)).unwrap(), [Some(info.clone())]);
     assert_eq!(kit.add("a", "one"), info);
 }
 
