@@ -1,7 +1,7 @@
 //! The embedded store: what [`nixstore::Store`] asks for, on files and a database of this process's own.
 //!
 //! While a store is open nobody deletes paths from it (`gc.lock`), so what it has once seen valid stays valid: that is
-//! kept in memory. Running derivations is left to [`crate::builder`].
+//! kept in memory. Running derivations is left to the builder.
 
 use crate::builder;
 use crate::database::{Database, DatabaseError, Journal, Placing};
