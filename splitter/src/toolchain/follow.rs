@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Follows one program or file; what it found is in [`Follower::seeds`].
+/// Follows one program or file; what it found is in its seeds.
 pub struct Follower<'a> {
     host: &'a Host,
     walker: &'a mut Walker,
