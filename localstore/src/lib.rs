@@ -9,6 +9,7 @@ pub mod collect;
 pub mod database;
 pub mod files;
 pub mod layout;
+pub mod runner;
 pub mod sandbox;
 mod session;
 pub mod store;

@@ -437,7 +437,7 @@ impl<'a> Parser<'a> {
                 return Err(Problem::String);
             };
             match &mut unescaped {
-                Cow::Borrowed(text) if text.is_empty() => unescaped = Cow::Borrowed(&rest[..good]),
+                Cow::Borrowed([]) => unescaped = Cow::Borrowed(&rest[..good]),
                 text => text.to_mut().extend_from_slice(&rest[..good]),
             }
             self.position += good + 1;

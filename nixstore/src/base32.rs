@@ -13,16 +13,19 @@ pub const fn encoded_len(len: usize) -> usize {
 
 /// Writes `bytes` in nixbase32.
 pub fn encode(bytes: &[u8]) -> String {
-    (0..encoded_len(bytes.len()))
-        .rev()
-        .map(|digit| {
-            let bit = digit * 5;
-            let (byte, shift) = (bit / 8, bit % 8);
-            let low = u16::from(bytes[byte]) >> shift;
-            let high = bytes.get(byte + 1).map_or(0, |b| u16::from(*b) << (8 - shift));
-            char::from(ALPHABET[usize::from((low | high) & 31)])
-        })
-        .collect()
+    let mut digits = Vec::with_capacity(encoded_len(bytes.len()));
+    // Five bytes are eight digits, the lowest first.
+    for group in bytes.chunks(5) {
+        let mut bits = [0; 8];
+        bits[..group.len()].copy_from_slice(group);
+        let mut bits = u64::from_le_bytes(bits);
+        for _ in 0..encoded_len(group.len()) {
+            digits.push(ALPHABET[(bits & 31) as usize]);
+            bits >>= 5;
+        }
+    }
+    digits.reverse();
+    String::from_utf8(digits).expect("the digits are ASCII")
 }
 
 /// Reads nixbase32 text that stands for exactly `len` bytes.
@@ -33,21 +36,22 @@ pub fn decode(text: &[u8], len: usize) -> Result<Vec<u8>, Invalid> {
     if text.len() != encoded_len(len) {
         return Err(Invalid);
     }
-    let mut bytes = vec![0u8; len];
-    for (digit, character) in text.iter().rev().enumerate() {
-        let value = VALUES[usize::from(*character)];
-        if value == NOT_A_DIGIT {
+    let mut bytes = Vec::with_capacity(len);
+    for group in text.rchunks(8) {
+        let mut bits = 0;
+        for character in group {
+            let value = VALUES[usize::from(*character)];
+            if value == NOT_A_DIGIT {
+                return Err(Invalid);
+            }
+            bits = bits << 5 | u64::from(value);
+        }
+        let group = bits.to_le_bytes();
+        let (new, surplus) = group.split_at((len - bytes.len()).min(5));
+        if surplus.iter().any(|byte| *byte != 0) {
             return Err(Invalid);
         }
-        let bit = digit * 5;
-        let (byte, shift) = (bit / 8, bit % 8);
-        let spread = u16::from(value) << shift;
-        bytes[byte] |= spread as u8;
-        match bytes.get_mut(byte + 1) {
-            Some(next) => *next |= (spread >> 8) as u8,
-            None if spread >> 8 != 0 => return Err(Invalid),
-            None => {}
-        }
+        bytes.extend_from_slice(new);
     }
     Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! What a Nix store keeps, and how to ask one for it: paths, hashes, derivations, archives, path infos and realisations.
 //!
-//! The formats are pure: bytes in, values out. Only [`store`] talks of stores, and only as a trait. Nothing here knows
-//! of build graphs.
+//! The formats are pure: bytes in, values out. Files are touched by [`nar`], which walks trees, and by
+//! [`memory_store`]; [`store`] talks of other stores only as a trait. Nothing here knows of build graphs.
 
 pub mod aterm;
 pub mod base32;
@@ -10,6 +10,7 @@ pub mod content_address;
 pub mod derivation;
 pub mod hash;
 pub mod json;
+pub mod manifest;
 pub mod memory_store;
 pub mod modulo;
 pub mod nar;
@@ -23,6 +24,7 @@ pub mod scan;
 pub mod store;
 #[cfg(feature = "store-suite")]
 pub mod store_suite;
+pub mod text;
 pub mod tree;
 
 pub use content_address::{ContentAddress, Method};

@@ -94,7 +94,7 @@ impl MemoryStore {
             Some(path) => path.clone(),
             None => {
                 let ca = object.ca.as_ref().expect("what has no path is named by its content");
-                let path = self.store_dir.path_of(object.name, ca, &references, false);
+                let path = self.store_dir.path_of(&object.name, ca, &references, false);
                 path.map_err(|e| StoreError::new(format!("name `{}`", object.name), e))?
             }
         };
@@ -110,7 +110,7 @@ impl MemoryStore {
             nar_hash: Sha256::of(&nar),
             nar_size: nar.len() as u64,
             references,
-            deriver: object.deriver.cloned(),
+            deriver: object.deriver.clone(),
             ca: object.ca.clone(),
             ultimate: object.deriver.is_some(),
             signatures: BTreeSet::new(),
@@ -122,7 +122,7 @@ impl MemoryStore {
 
     fn add_source(&self, name: &StoreName, tree: &Tree) -> Result<PathInfo, StoreError> {
         let ca = Some(ContentAddress::nar(Sha256::of(tree.to_nar())));
-        self.add(&Object { name, tree, path: None, ca, deriver: None }, &BTreeSet::new())
+        self.add(&Object { name: name.clone(), tree, path: None, ca, deriver: None }, &BTreeSet::new())
     }
 
     /// The sources of a derivation and everything that they name.
@@ -141,37 +141,36 @@ impl MemoryStore {
         Ok(closure)
     }
 
-    /// Registers one output.
-    fn add_output(
+    /// What one output is to be registered as.
+    fn output<'a>(
         &self,
         drv: &ResolvedDerivation,
         output: &OutputName,
-        tree: &Tree,
-        possible: &BTreeSet<StorePath>,
-    ) -> Result<PathInfo, RealiseError> {
+        tree: &'a Tree,
+    ) -> Result<Object<'a>, RealiseError> {
         let bad = |problem: String| RealiseError::Failed {
             reason: Failure::BadOutput { output: output.clone(), problem },
             log: Vec::new(),
         };
-        let name = &drv.get().name.of_output(output);
-        let deriver = drv.path(&self.store_dir);
-        let stated = &drv.get().outputs[output];
-        let (path, ca) = match stated {
+        let name = drv.get().name.of_output(output);
+        let hashed = |method| {
+            content_address(method, tree).ok_or_else(|| bad(format!("cannot be hashed by the method `{method}`")))
+        };
+        let (path, ca) = match &drv.get().outputs[output] {
             DerivationOutput::InputAddressed(path) => (Some(path.clone()), None),
-            DerivationOutput::Fixed(ca) => {
-                let found = content_address(ca.method, tree).ok_or_else(|| bad("cannot be hashed that way".into()))?;
-                if found != *ca {
-                    return Err(bad(format!("is `{found}` and was to be `{ca}`")));
+            DerivationOutput::Fixed(stated) => {
+                let found = hashed(stated.method)?;
+                if found != *stated {
+                    return Err(bad(format!("is `{found}` and was to be `{stated}`")));
                 }
-                (Some(self.store_dir.fixed_path(name, ca)), Some(found))
+                (Some(self.store_dir.fixed_path(&name, stated)), Some(found))
             }
             DerivationOutput::Floating { method, .. } | DerivationOutput::Impure { method, .. } => {
-                let ca = content_address(*method, tree).ok_or_else(|| bad("cannot be hashed that way".into()))?;
-                (None, Some(ca))
+                (None, Some(hashed(*method)?))
             }
             DerivationOutput::Deferred => unreachable!("a resolved derivation has no deferred output"),
         };
-        Ok(self.add(&Object { name, tree, path, ca, deriver: Some(&deriver) }, possible)?)
+        Ok(Object { name, tree, path, ca, deriver: Some(drv.path(&self.store_dir)) })
     }
 }
 
@@ -218,9 +217,12 @@ impl Store for MemoryStore {
         if let Some(output) = stated.keys().find(|output| !trees.contains_key(*output)) {
             return Err(failed(Failure::BadOutput { output: output.clone(), problem: "was not written".into() }));
         }
+        // All are looked at before the first is registered: a failure leaves the store as it was.
+        let objects: Vec<_> =
+            stated.keys().map(|name| self.output(derivation, name, &trees[name])).collect::<Result<_, _>>()?;
         let mut outputs = BTreeMap::new();
-        for output in stated.keys() {
-            outputs.insert(output.clone(), self.add_output(derivation, output, &trees[output], &possible)?);
+        for (name, object) in stated.keys().zip(&objects) {
+            outputs.insert(name.clone(), self.add(object, &possible)?);
         }
         let mut state = self.state();
         for (output, id) in derivation.output_ids(&self.store_dir) {
@@ -237,12 +239,12 @@ impl Store for MemoryStore {
 
 /// What is to be registered.
 struct Object<'a> {
-    name: &'a StoreName,
+    name: StoreName,
     tree: &'a Tree,
     /// Where, unless its content tells.
     path: Option<StorePath>,
     ca: Option<ContentAddress>,
-    deriver: Option<&'a StorePath>,
+    deriver: Option<StorePath>,
 }
 
 /// The content address of a tree by SHA-256; `None` where it is not a file and would have to be, and for Git.

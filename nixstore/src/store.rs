@@ -1,7 +1,7 @@
-//! What every store can do, and a store in memory for tests.
+//! What every store can do.
 //!
 //! [`Store`] is the border between the splitter and whatever runs derivations: the embedded store, a Nix daemon, or
-//! [`MemoryStore`]. One test suite runs against each.
+//! [`MemoryStore`](crate::MemoryStore). One test suite runs against each.
 
 use crate::{DrvOutputId, OutputName, PathInfo, Realisation, ResolvedDerivation, StoreDir, StorePath, path::StoreName};
 use std::collections::BTreeMap;

@@ -365,6 +365,7 @@ fn a_resolved_derivation_has_the_path_that_nix_gives_it() {
 fn a_derivation_whose_inputs_are_found_in_the_resolved_one_resolves_to_it() {
     let dir = StoreDir::default();
     let vectors = derivations();
+    let mut seen = 0;
     for Vector { drv, facts, .. } in &vectors {
         let Some(expected) = facts.get("resolved").map(path) else { continue };
         let resolved = vectors.iter().find(|vector| vector.path == expected).unwrap();
@@ -375,8 +376,10 @@ fn a_derivation_whose_inputs_are_found_in_the_resolved_one_resolves_to_it() {
             let found = drv.resolve(&dir, |_, _| source.clone()).unwrap();
             assert_eq!(*found.get(), resolved.drv);
             assert_eq!(found.path(&dir), expected);
+            seen += 1;
         }
     }
+    assert_eq!(seen, 2);
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! explicit and implicit outputs; a phony edge runs nothing.
 
 use bstr::{BStr, BString, ByteSlice as _};
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::borrow::Cow;
 use std::fmt;
+use std::hash::BuildHasher as _;
 
 /// Which file of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +26,7 @@ pub struct Graph {
     working_directory: BString,
     files: Vec<File>,
     edges: Vec<Edge>,
-    by_path: HashMap<BString, FileId>,
+    by_path: PathIndex,
     /// What is made when nothing is asked for; empty if the build file does not say.
     pub defaults: Vec<FileId>,
     commands: Box<dyn Commands>,
@@ -185,7 +186,8 @@ impl Graph {
 
     /// The file of a path, however it is spelt.
     pub fn find(&self, path: &BStr) -> Option<FileId> {
-        self.by_path.get(&normalise(path, self.working_directory.as_bstr())).copied()
+        let path = normalised(path, self.working_directory.as_bstr());
+        self.by_path.find(&self.files, &path, self.by_path.hash(&path))
     }
 
     /// What a non-phony edge runs.
@@ -210,7 +212,7 @@ pub struct GraphBuilder {
     working_directory: BString,
     files: Vec<File>,
     edges: Vec<Edge>,
-    by_path: HashMap<BString, FileId>,
+    by_path: PathIndex,
     /// See [`Graph::defaults`].
     pub defaults: Vec<FileId>,
 }
@@ -249,24 +251,26 @@ pub struct DoubleOutput {
 impl GraphBuilder {
     /// An empty graph whose relative paths start at `working_directory`, which is absolute and normal.
     pub fn new(working_directory: BString) -> Self {
-        Self { working_directory, files: vec![], edges: vec![], by_path: HashMap::new(), defaults: vec![] }
+        Self { working_directory, files: vec![], edges: vec![], by_path: PathIndex::default(), defaults: vec![] }
     }
 
     /// The file of a path, new if no edge has named it yet.
     pub fn file(&mut self, path: &BStr) -> FileId {
-        match self.by_path.entry(normalise(path, self.working_directory.as_bstr())) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => {
-                let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
-                self.files.push(File { path: new.key().clone(), maker: None });
-                *new.insert(id)
-            }
+        let path = normalised(path, self.working_directory.as_bstr());
+        let hash = self.by_path.hash(&path);
+        if let Some(known) = self.by_path.find(&self.files, &path, hash) {
+            return known;
         }
+        let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
+        self.files.push(File { path: path.into_owned().into(), maker: None });
+        self.by_path.insert(hash, id);
+        id
     }
 
     /// Whether some edge added so far names the path.
     pub fn knows(&self, path: &BStr) -> bool {
-        self.by_path.contains_key(&normalise(path, self.working_directory.as_bstr()))
+        let path = normalised(path, self.working_directory.as_bstr());
+        self.by_path.find(&self.files, &path, self.by_path.hash(&path)).is_some()
     }
 
     /// Adds an edge.
@@ -312,35 +316,145 @@ impl GraphBuilder {
     }
 }
 
+/// Finds files by their normal paths, which it reads from the files: no path is kept twice.
+#[derive(Debug, Default)]
+struct PathIndex {
+    /// Files with the hashes of their paths, so that growing does not read the paths.
+    table: HashTable<(u64, FileId)>,
+    hasher: DefaultHashBuilder,
+}
+
+impl PathIndex {
+    fn hash(&self, path: &[u8]) -> u64 {
+        self.hasher.hash_one(path)
+    }
+
+    /// `hash` is the path's.
+    fn find(&self, files: &[File], path: &[u8], hash: u64) -> Option<FileId> {
+        let same = |known: &(u64, FileId)| known.0 == hash && files[known.1.0 as usize].path == path;
+        self.table.find(hash, same).map(|(_, file)| *file)
+    }
+
+    /// `file` is not in it yet, and `hash` is its path's.
+    fn insert(&mut self, hash: u64, file: FileId) {
+        self.table.insert_unique(hash, (hash, file), |(hash, _)| *hash);
+    }
+}
+
 /// `path` without `.`, empty and, where they cancel a component, `..` components; relative to `base` if it lies below.
 /// A `..` that would climb out of a relative path stays. An empty path stays empty; what is left empty becomes `.`.
 pub fn normalise(path: &BStr, base: &BStr) -> BString {
+    normalised(path, base).into_owned().into()
+}
+
+/// As [`normalise`], without a copy of a path that is normal or only has to lose `base`.
+fn normalised<'a>(path: &'a BStr, base: &BStr) -> Cow<'a, [u8]> {
     if path.is_empty() {
-        return BString::default();
+        return Cow::Borrowed(b"");
     }
     let absolute = path.starts_with(b"/");
-    let mut components: Vec<&[u8]> = Vec::new();
-    for component in path.split_str("/") {
-        match component {
-            b"" | b"." => {}
-            b".." => match components.last() {
-                Some(&last) if last != b".." => {
-                    components.pop();
-                }
-                None if absolute => {}
+    let plain: Cow<'a, [u8]> = if is_plain(path) {
+        Cow::Borrowed(path)
+    } else {
+        let mut components: Vec<&[u8]> = Vec::new();
+        for component in path.split_str("/") {
+            match component {
+                b"" | b"." => {}
+                b".." => match components.last() {
+                    Some(&last) if last != b".." => {
+                        components.pop();
+                    }
+                    None if absolute => {}
+                    _ => components.push(component),
+                },
                 _ => components.push(component),
-            },
-            _ => components.push(component),
+            }
+        }
+        let joined = bstr::join("/", &components);
+        Cow::Owned(if absolute { [b"/", joined.as_slice()].concat() } else { joined })
+    };
+    let below = |path: &[u8]| -> Option<usize> {
+        let rest = path.strip_prefix(base.as_bytes())?;
+        match rest.first() {
+            None => Some(path.len()),
+            Some(b'/') => Some(path.len() - rest.len() + 1),
+            Some(_) if base == b"/".as_bstr() => Some(1),
+            Some(_) => None,
+        }
+    };
+    let start = if absolute { below(&plain).unwrap_or(0) } else { 0 };
+    match plain {
+        _ if start == plain.len() => Cow::Borrowed(b"."),
+        Cow::Borrowed(plain) => Cow::Borrowed(&plain[start..]),
+        Cow::Owned(mut plain) => {
+            plain.drain(..start);
+            Cow::Owned(plain)
         }
     }
-    let joined = bstr::join("/", &components);
-    if !absolute {
-        return BString::from(if joined.is_empty() { b".".to_vec() } else { joined });
+}
+
+/// Whether nothing can be taken out of a path that is not empty.
+fn is_plain(path: &[u8]) -> bool {
+    // First without branches, which the compiler makes a loop over many bytes at once: most paths end here.
+    let pairs = path.iter().zip(&path[1..]);
+    let suspect = pairs.fold(false, |suspect, (a, b)| suspect | ((*a == b'/') & ((*b == b'/') | (*b == b'.'))));
+    if !suspect && path[0] != b'.' && (path[path.len() - 1] != b'/' || path.len() == 1) {
+        return true;
     }
-    let base = base.strip_prefix(b"/").unwrap_or(base);
-    match joined.strip_prefix(base) {
-        Some(b"") => ".".into(),
-        Some(rest) if rest[0] == b'/' => rest[1..].into(),
-        _ => [b"/", joined.as_slice()].concat().into(),
+    let mut rest = path;
+    if let Some(below) = rest.strip_prefix(b"/") {
+        rest = below;
+    } else {
+        while let Some(below) = rest.strip_prefix(b"../") {
+            rest = below;
+        }
     }
+    !rest.split_str("/").any(|component| matches!(component, b"" | b"." | b".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_loses_what_needs_no_look_at_the_disk() {
+        for (path, normal) in [
+            ("", ""),
+            (".", "."),
+            ("./", "."),
+            ("a", "a"),
+            ("a//b/./c/", "a/b/c"),
+            ("a/../b", "b"),
+            ("a/..", "."),
+            ("..", ".."),
+            ("../", ".."),
+            ("../../a", "../../a"),
+            ("../a/../../b", "../../b"),
+            (".a/.b", ".a/.b"),
+            ("/", "/"),
+            ("/..", "/"),
+            ("/../x", "/x"),
+            ("/src/a.c", "/src/a.c"),
+            ("/work/build", "."),
+            ("/work/build/", "."),
+            ("/work/build/a", "a"),
+            ("/work/x/../build/a", "a"),
+            ("/work/builds/a", "/work/builds/a"),
+        ] {
+            assert_eq!(normalise(path.into(), "/work/build".into()), normal, "{path}");
+        }
+    }
+
+    #[test]
+    fn all_absolute_paths_lie_below_the_root() {
+        assert_eq!(normalise("/a/b".into(), "/".into()), "a/b");
+        assert_eq!(normalise("/".into(), "/".into()), ".");
+    }
+}
+
+/// `path` as seen from the absolute `base`, absolute and normal.
+pub fn absolute(path: &BStr, base: &BStr) -> BString {
+    let joined =
+        if path.starts_with(b"/") { path.into() } else { BString::from([base.as_bytes(), b"/", path].concat()) };
+    normalise(joined.as_bstr(), b"//".as_bstr())
 }

@@ -1,6 +1,15 @@
 //! From a build graph to derivations, one for each command, and back into the build directory.
 //!
-//! The way of one edge: [`graph`] → `plan` → `discover` → `lower` → `drive` → `materialise`.
+//! The way of one edge: [`graph`] → [`plan`] → [`discover`] → [`lower`] → [`drive`] → [`materialise`].
 
+pub mod compiler;
 pub mod depfile;
+pub mod discover;
+pub mod drive;
 pub mod graph;
+pub mod identity;
+pub mod lower;
+pub mod materialise;
+pub mod plan;
+pub mod shell;
+pub mod state;

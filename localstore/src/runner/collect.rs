@@ -1,0 +1,77 @@
+//! Moves what the commands wrote out of the root, to where the store expects its outputs.
+
+use super::root::{Outside, Staged, to_path};
+use super::{Error, Manifest};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// Copies every output out, and whatever else is new in the build directory into the output `rest`. Answers the outputs
+/// that were not written.
+pub fn outputs(manifest: &Manifest, staged: &Staged, outside: &Outside) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    for (output, at) in &manifest.writes {
+        let at = to_path(at);
+        match fs::symlink_metadata(&at) {
+            Ok(_) => copy(&at, &outside.path(output)?)?,
+            Err(_) => missing.push(output.clone()),
+        }
+    }
+    let declared: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
+    let new = |path: &Path| !staged.paths.contains(path) && !declared.iter().any(|declared| declared == path);
+    for directory in &staged.writable {
+        if let Some(stray) = list(directory)?.into_iter().find(|path| new(path)) {
+            return Err(Error::Misbehaved(format!(
+                "wrote `{}`, which it does not declare, outside the build directory",
+                stray.display()
+            )));
+        }
+    }
+    let rest = outside.path("rest")?;
+    fs::create_dir(&rest).map_err(Error::io("create output `rest`"))?;
+    let inputs: BTreeSet<PathBuf> = manifest.inputs.keys().map(|at| to_path(at)).collect();
+    undeclared(&to_path(&manifest.rest), &rest, &new, &inputs)?;
+    Ok(missing)
+}
+
+/// Copies what is new below `from` to `to`, with the directories on the way.
+fn undeclared(from: &Path, to: &Path, new: &dyn Fn(&Path) -> bool, inputs: &BTreeSet<PathBuf>) -> Result<(), Error> {
+    for path in list(from)? {
+        let to = to.join(path.file_name().expect("an entry of a directory has a name"));
+        if path.is_dir() && !path.is_symlink() {
+            if !inputs.contains(&path) {
+                undeclared(&path, &to, new, inputs)?;
+            }
+        } else if new(&path) {
+            let parent = to.parent().expect("below the output");
+            fs::create_dir_all(parent).map_err(Error::io("create a directory in output `rest`"))?;
+            copy(&path, &to)?;
+        }
+    }
+    Ok(())
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let what = || format!("list `{}`", directory.display());
+    let entries = fs::read_dir(directory).map_err(Error::io(what()))?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(what()))).collect()
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    let what = || format!("move `{}` out", from.display());
+    let metadata = fs::symlink_metadata(from).map_err(Error::io(what()))?;
+    if metadata.is_symlink() {
+        let target = fs::read_link(from).map_err(Error::io(what()))?;
+        std::os::unix::fs::symlink(target, to).map_err(Error::io(what()))
+    } else if metadata.is_dir() {
+        fs::create_dir(to).map_err(Error::io(what()))?;
+        list(from)?.iter().try_for_each(|path| copy(path, &to.join(path.file_name().expect("an entry has a name"))))
+    } else if metadata.is_file() {
+        let mut source = File::open(from).map_err(Error::io(what()))?;
+        let mut target = File::create(to).map_err(Error::io(what()))?;
+        std::io::copy(&mut source, &mut target).map_err(Error::io(what()))?;
+        fs::set_permissions(to, metadata.permissions()).map_err(Error::io(what()))
+    } else {
+        Err(Error::Misbehaved(format!("wrote `{}`, which is no file, directory or link", from.display())))
+    }
+}

@@ -1,0 +1,129 @@
+//! Runs the commands of a manifest, as the first process of their PID namespace.
+#![expect(unsafe_code, reason = "waiting for any child, and ending all, have no safe form")]
+
+use super::root::to_path;
+use super::{Error, Manifest, Step};
+use nixstore::text;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long processes that outlive their command may take to end by themselves.
+const GRACE: Duration = Duration::from_millis(200);
+
+pub enum Ended {
+    Exit(i32),
+    Signal(i32),
+    LeftRunning(Vec<String>),
+}
+
+/// Runs every command until one fails; what they print goes to `log`.
+pub fn commands(manifest: &Manifest, log: &File) -> Result<Ended, Error> {
+    for step in &manifest.commands {
+        match step {
+            Step::Run { argv, cwd } => {
+                let ended = command(manifest, argv, &to_path(cwd), log)?;
+                if !matches!(ended, Ended::Exit(0)) {
+                    end_all();
+                    return Ok(ended);
+                }
+            }
+            Step::Remove(paths) => paths.iter().map(|path| to_path(path)).for_each(|path| {
+                fs::remove_file(path).ok(); // as `rm -f`: what is not there need not be removed
+            }),
+            Step::Link(links) => {
+                for (link, target) in links {
+                    let link = to_path(link);
+                    fs::remove_file(&link).ok(); // the link may be new
+                    std::os::unix::fs::symlink(to_path(target), &link)
+                        .map_err(Error::io(format!("link `{}`", link.display())))?;
+                }
+            }
+        }
+    }
+    let left = survivors();
+    Ok(if left.is_empty() { Ended::Exit(0) } else { Ended::LeftRunning(left) })
+}
+
+fn command(manifest: &Manifest, argv: &[String], cwd: &Path, log: &File) -> Result<Ended, Error> {
+    let word = |text: &String| OsString::from_vec(text::to_bytes(text));
+    let program = argv.first().map(word).unwrap_or_default();
+    let output = || log.try_clone().map(Stdio::from).map_err(Error::io("share the log"));
+    let mut command = Command::new(find(&program, manifest));
+    command.arg0(&program).args(argv.iter().skip(1).map(word));
+    command.env_clear().envs(manifest.env.iter().map(|(k, v)| (word(k), word(v))));
+    command.current_dir(cwd).stdin(Stdio::null()).stdout(output()?).stderr(output()?);
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EACCES)) => {
+            return Err(Error::Misbehaved(format!(
+                "cannot run `{}`: {error}; it is not among the edge's inputs or tools",
+                Path::new(&program).display()
+            )));
+        }
+        Err(error) => return Err(Error::Io { what: format!("run `{}`", Path::new(&program).display()), error }),
+    };
+    let pid = child.id() as libc::pid_t;
+    loop {
+        let mut status = 0;
+        // SAFETY: waits for our own children; `status` outlives the call. Others are orphans that have ended.
+        if unsafe { libc::waitpid(-1, &mut status, 0) } == pid {
+            return Ok(match (libc::WIFEXITED(status), libc::WIFSIGNALED(status)) {
+                (true, _) => Ended::Exit(libc::WEXITSTATUS(status)),
+                (_, true) => Ended::Signal(libc::WTERMSIG(status)),
+                _ => continue,
+            });
+        }
+    }
+}
+
+/// The program of a word, looked for in the manifest's PATH as a shell would.
+fn find(program: &OsStr, manifest: &Manifest) -> OsString {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return program.to_owned();
+    }
+    let path = manifest.env.get("PATH").map(|path| OsString::from_vec(text::to_bytes(path))).unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file());
+    found.map_or_else(|| program.to_owned(), Into::into)
+}
+
+/// Names of processes that outlive their command and [`GRACE`]; they are ended.
+fn survivors() -> Vec<String> {
+    let until = Instant::now() + GRACE;
+    loop {
+        // SAFETY: waits for our own children and touches no memory.
+        match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } {
+            0 if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            0 => {
+                let names = running();
+                end_all();
+                return names;
+            }
+            -1 => return Vec::new(), // no child is left
+            _ => {}
+        }
+    }
+}
+
+fn running() -> Vec<String> {
+    let numbers = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok()?.parse::<u32>().ok());
+    let name =
+        |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| format!("`{}`", name.trim_end()));
+    numbers.filter(|pid| *pid != 1).filter_map(name).collect()
+}
+
+fn end_all() {
+    // SAFETY: signals every other process of this PID namespace, then waits for our children.
+    unsafe {
+        libc::kill(-1, libc::SIGKILL);
+        while libc::waitpid(-1, std::ptr::null_mut(), 0) > 0 {}
+    }
+}

@@ -1,0 +1,3 @@
+//! The parts of the ninja-compatible command that are worth testing by themselves.
+
+pub mod manifest;

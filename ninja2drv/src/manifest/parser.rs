@@ -1,0 +1,657 @@
+//! Reads the statements of manifest files into the tables of a program and a graph.
+//!
+//! Which checks there are, and their order, is as in Ninja 1.13.2, `manifest_parser.cc`; but that an edge's outputs are
+//! its alone is looked at last.
+
+use super::eval::Evaluation;
+use super::lexer::{Lexer, Problem, Raw, Token};
+use super::path::canonicalise;
+use super::program::{Binding, EdgeRecord, NAMES, Program, Rule, Scope, Sets, Text, Texts, TooLong, may_cycle};
+use super::{LANGUAGE, Manifest, ParseError, Version};
+use bstr::{BStr, BString, ByteSlice as _};
+use hashbrown::{HashMap, HashSet};
+use splitter::graph::{EdgeId, EdgeSpec, GraphBuilder, Location, Pool, normalise};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+type Load<'l> = &'l mut dyn FnMut(&BStr) -> std::io::Result<Vec<u8>>;
+
+/// Reads one manifest.
+pub struct Parser<'l> {
+    load: Load<'l>,
+    working_directory: BString,
+    graph: GraphBuilder,
+    program: Program,
+    files: Vec<BString>,
+    required_version: Option<Version>,
+    pools: BTreeMap<BString, u32>,
+    /// Of [`Program::pools`].
+    pool_numbers: HashMap<BString, u32>,
+    warnings: Vec<String>,
+    /// What some file sets for every edge in it.
+    anywhere: Sets,
+    /// Edges whose texts may be wrong in a way that shows only when all variables are known.
+    suspects: Vec<EdgeId>,
+    scratch: Scratch,
+    /// For values, as `scratch`.
+    value: Vec<u8>,
+}
+
+/// What is needed for one edge, kept for its memory.
+#[derive(Default)]
+struct Scratch {
+    written_outputs: Vec<Raw>,
+    written_inputs: Vec<Raw>,
+    written_validations: Vec<Raw>,
+    outputs: Paths,
+    inputs: Paths,
+    validations: Paths,
+}
+
+/// A list of paths that keeps the memory of former ones.
+#[derive(Default)]
+struct Paths {
+    all: Vec<BString>,
+    length: usize,
+}
+
+impl Paths {
+    fn push(&mut self) -> &mut BString {
+        if self.length == self.all.len() {
+            self.all.push(BString::default());
+        }
+        self.length += 1;
+        let path = &mut self.all[self.length - 1];
+        path.clear();
+        path
+    }
+
+    fn get(&self) -> &[BString] {
+        &self.all[..self.length]
+    }
+
+    /// Takes out what `gone` says; gives how many of the first `explicit` are left.
+    fn remove(&mut self, explicit: usize, gone: impl Fn(&BString) -> bool) -> usize {
+        let (mut kept, mut kept_explicit) = (0, 0);
+        for i in 0..self.length {
+            if !gone(&self.all[i]) {
+                self.all.swap(kept, i);
+                kept += 1;
+                kept_explicit += usize::from(i < explicit);
+            }
+        }
+        self.length = kept;
+        kept_explicit
+    }
+}
+
+/// Why reading stops.
+enum Stop {
+    /// Something in the file that is read.
+    Here(Problem),
+    /// Something in another file.
+    There(Box<ParseError>),
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Here(problem)
+    }
+}
+
+/// The file that is read.
+struct Source<'a> {
+    lexer: Lexer<'a>,
+    bytes: &'a [u8],
+    /// In [`Texts`].
+    number: u32,
+    name: &'a BString,
+    scope: u32,
+    depth: u32,
+}
+
+impl<'a> Source<'a> {
+    fn bytes(&self, raw: Raw) -> &'a [u8] {
+        &self.bytes[raw.start..raw.end]
+    }
+
+    /// `name = value`.
+    fn assignment(&mut self) -> Result<(Raw, Raw), Problem> {
+        let Some(name) = self.lexer.name() else {
+            return Err(self.lexer.problem("expected variable name"));
+        };
+        self.lexer.expect(Token::Equals)?;
+        Ok((name, self.lexer.value()?))
+    }
+
+    /// Paths up to something else.
+    fn paths(&mut self, paths: &mut Vec<Raw>) -> Result<usize, Problem> {
+        let before = paths.len();
+        loop {
+            let path = self.lexer.path()?;
+            if path.is_empty() {
+                return Ok(paths.len() - before);
+            }
+            paths.push(path);
+        }
+    }
+}
+
+/// The deepest that files may include each other, far more than any generator does; without it a file that includes
+/// itself would use up the stack.
+const DEEPEST: u32 = 100;
+
+const PHONY: u32 = 0;
+
+impl<'l> Parser<'l> {
+    /// Nothing read yet.
+    pub fn new(working_directory: &BStr, load: Load<'l>) -> Self {
+        let mut program = Program::default();
+        let mut scope = Scope::default();
+        scope.rules.insert("phony".into(), PHONY);
+        program.scopes.push(scope);
+        program.rules.push(Rule { name: "phony".into(), ..Rule::default() });
+        program.pools.extend([Pool::Default, Pool::Console]);
+        Self {
+            load,
+            working_directory: working_directory.into(),
+            graph: GraphBuilder::new(working_directory.into()),
+            program,
+            files: vec![],
+            required_version: None,
+            pools: BTreeMap::new(),
+            pool_numbers: HashMap::from_iter([("".into(), 0), ("console".into(), 1)]),
+            warnings: vec![],
+            anywhere: Sets::default(),
+            suspects: vec![],
+            scratch: Scratch::default(),
+            value: vec![],
+        }
+    }
+
+    /// Reads the main file and all that it includes.
+    pub fn run(mut self, main: &BStr) -> Result<Manifest, ParseError> {
+        let nowhere = |message| ParseError { file: main.into(), line: 0, column: 0, message, source_line: "".into() };
+        let bytes = (self.load)(main).map_err(|error| nowhere(cannot_load(main, &error)))?;
+        self.file(main, bytes, 0, 0).map_err(|stop| match stop {
+            Stop::Here(problem) => nowhere(problem.message),
+            Stop::There(error) => *error,
+        })?;
+        let builddir = self.program.variable(0, b"builddir").filter(|path| !path.is_empty()).map(BString::from);
+        self.check_suspects()?;
+        let Self { graph, program, files, required_version, pools, warnings, .. } = self;
+        Ok(Manifest { graph: graph.finish(Box::new(program)), files, builddir, required_version, pools, warnings })
+    }
+
+    /// Looks for what Ninja would find wrong when an edge runs.
+    fn check_suspects(&self) -> Result<(), ParseError> {
+        let all = self.anywhere.deps.then(|| (0..self.program.edges.len() as u32).map(EdgeId));
+        for edge in self.suspects.iter().copied().chain(all.into_iter().flatten()) {
+            let record = &self.program.edges[edge.0 as usize];
+            if record.rule == PHONY {
+                continue;
+            }
+            let problem = |message| {
+                let name = &self.files[record.source as usize - 1];
+                locate(name.as_bstr(), self.program.texts.source(record.source), record.at as usize, message)
+            };
+            let evaluation = self.program.evaluation(edge, vec![], vec![]);
+            for name in NAMES {
+                let value = evaluation.escaped(name).map_err(|cycle| problem(cycle.to_string()))?;
+                if *name == "deps" && !is_known_deps(&value) {
+                    return Err(problem(format!("unknown deps type '{}'", value.as_bstr())));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file in a scope.
+    fn file(&mut self, name: &BStr, bytes: Vec<u8>, scope: u32, depth: u32) -> Result<(), Stop> {
+        let name: BString = name.into();
+        self.files.push(name.clone());
+        let bytes = Arc::new(bytes);
+        let too_long = |_| Problem { at: 0, message: format!("'{name}' is too long") };
+        let number = self.program.texts.add_source(Arc::clone(&bytes)).map_err(too_long)?;
+        // Room for about as many as there are: growing would copy the tables of a large manifest many times.
+        self.program.bindings.reserve(bytes.len() / 128);
+        self.program.edges.reserve(bytes.len() / 1024);
+        let lexer = Lexer::new(&bytes, self.required_version >= Some(LANGUAGE));
+        let mut source = Source { lexer, bytes: &bytes, number, name: &name, scope, depth };
+        self.statements(&mut source).map_err(|stop| match stop {
+            Stop::Here(Problem { at, message }) => Stop::There(Box::new(locate(name.as_bstr(), &bytes, at, message))),
+            there => there,
+        })
+    }
+
+    fn statements(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+        loop {
+            match source.lexer.token() {
+                Token::Build => self.edge(source)?,
+                Token::Rule => self.rule(source)?,
+                Token::Pool => self.pool(source)?,
+                Token::Default => self.default(source)?,
+                Token::Include => self.include(source, source.scope)?,
+                Token::Subninja => {
+                    let scope =
+                        u32::try_from(self.program.scopes.len()).expect("a scope takes more than a byte to state");
+                    self.program.scopes.push(Scope { parent: Some(source.scope), ..Scope::default() });
+                    self.include(source, scope)?;
+                }
+                Token::Ident => {
+                    source.lexer.unread();
+                    self.variable(source)?;
+                }
+                Token::Newline => {}
+                Token::Eof => return Ok(()),
+                Token::Error => return Err(source.lexer.no_token().into()),
+                other => return Err(source.lexer.problem(format!("unexpected {}", other.name())).into()),
+            }
+        }
+    }
+
+    fn variable(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+        let at = source.lexer.place();
+        let (name, raw) = source.assignment()?;
+        let name = source.bytes(name);
+        let value = self.value(source, raw)?;
+        if name == b"ninja_required_version" {
+            let required = version(self.program.texts.get(value));
+            self.require(required, at)?;
+            source.lexer.newline_escape = required >= LANGUAGE;
+        }
+        self.anywhere.note(name);
+        self.program.scopes[source.scope as usize].variables.insert(name.into(), value);
+        Ok(())
+    }
+
+    fn require(&mut self, required: Version, at: usize) -> Result<(), Problem> {
+        if required > LANGUAGE {
+            let message = format!(
+                "ninja version ({LANGUAGE}) incompatible with build file ninja_required_version version ({required})."
+            );
+            return Err(Problem { at, message });
+        }
+        if required.major < LANGUAGE.major {
+            self.warnings.push(format!(
+                "ninja executable version ({LANGUAGE}) greater than build file ninja_required_version ({required}); \
+                 versions may be incompatible."
+            ));
+        }
+        self.required_version = Some(required);
+        Ok(())
+    }
+
+    /// A value with the variables of the file.
+    fn value(&mut self, source: &Source<'_>, raw: Raw) -> Result<Text, Problem> {
+        if !raw.special {
+            return Ok(Texts::written(source.number, raw));
+        }
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        let expanded = self.program.expand(source.scope, &[], source.bytes(raw), &mut value);
+        let text = expanded.and_then(|()| self.program.texts.make(&value));
+        self.value = value;
+        text.map_err(|TooLong| Problem { at: raw.start, message: "the value is too long".into() })
+    }
+
+    fn pool(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+        let Some(name) = source.lexer.name() else {
+            return Err(source.lexer.problem("expected pool name").into());
+        };
+        let name = source.bytes(name);
+        source.lexer.expect(Token::Newline)?;
+        if self.pool_numbers.contains_key(name.as_bstr()) {
+            return Err(source.lexer.problem(format!("duplicate pool '{}'", name.as_bstr())).into());
+        }
+        let mut depth = None;
+        while source.lexer.accept(Token::Indent) {
+            let (key, raw) = source.assignment()?;
+            let key = source.bytes(key);
+            if key != b"depth" {
+                return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())).into());
+            }
+            let value = self.value(source, raw)?;
+            let value = u32::try_from(number(self.program.texts.get(value)));
+            depth = Some(value.map_err(|_| source.lexer.problem("invalid pool depth"))?);
+        }
+        let Some(depth) = depth else {
+            return Err(source.lexer.problem("expected 'depth =' line").into());
+        };
+        self.pools.insert(name.into(), depth);
+        let pool = if depth == 0 { Pool::Default } else { Pool::Named { name: name.into(), depth } };
+        let number = u32::try_from(self.program.pools.len()).expect("a pool takes more than a byte to state");
+        self.pool_numbers.insert(name.into(), number);
+        self.program.pools.push(pool);
+        Ok(())
+    }
+
+    fn rule(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+        let Some(name) = source.lexer.name() else {
+            return Err(source.lexer.problem("expected rule name").into());
+        };
+        let name = source.bytes(name);
+        source.lexer.expect(Token::Newline)?;
+        if self.program.scopes[source.scope as usize].rules.contains_key(name.as_bstr()) {
+            return Err(source.lexer.problem(format!("duplicate rule '{}'", name.as_bstr())).into());
+        }
+        let mut rule = Rule { name: name.into(), ..Rule::default() };
+        // In Ninja a rule always has these, so that a variable of the file is not seen in their place.
+        let always = ["command", "rspfile", "rspfile_content"];
+        rule.bindings.extend(always.map(|name| (name.into(), Text::default())));
+        while source.lexer.accept(Token::Indent) {
+            let (key, raw) = source.assignment()?;
+            let key = source.bytes(key);
+            if !NAMES.iter().any(|name| name.as_bytes() == key) {
+                return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())).into());
+            }
+            rule.sets.note(key);
+            rule.bindings.push((key.into(), Texts::written(source.number, raw)));
+        }
+        let text = |name: &str| rule.binding(name.as_bytes()).map_or(&b""[..], |text| self.program.texts.get(text));
+        if text("rspfile").is_empty() != text("rspfile_content").is_empty() {
+            return Err(source.lexer.problem("rspfile and rspfile_content need to be both specified").into());
+        }
+        if text("command").is_empty() {
+            return Err(source.lexer.problem("expected 'command =' line").into());
+        }
+        rule.suspect = !is_known_deps(text("deps")) || may_cycle(&rule, &self.program.texts);
+        let id = u32::try_from(self.program.rules.len()).expect("a rule takes more than a byte to state");
+        self.program.rules.push(rule);
+        self.program.scopes[source.scope as usize].rules.insert(name.into(), id);
+        Ok(())
+    }
+
+    fn default(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+        let mut raw = source.lexer.path()?;
+        if raw.is_empty() {
+            return Err(source.lexer.problem("expected target name").into());
+        }
+        while !raw.is_empty() {
+            let mut path = vec![];
+            self.path(source, &[], raw, &mut path)?;
+            if !self.graph.knows(path.as_bstr()) {
+                let message = format!("unknown target '{}'", path.as_bstr());
+                return Err(Problem { at: raw.start, message }.into());
+            }
+            let file = self.graph.file(path.as_bstr());
+            self.graph.defaults.push(file);
+            raw = source.lexer.path()?;
+        }
+        Ok(source.lexer.expect(Token::Newline)?)
+    }
+
+    fn include(&mut self, source: &mut Source<'_>, scope: u32) -> Result<(), Stop> {
+        let raw = source.lexer.path()?;
+        let here = |message| Problem { at: raw.start, message };
+        let mut name = vec![];
+        let expanded = self.program.expand(source.scope, &[], source.bytes(raw), &mut name);
+        expanded.map_err(|TooLong| here("the path is too long".into()))?;
+        let name = name.as_bstr();
+        if source.depth == DEEPEST {
+            return Err(here(format!("loading '{name}': files include each other more than {DEEPEST} deep")).into());
+        }
+        let bytes = (self.load)(name).map_err(|error| here(cannot_load(name, &error)))?;
+        self.file(name, bytes, scope, source.depth + 1)?;
+        source.lexer.newline_escape = self.required_version >= Some(LANGUAGE);
+        Ok(source.lexer.expect(Token::Newline)?)
+    }
+
+    /// Adds a path, its variables replaced, to `out`.
+    fn path(&self, source: &Source<'_>, own: &[Binding], raw: Raw, out: &mut Vec<u8>) -> Result<(), Problem> {
+        let problem = |message: &str| Problem { at: raw.start, message: message.into() };
+        if raw.special {
+            let expanded = self.program.expand(source.scope, own, source.bytes(raw), out);
+            expanded.map_err(|TooLong| problem("the path is too long"))?;
+        } else {
+            out.extend_from_slice(source.bytes(raw));
+        }
+        if out.is_empty() {
+            return Err(problem("empty path"));
+        }
+        canonicalise(out);
+        Ok(())
+    }
+
+    fn edge(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = self.edge_with(source, &mut scratch);
+        self.scratch = scratch;
+        result
+    }
+
+    fn edge_with(&mut self, source: &mut Source<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
+        let start = source.lexer.place();
+        let line = source.lexer.line();
+        let Scratch { written_outputs, written_inputs, written_validations, .. } = scratch;
+        for written in [&mut *written_outputs, written_inputs, written_validations] {
+            written.clear();
+        }
+        let explicit_outputs = source.paths(written_outputs)?;
+        let implicit_outputs = if source.lexer.accept(Token::Pipe) { source.paths(written_outputs)? } else { 0 };
+        if written_outputs.is_empty() {
+            return Err(source.lexer.problem("expected path").into());
+        }
+        source.lexer.expect(Token::Colon)?;
+        let Some(name) = source.lexer.name() else {
+            return Err(source.lexer.problem("expected build command name").into());
+        };
+        let name = source.bytes(name);
+        let Some(rule) = self.program.rule(source.scope, name) else {
+            return Err(source.lexer.problem(format!("unknown build rule '{}'", name.as_bstr())).into());
+        };
+        let mut explicit_inputs = source.paths(written_inputs)?;
+        let implicit_inputs = if source.lexer.accept(Token::Pipe) { source.paths(written_inputs)? } else { 0 };
+        if source.lexer.accept(Token::PipePipe) {
+            source.paths(written_inputs)?;
+        }
+        if source.lexer.accept(Token::PipeAt) {
+            source.paths(written_validations)?;
+        }
+        source.lexer.expect(Token::Newline)?;
+
+        let bindings = self.program.bindings.len();
+        let sets = self.edge_bindings(source)?;
+        let rule_sets = self.program.rules[rule as usize].sets;
+        let phony = rule == PHONY;
+        let here = |message: String| Problem { at: start, message };
+
+        let pool = if sets.pool || rule_sets.pool || self.anywhere.pool {
+            let evaluation = self.unfinished(rule, source.scope, bindings, &[], &[]);
+            let name = evaluation.escaped("pool").map_err(|cycle| here(cycle.to_string()))?;
+            let pool = self.pool_numbers.get(name.as_bstr());
+            *pool.ok_or_else(|| here(format!("unknown pool name '{}'", name.as_bstr())))?
+        } else {
+            0
+        };
+
+        let own = &self.program.bindings[bindings..];
+        let Scratch { outputs, inputs, validations, .. } = scratch;
+        let lists = [(written_outputs, &mut *outputs), (written_inputs, inputs), (written_validations, validations)];
+        for (written, paths) in lists {
+            paths.length = 0;
+            for raw in &*written {
+                self.path(source, own, *raw, paths.push())?;
+            }
+        }
+        let Scratch { outputs, inputs, validations, written_outputs, written_inputs, .. } = scratch;
+        if let Some(i) = second_of_two(outputs.get()) {
+            let message = format!("{} is defined as an output multiple times", outputs.get()[i]);
+            return Err(Problem { at: written_outputs[i].start, message }.into());
+        }
+        if phony && explicit_outputs == 1 && implicit_outputs == 0 && implicit_inputs == 0 {
+            // CMake 2.8.12 and 3.0 write such edges; Ninja bears with them.
+            let output = &outputs.get()[0];
+            let before = inputs.length;
+            explicit_inputs = inputs.remove(explicit_inputs, |input| self.same_file(input, output));
+            if inputs.length < before {
+                self.warnings
+                    .push(format!("phony target '{output}' names itself as an input; ignoring [-w phonycycle=warn]"));
+            }
+        }
+        let (outputs, inputs, validations) = (outputs.get(), inputs.get(), validations.get());
+
+        let dyndep = if sets.dyndep || rule_sets.dyndep || self.anywhere.dyndep {
+            let explicit = (&inputs[..explicit_inputs], &outputs[..explicit_outputs]);
+            let evaluation = self.unfinished(rule, source.scope, bindings, explicit.0, explicit.1);
+            let mut path = evaluation.unescaped("dyndep").map_err(|cycle| here(cycle.to_string()))?;
+            canonicalise(&mut path);
+            if !path.is_empty() && !inputs.iter().any(|input| self.same_file(input, &path)) {
+                return Err(here(format!("dyndep '{}' is not an input", path.as_bstr())).into());
+            }
+            path
+        } else {
+            vec![]
+        };
+
+        let location = Location { file: source.name.clone(), line };
+        let spec = EdgeSpec {
+            outputs,
+            explicit_outputs,
+            inputs,
+            explicit_inputs,
+            implicit_inputs,
+            validations,
+            phony,
+            location,
+        };
+        let id = self.graph.edge(spec).map_err(|double| {
+            let normal = |path: &BString| normalise(path.as_bstr(), self.working_directory.as_bstr());
+            let i = outputs.iter().position(|path| normal(path) == double.path).unwrap_or_default();
+            let message = format!("multiple rules generate {}; the first is at {}", outputs[i], double.first);
+            Problem { at: written_outputs[i].start, message }
+        })?;
+
+        let too_long = |TooLong| Problem { at: start, message: "the edges are too long".into() };
+        if !phony {
+            let number = source.number;
+            if outputs.iter().any(|path| self.is_spelt_otherwise(path)) {
+                let texts = self.spellings(number, &written_outputs[..explicit_outputs], outputs).map_err(too_long)?;
+                self.program.outputs.add(id, texts);
+            }
+            if inputs[..explicit_inputs].iter().any(|path| self.is_spelt_otherwise(path)) {
+                let texts = self.spellings(number, &written_inputs[..explicit_inputs], inputs).map_err(too_long)?;
+                self.program.inputs.add(id, texts);
+            }
+        }
+        if !dyndep.is_empty() {
+            let text = self.program.texts.make(&dyndep).map_err(too_long)?;
+            self.program.dyndeps.push((id, text));
+        }
+        if self.program.rules[rule as usize].suspect || sets.deps {
+            self.suspects.push(id);
+        }
+        let bindings = u32::try_from(bindings).map_err(|_| too_long(TooLong))?;
+        let at = start as u32; // a source is shorter than 4 GiB
+        let record = EdgeRecord { rule, scope: source.scope, pool, bindings, source: source.number, at };
+        self.program.edges.push(record);
+        Ok(())
+    }
+
+    /// The variables of an edge.
+    fn edge_bindings(&mut self, source: &mut Source<'_>) -> Result<Sets, Problem> {
+        let mut sets = Sets::default();
+        while source.lexer.accept(Token::Indent) {
+            let (name, raw) = source.assignment()?;
+            let value = self.value(source, raw)?;
+            sets.note(source.bytes(name));
+            self.program.bindings.push(Binding { name: Texts::written(source.number, name), value });
+        }
+        Ok(sets)
+    }
+
+    /// Works out texts of the edge that is being read, whose variables start at `bindings`.
+    fn unfinished<'a>(
+        &'a self,
+        rule: u32,
+        scope: u32,
+        bindings: usize,
+        inputs: &'a [BString],
+        outputs: &'a [BString],
+    ) -> Evaluation<'a> {
+        Evaluation {
+            program: &self.program,
+            rule: &self.program.rules[rule as usize],
+            scope,
+            bindings: &self.program.bindings[bindings..],
+            inputs: inputs.iter().map(|path| path.as_slice()).collect(),
+            outputs: outputs.iter().map(|path| path.as_slice()).collect(),
+        }
+    }
+
+    /// Whether the graph has another spelling for a canonical path.
+    fn is_spelt_otherwise(&self, path: &BString) -> bool {
+        (path.starts_with(&self.working_directory) || path.starts_with(b"/.."))
+            && normalise(path.as_bstr(), self.working_directory.as_bstr()) != *path
+    }
+
+    /// Whether two canonical paths are one file of the graph.
+    fn same_file(&self, a: &[u8], b: &[u8]) -> bool {
+        let base = self.working_directory.as_bstr();
+        a == b || (a.starts_with(b"/") || b.starts_with(b"/")) && normalise(a.into(), base) == normalise(b.into(), base)
+    }
+
+    /// Keeps paths as they are spelt; they need no memory where the manifest has them so.
+    fn spellings(&mut self, source: u32, written: &[Raw], paths: &[BString]) -> Result<Vec<Text>, TooLong> {
+        let texts = &mut self.program.texts;
+        let text = |(raw, path): (&Raw, &BString)| {
+            let text = Texts::written(source, *raw);
+            if texts.get(text) == path.as_slice() { Ok(text) } else { texts.make(path) }
+        };
+        written.iter().zip(paths).map(text).collect()
+    }
+}
+
+/// The place of the second of two equal paths.
+fn second_of_two(paths: &[BString]) -> Option<usize> {
+    if paths.len() <= 8 {
+        return (1..paths.len()).find(|i| paths[..*i].contains(&paths[*i]));
+    }
+    let mut seen = HashSet::with_capacity(paths.len());
+    paths.iter().position(|path| !seen.insert(path))
+}
+
+fn is_known_deps(value: &[u8]) -> bool {
+    matches!(value, b"" | b"gcc" | b"msvc")
+}
+
+/// The error at a place of a file.
+fn locate(file: &BStr, bytes: &[u8], at: usize, message: String) -> ParseError {
+    let before = &bytes[..at.min(bytes.len())];
+    let start = before.rfind_byte(b'\n').map_or(0, |end| end + 1);
+    let rest = &bytes[start..];
+    let line = &rest[..rest.find_byteset(b"\n\0").unwrap_or(rest.len())];
+    ParseError {
+        file: file.into(),
+        line: before.iter().filter(|byte| **byte == b'\n').count() as u32 + 1,
+        column: (before.len() - start) as u32 + 1,
+        message,
+        source_line: line.strip_suffix(b"\r").unwrap_or(line).into(),
+    }
+}
+
+/// In Ninja's words: without the number that Rust adds.
+fn cannot_load(name: &BStr, error: &std::io::Error) -> String {
+    let cause = error.to_string();
+    let cause = cause.split_once(" (os error").map_or(cause.as_str(), |(cause, _)| cause);
+    format!("loading '{name}': {cause}")
+}
+
+/// As `ParseVersion` of Ninja 1.13.2.
+fn version(text: &[u8]) -> Version {
+    let mut parts = text.split_str(".");
+    let mut next = || parts.next().map_or(0, |part| u32::try_from(number(part)).unwrap_or_default());
+    Version { major: next(), minor: next() }
+}
+
+/// The number at the start of a text, 0 if there is none, as C's `atoi`.
+fn number(text: &[u8]) -> i32 {
+    let text = text.trim_start();
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        [b'+', digits @ ..] => (1, digits),
+        digits => (1, digits),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0_i32, |number, digit| number.saturating_mul(10).saturating_add(i32::from(digit - b'0'))) * sign
+}

@@ -1,0 +1,317 @@
+//! What a manifest says of its rules, variables and edges, kept for when a command is asked for. Texts stay where they
+//! were read: an edge takes a few dozen bytes, however long its command is.
+
+use super::eval::Evaluation;
+use super::lexer::{Piece, Raw, pieces};
+use bstr::{BString, ByteSlice as _};
+use hashbrown::HashMap;
+use splitter::graph::{self, Command, Commands, Deps, EdgeId, Graph, ResponseFile};
+
+/// The tables that a parser fills, and that answer for commands after it.
+#[derive(Default)]
+pub struct Program {
+    pub texts: Texts,
+    pub scopes: Vec<Scope>,
+    pub rules: Vec<Rule>,
+    pub edges: Vec<EdgeRecord>,
+    /// Of all edges, one edge's after another's.
+    pub bindings: Vec<Binding>,
+    pub pools: Vec<graph::Pool>,
+    /// Of explicit inputs and outputs that are not spelt as in the graph, by edge.
+    pub inputs: Spellings,
+    pub outputs: Spellings,
+    /// The few edges that have one.
+    pub dyndeps: Vec<(EdgeId, Text)>,
+}
+
+/// A piece of [`Texts`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Text {
+    source: u32,
+    start: u32,
+    end: u32,
+}
+
+/// Manifest files, and what was made of their texts.
+#[derive(Default)]
+pub struct Texts {
+    /// Numbered from 1; 0 is for what was made.
+    sources: Vec<std::sync::Arc<Vec<u8>>>,
+    made: Vec<u8>,
+}
+
+/// More text than the tables can point at, or longer than [`LONGEST`].
+#[derive(Debug)]
+pub struct TooLong;
+
+/// The most bytes of one expanded text, so that a few lines that double each other do not take all memory.
+const LONGEST: usize = 64 << 20;
+
+impl Texts {
+    /// Takes a file in; gives its number.
+    pub fn add_source(&mut self, bytes: std::sync::Arc<Vec<u8>>) -> Result<u32, TooLong> {
+        u32::try_from(bytes.len()).map_err(|_| TooLong)?;
+        self.sources.push(bytes);
+        u32::try_from(self.sources.len()).map_err(|_| TooLong)
+    }
+
+    /// A text as written in a file.
+    pub fn written(source: u32, raw: Raw) -> Text {
+        Text { source, start: raw.start as u32, end: raw.end as u32 } // a source is shorter than 4 GiB
+    }
+
+    /// Keeps a text that no file has.
+    pub fn make(&mut self, text: &[u8]) -> Result<Text, TooLong> {
+        let start = self.made.len();
+        let end = u32::try_from(start + text.len()).map_err(|_| TooLong)?;
+        self.made.extend_from_slice(text);
+        Ok(Text { source: 0, start: start as u32, end })
+    }
+
+    /// A file by its number.
+    pub fn source(&self, number: u32) -> &[u8] {
+        &self.sources[number as usize - 1]
+    }
+
+    pub fn get(&self, text: Text) -> &[u8] {
+        let bytes = match text.source {
+            0 => self.made.as_slice(),
+            number => self.source(number),
+        };
+        &bytes[text.start as usize..text.end as usize]
+    }
+}
+
+/// The variables and rules of a file, and of those it includes.
+#[derive(Default)]
+pub struct Scope {
+    /// The scope of the file that has this one as a subninja.
+    pub parent: Option<u32>,
+    pub variables: HashMap<BString, Text>,
+    pub rules: HashMap<BString, u32>,
+}
+
+/// A rule; that of phony edges is the first.
+#[derive(Default)]
+pub struct Rule {
+    pub name: BString,
+    /// Names and unexpanded values; of several with one name the last counts.
+    pub bindings: Vec<(BString, Text)>,
+    /// Of its variables.
+    pub sets: Sets,
+    /// An edge may run into a circle, or have `deps` that are not known.
+    pub suspect: bool,
+}
+
+/// Variables whose values are looked at while reading.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Sets {
+    pub pool: bool,
+    pub dyndep: bool,
+    pub deps: bool,
+}
+
+impl Sets {
+    /// `name` is set.
+    pub fn note(&mut self, name: &[u8]) {
+        match name {
+            b"pool" => self.pool = true,
+            b"dyndep" => self.dyndep = true,
+            b"deps" => self.deps = true,
+            _ => {}
+        }
+    }
+}
+
+/// The variables that a rule may have.
+pub const NAMES: &[&str] = &[
+    "command",
+    "depfile",
+    "dyndep",
+    "description",
+    "deps",
+    "generator",
+    "pool",
+    "restat",
+    "rspfile",
+    "rspfile_content",
+    "msvc_deps_prefix",
+];
+
+impl Rule {
+    /// The unexpanded value.
+    pub fn binding(&self, name: &[u8]) -> Option<Text> {
+        self.bindings.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+}
+
+/// Whether the values of a rule's variables may need each other in a circle.
+pub fn may_cycle(rule: &Rule, texts: &Texts) -> bool {
+    let index = |name: &[u8]| NAMES.iter().position(|known| known.as_bytes() == name);
+    let mut needs = [0_u16; NAMES.len()];
+    for (needs, name) in needs.iter_mut().zip(NAMES) {
+        let value = rule.binding(name.as_bytes()).map_or(&b""[..], |text| texts.get(text));
+        for piece in pieces(value) {
+            if let Piece::Variable(name) = piece {
+                *needs |= index(name).map_or(0, |i| 1 << i);
+            }
+        }
+    }
+    for through in 0..NAMES.len() {
+        for i in 0..NAMES.len() {
+            if needs[i] & 1 << through != 0 {
+                needs[i] |= needs[through];
+            }
+        }
+    }
+    needs.iter().enumerate().any(|(i, needs)| needs & 1 << i != 0)
+}
+
+/// A variable of an edge, with its value.
+pub struct Binding {
+    pub name: Text,
+    pub value: Text,
+}
+
+/// What the graph does not say of an edge.
+pub struct EdgeRecord {
+    pub rule: u32,
+    pub scope: u32,
+    /// Of [`Program::pools`].
+    pub pool: u32,
+    /// The first of its [`Program::bindings`]; the others follow up to the next edge's.
+    pub bindings: u32,
+    /// The file that states it.
+    pub source: u32,
+    /// Where it does, in bytes.
+    pub at: u32,
+}
+
+/// Lists of paths for some edges.
+#[derive(Default)]
+pub struct Spellings {
+    /// Edges with where their paths start, in order.
+    edges: Vec<(EdgeId, usize)>,
+    paths: Vec<Text>,
+}
+
+impl Spellings {
+    /// Adds the list of an edge that comes after all with one.
+    pub fn add(&mut self, edge: EdgeId, paths: impl IntoIterator<Item = Text>) {
+        self.edges.push((edge, self.paths.len()));
+        self.paths.extend(paths);
+    }
+
+    fn get(&self, edge: EdgeId) -> Option<&[Text]> {
+        let i = self.edges.binary_search_by_key(&edge, |(edge, _)| *edge).ok()?;
+        let end = self.edges.get(i + 1).map_or(self.paths.len(), |(_, next)| *next);
+        Some(&self.paths[self.edges[i].1..end])
+    }
+}
+
+impl Program {
+    /// The number of a rule that is to be seen in a scope.
+    pub fn rule(&self, scope: u32, name: &[u8]) -> Option<u32> {
+        self.chain(scope).find_map(|scope| scope.rules.get(name.as_bstr())).copied()
+    }
+
+    /// The value of a variable in a scope and those around it.
+    pub fn variable(&self, scope: u32, name: &[u8]) -> Option<&[u8]> {
+        self.chain(scope).find_map(|scope| scope.variables.get(name.as_bstr())).map(|value| self.texts.get(*value))
+    }
+
+    /// A scope and those around it.
+    fn chain(&self, scope: u32) -> impl Iterator<Item = &Scope> {
+        let first = &self.scopes[scope as usize];
+        std::iter::successors(Some(first), |scope| scope.parent.map(|parent| &self.scopes[parent as usize]))
+    }
+
+    /// The value of one of an edge's own variables; `bindings` are the edge's.
+    pub fn own<'a>(&'a self, bindings: &[Binding], name: &[u8]) -> Option<&'a [u8]> {
+        let binding = bindings.iter().rev().find(|binding| self.texts.get(binding.name) == name)?;
+        Some(self.texts.get(binding.value))
+    }
+
+    /// The variables of an edge.
+    pub fn bindings(&self, edge: EdgeId) -> &[Binding] {
+        let start = |i: usize| self.edges.get(i).map_or(self.bindings.len(), |edge| edge.bindings as usize);
+        &self.bindings[start(edge.0 as usize)..start(edge.0 as usize + 1)]
+    }
+
+    /// Adds a text to `out`, its variables replaced as in a value or path of a file.
+    pub fn expand(&self, scope: u32, own: &[Binding], raw: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
+        for piece in pieces(raw) {
+            out.extend_from_slice(match piece {
+                Piece::Text(text) => text,
+                Piece::Variable(name) => self.own(own, name).or_else(|| self.variable(scope, name)).unwrap_or_default(),
+            });
+            if out.len() > LONGEST {
+                return Err(TooLong);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a rule's texts come to for an edge with these explicit inputs and outputs.
+    pub fn evaluation<'a>(&'a self, edge: EdgeId, inputs: Vec<&'a [u8]>, outputs: Vec<&'a [u8]>) -> Evaluation<'a> {
+        let record = &self.edges[edge.0 as usize];
+        let bindings = self.bindings(edge);
+        Evaluation {
+            program: self,
+            rule: &self.rules[record.rule as usize],
+            scope: record.scope,
+            bindings,
+            inputs,
+            outputs,
+        }
+    }
+}
+
+impl Commands for Program {
+    fn command(&self, graph: &Graph, id: EdgeId) -> Command {
+        let edge = graph.edge(id);
+        let inputs = self.paths(&self.inputs, id, graph, &edge.inputs[..edge.explicit_inputs]);
+        let outputs = self.paths(&self.outputs, id, graph, &edge.outputs[..edge.explicit_outputs]);
+        let evaluation = self.evaluation(id, inputs, outputs);
+        let escaped =
+            |name: &'static str| -> BString { evaluation.escaped(name).expect("checked after parsing").into() };
+        let path = |name: &'static str| -> Option<BString> {
+            let path = evaluation.unescaped(name).expect("checked after parsing");
+            (!path.is_empty()).then(|| path.into())
+        };
+        let record = &self.edges[id.0 as usize];
+        let dyndep = self.dyndeps.binary_search_by_key(&id, |(edge, _)| *edge).ok();
+        Command {
+            text: escaped("command"),
+            description: escaped("description"),
+            rule: self.rules[record.rule as usize].name.clone(),
+            depfile: path("depfile"),
+            deps: match escaped("deps").as_slice() {
+                b"gcc" => Deps::Gcc,
+                b"msvc" => Deps::Msvc,
+                _ => Deps::Keep, // others do not pass the parser
+            },
+            rspfile: path("rspfile").map(|path| ResponseFile { path, content: escaped("rspfile_content") }),
+            restat: !escaped("restat").is_empty(),
+            generator: !escaped("generator").is_empty(),
+            pool: self.pools[record.pool as usize].clone(),
+            dyndep: dyndep.map(|i| self.texts.get(self.dyndeps[i].1).into()),
+        }
+    }
+}
+
+impl Program {
+    /// The paths of `files` as the manifest spells them, where that differs from the graph.
+    fn paths<'a>(
+        &'a self,
+        spellings: &'a Spellings,
+        edge: EdgeId,
+        graph: &'a Graph,
+        files: &[graph::FileId],
+    ) -> Vec<&'a [u8]> {
+        match spellings.get(edge) {
+            Some(paths) => paths.iter().map(|path| self.texts.get(*path)).collect(),
+            None => files.iter().map(|file| graph.file(*file).path.as_slice()).collect(),
+        }
+    }
+}

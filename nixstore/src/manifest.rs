@@ -1,0 +1,55 @@
+//! What the project's runner is asked to do: the structured attributes of every derivation that it builds.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What an edge needs and gives, in the derivation's structured attributes. Texts are bytes as [`crate::text`] writes
+/// them; paths are absolute. The version in `abi` changes whenever the same manifest would be run differently.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`ABI`].
+    pub abi: u32,
+    /// Run one after the other until one fails.
+    pub commands: Vec<Step>,
+    /// Directories that exist, whether or not anything is in them.
+    pub directories: Vec<String>,
+    /// The name of the derivation, which Nix does not hash otherwise.
+    pub name: String,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Files written before the first command: response files. Not collected.
+    pub files: BTreeMap<String, String>,
+    /// Where each input is seen: a store path, or a path below one.
+    pub inputs: BTreeMap<String, String>,
+    /// The build directory: files written here that nobody declared become the output `rest`.
+    pub rest: String,
+    /// Where parts of the toolchain snapshot are seen.
+    pub tools: BTreeMap<String, String>,
+    /// Symbolic links at the root, such as `/bin` to `usr/bin`.
+    pub links: BTreeMap<String, String>,
+    /// Where the command leaves each output.
+    pub writes: BTreeMap<String, String>,
+    /// The store path of each output; filled in by whoever builds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// The version of [`Manifest`].
+pub const ABI: u32 = 1;
+
+/// One command of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Program and arguments, run in a directory.
+    Run {
+        /// The program as the command names it, then its arguments.
+        argv: Vec<String>,
+        /// Where.
+        cwd: String,
+    },
+    /// `rm -f` of paths.
+    Remove(Vec<String>),
+    /// `ln -sfn`: pairs of link and target.
+    Link(Vec<(String, String)>),
+}

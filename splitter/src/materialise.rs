@@ -1,0 +1,42 @@
+//! Puts outputs into the build directory, as new files with the content and the execute bit of the store's.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Puts the file, link or tree at `from` to `to`, in the place of whatever is there. A file is replaced whole.
+///
+/// # Errors
+/// Those of the file system.
+pub fn materialise(from: &Path, to: &Path) -> io::Result<()> {
+    let parent = to.parent().unwrap_or(to);
+    fs::create_dir_all(parent)?;
+    let metadata = fs::symlink_metadata(from)?;
+    if metadata.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            materialise(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    if fs::symlink_metadata(to).is_ok_and(|old| old.is_dir()) {
+        fs::remove_dir_all(to)?;
+    }
+    if metadata.is_symlink() {
+        fs::remove_file(to).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
+        return std::os::unix::fs::symlink(fs::read_link(from)?, to);
+    }
+    let mut new = tempfile::Builder::new()
+        .prefix(".splitter-")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(parent)?;
+    io::copy(&mut File::open(from)?, new.as_file_mut())?;
+    if metadata.permissions().mode() & 0o100 != 0 {
+        let mode = new.as_file().metadata()?.permissions().mode();
+        new.as_file().set_permissions(fs::Permissions::from_mode(mode | ((mode & 0o444) >> 2)))?;
+    }
+    new.persist(to)?;
+    Ok(())
+}
