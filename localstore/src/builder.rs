@@ -24,6 +24,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Of a longer log only the end is given back; the file in the log directory has all of it.
@@ -35,6 +36,9 @@ pub(crate) fn realise(
     resolved: &ResolvedDerivation,
     options: &BuildOptions<'_>,
 ) -> Result<Built, RealiseError> {
+    if options.cancelled.load(Ordering::Relaxed) {
+        return Err(RealiseError::Failed { reason: Failure::Cancelled, log: Vec::new() });
+    }
     let build = Build::new(store, resolved)?;
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
         StoreError::new(format!("realise `{}`", store.store_dir().print(&build.drv_path)), error)

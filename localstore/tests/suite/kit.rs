@@ -7,6 +7,7 @@ use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
 use nixstore::{Derivation, DerivationOutput, Method, PathInfo, ResolvedDerivation, Store as _, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -20,7 +21,12 @@ pub struct Kit {
 
 /// An empty store.
 pub fn kit() -> Kit {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    kit_at(&std::env::temp_dir())
+}
+
+/// An empty store on the disk of `parent`.
+pub fn kit_at(parent: &Path) -> Kit {
+    let directory = tempfile::tempdir_in(parent).expect("a temporary directory");
     let root = directory.path().join("root");
     Kit { store: Some(LocalStore::open(&root).expect("a new store")), root, directory }
 }
@@ -106,6 +112,16 @@ impl Drop for Kit {
         self.close();
         // Some tests have deleted it.
         let _ = localstore::files::remove_tree(&self.root);
+    }
+}
+
+/// Says that a test did not run, to the reader and to whoever counts.
+pub fn not_run(test: &str, reason: &str) {
+    let line = format!("{test}: {}", reason.trim().replace('\n', " "));
+    eprintln!("not run: {line}");
+    if let Some(file) = std::env::var_os("SPLITTER_NOT_RUN") {
+        let mut file = fs::File::options().append(true).create(true).open(file).expect("the list of what did not run");
+        writeln!(file, "{line}").expect("the list of what did not run");
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod adding;
 mod collecting;
+mod full;
 mod kit;
 mod nix;
 mod realising;
+mod suite;

@@ -5,7 +5,6 @@ use crate::kit::{Kit, kit, sh};
 use localstore::LocalStore;
 use nixstore::{PathInfo, Store as _, StoreDir};
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -49,13 +48,7 @@ fn with_each(test: &str, versions: &[&Nix], run: impl Fn(&Nix)) {
             run(nix);
             continue;
         }
-        let line = format!("{test}: no Nix of {}: {}", nix.suite, String::from_utf8_lossy(&output.stderr).trim());
-        eprintln!("not run: {line}");
-        if let Some(file) = std::env::var_os("SPLITTER_NOT_RUN") {
-            let mut file =
-                fs::File::options().append(true).create(true).open(file).expect("the list of what did not run");
-            writeln!(file, "{}", line.replace('\n', " ")).expect("the list of what did not run");
-        }
+        crate::kit::not_run(test, &format!("no Nix of {}: {}", nix.suite, String::from_utf8_lossy(&output.stderr)));
     }
 }
 
