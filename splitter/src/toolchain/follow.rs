@@ -48,6 +48,9 @@ const SHELL_TOOLS: &[&str] = &[
 const PYTHON_LEFT_OUT: &[&str] =
     &["site-packages", "dist-packages", "test", "idlelib", "turtledemo", "ensurepip", "lib2to3"];
 
+/// A module that is not in the smallest package of a Python.
+const PYTHON_BEYOND_MINIMAL: &str = "json/__init__.py";
+
 impl<'a> Follower<'a> {
     /// Follows on `host`; `search_path` is the command's `PATH`.
     pub fn new(host: &'a Host, walker: &'a mut Walker, search_path: &'a OsStr) -> Self {
@@ -105,7 +108,7 @@ impl<'a> Follower<'a> {
         if let Some(driver) = driver::recognise(&names) {
             return self.driver(path, driver);
         }
-        if !self.owned(&real) && names.last().is_some_and(|name| is_python(name)) {
+        if names.last().is_some_and(|name| is_python(name)) {
             self.python(path)?;
         }
         self.shell()
@@ -317,7 +320,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Takes the standard library of a Python that no package owns; of a virtual environment its mark.
+    /// Takes the standard library of a Python: its tree, or its packages, since Debian's interpreter depends on the
+    /// smallest part only (`python3-minimal`). Of a virtual environment its mark.
     fn python(&mut self, path: &Path) -> Result<(), FollowError> {
         const QUESTION: &str = "import sys, sysconfig; p = sysconfig.get_paths(); \
                                 print('\\n'.join([sys.prefix, p['stdlib'], p['platstdlib']]))";
@@ -336,11 +340,12 @@ impl<'a> Follower<'a> {
             }
         }
         for directory in lines {
-            if let Ok((real, links)) = self.walker.resolve(&directory)
-                && !self.owned(&real.join("os.py"))
-            {
-                links.into_iter().for_each(|link| self.link(link));
+            let Ok((real, links)) = self.walker.resolve(&directory) else { continue };
+            links.into_iter().for_each(|link| self.link(link));
+            if !self.owned(&real.join("os.py")) {
                 self.tree(&real, PYTHON_LEFT_OUT);
+            } else if real.join(PYTHON_BEYOND_MINIMAL).is_file() {
+                self.file(&real.join(PYTHON_BEYOND_MINIMAL))?;
             }
         }
         Ok(())

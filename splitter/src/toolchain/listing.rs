@@ -108,6 +108,16 @@ impl Listing {
         self.entries.values().any(|entry| matches!(entry, Entry::File { stamp, .. } if stamp.is_fresh(reading)))
     }
 
+    /// The files in `/etc` and `/var`, with their stamps.
+    pub fn outside(&self) -> impl Iterator<Item = (PathBuf, Stamp)> + '_ {
+        self.entries.iter().filter_map(|(path, entry)| match entry {
+            Entry::File { stamp, .. } if path.starts_with("/etc") || path.starts_with("/var") => {
+                Some((path.clone(), *stamp))
+            }
+            _ => None,
+        })
+    }
+
     /// How many files, and the bytes in them.
     pub fn size(&self) -> (usize, u64) {
         let files = self.entries.values().filter_map(|entry| match entry {
