@@ -69,7 +69,7 @@ impl Scene {
     }
 }
 
-/// Runs each command in a root with the parts of the snapshot, `/dev/null`, and a writable `/tmp` that they share. Gives
+/// Runs each command in a root with the parts of the snapshot, `/dev/null`, `/proc` and a writable `/tmp` that they share. Gives
 /// what each printed; `None`, said aloud, where namespaces are refused.
 fn run_in(tree: &Path, places: &Places, commands: &[&[&str]]) -> Option<Vec<String>> {
     let directory = tempfile::tempdir().expect("temporary directory");
@@ -79,7 +79,7 @@ fn run_in(tree: &Path, places: &Places, commands: &[&[&str]]) -> Option<Vec<Stri
     let quote = |path: &Path| format!("'{}'", path.display());
     let inside = |path: &Path| Path::new(".").join(path.strip_prefix("/").expect("it is absolute"));
     let mut setup = String::from(
-        "set -e\nmount -t tmpfs none root\ncd root\nmkdir tmp dev\n: > dev/null\n\
+        "set -e\nmount -t tmpfs none root\ncd root\nmkdir tmp dev proc\nmount --rbind /proc proc\n: > dev/null\n\
          mount --bind /dev/null dev/null\nmount --bind ../work tmp\n",
     );
     for mount in &places.mounts {

@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Follows one program or file; what it found is in [`Follower::seeds`].
+/// Follows one program or file; what it found is given by [`Follower::into_seeds`].
 pub struct Follower<'a> {
     host: &'a Host,
     walker: &'a mut Walker,
@@ -108,8 +108,14 @@ impl<'a> Follower<'a> {
         if let Some(driver) = driver::recognise(&names) {
             return self.driver(path, driver);
         }
-        if names.last().is_some_and(|name| is_python(name)) {
-            self.python(path)?;
+        match names.last() {
+            Some(name) if is_python(name) => self.python(path)?,
+            Some(&"rustc") if !self.owned(&real) => self.rustc(path)?,
+            Some(&"rustup") => {
+                let note = "is a proxy of rustup that starts another program, which is not followed";
+                self.notes.push(format!("`{}` {note}", path.display()));
+            }
+            _ => {}
         }
         self.shell()
     }
@@ -349,6 +355,24 @@ impl<'a> Follower<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Takes the libraries that a Rust compiler compiles against, and its linker: the `cc` of the `PATH`.
+    fn rustc(&mut self, path: &Path) -> Result<(), FollowError> {
+        let fail = |source| FollowError { path: path.to_owned(), source };
+        let sysroot = driver::ask(path, &["--print", "sysroot"], self.search_path).map_err(fail)?;
+        let libraries = Path::new(&sysroot).join("lib/rustlib");
+        match self.walker.resolve(&libraries) {
+            Ok((real, links)) if libraries.is_absolute() => {
+                links.into_iter().for_each(|link| self.link(link));
+                self.tree(&real, &["etc", "src"]);
+            }
+            _ => self.notes.push(format!("`{}` does not say where its libraries are", path.display())),
+        }
+        match resolve_program(OsStr::new("cc"), self.search_path) {
+            Some(linker) => self.program(&linker),
+            None => Ok(()),
+        }
     }
 
     /// Takes a directory that no package owns, and what its programs and libraries load.

@@ -80,8 +80,11 @@ struct Known {
     files: HashMap<PathBuf, Box<[u32]>>,
     /// Notes of programs.
     notes: HashMap<PathBuf, Vec<String>>,
-    snapshots: HashMap<Vec<u32>, Arc<Mutex<Option<Arc<Snapshot>>>>>,
+    snapshots: HashMap<Vec<u32>, Slot>,
 }
+
+/// Locked while its snapshot is made, so that it is made once.
+type Slot = Arc<Mutex<Option<Arc<Snapshot>>>>;
 
 /// What only one thread at a time does.
 #[derive(Default)]
@@ -93,8 +96,9 @@ struct Slow {
 }
 
 impl Toolchains {
-    /// Snapshots in `store`, remembered in `cache`, a directory of the user's, and assembled in `scratch`, which is best
-    /// on the store's file system. Nothing is read or made yet.
+    /// Snapshots in `store`, remembered in `cache`, a directory of the user's. They are assembled in `scratch`: best on
+    /// the store's file system if that has reflinks, else in memory (a tmpfs with some hundred megabytes), since the
+    /// store makes a copy of its own. Nothing is read or made yet.
     pub fn new(store: Arc<dyn Store>, cache: &Path, scratch: &Path) -> Self {
         let file = cache.join("toolchains.json");
         Self { store, file, scratch: scratch.to_owned(), known: RwLock::default(), slow: Mutex::default() }
