@@ -8,6 +8,7 @@ use splitter::graph::{EdgeId, FileId, Graph};
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::state::State;
+use splitter::toolchain::{Snapshot, Toolchains};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -99,7 +100,7 @@ fn build(
     old: &State,
     state_file: &Path,
 ) -> Result<bool, Error> {
-    let store = open_store(options)?;
+    let store = Arc::new(open_store(options)?);
     let runner = store.install_runner(&env::current_exe()?.with_file_name("splitter-runner"))?;
     let manifest = current_manifest(directory, &options.file)?;
     let wanted = wanted(&manifest.graph, targets)?;
@@ -108,10 +109,11 @@ fn build(
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, cancelled.clone())?;
     }
-    let tools = HostTools::new(&store, store.layout().builds(), store.layout().own().join("toolchains"));
+    let toolchains = Toolchains::new(store.clone(), &store.layout().own(), &store.layout().builds());
+    let tools = HostTools::new(toolchains, Box::new(tell_of_snapshot));
     let drive = Drive {
         graph: &manifest.graph,
-        store: &store,
+        store: &*store,
         tools: &tools,
         runner,
         jobs: if options.jobs == 0 {
@@ -135,6 +137,20 @@ fn build(
     tools.save()?;
     teller.end(success);
     Ok(success)
+}
+
+/// Says what a new snapshot of the host's tools holds.
+fn tell_of_snapshot(snapshot: &Snapshot) {
+    if let Some(time) = snapshot.made_in {
+        println!(
+            "ninja2drv: toolchain snapshot: {} packages, {} files, {} MB, made in {:.1} s",
+            snapshot.selection.packages.len(),
+            snapshot.files,
+            snapshot.bytes / 1_000_000,
+            time.as_secs_f64()
+        );
+        snapshot.notes.iter().for_each(|note| println!("ninja2drv: toolchain snapshot: {note}"));
+    }
 }
 
 fn open_store(options: &Options) -> Result<localstore::LocalStore, Error> {

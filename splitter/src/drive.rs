@@ -9,6 +9,7 @@ use crate::materialise::materialise;
 use crate::plan::Plan;
 use crate::shell::{Script, Simple, parse};
 use crate::state::{Record, State};
+use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::Step;
 use nixstore::path::StoreName;
@@ -17,25 +18,27 @@ use nixstore::{OutputName, ResolvedDerivation, Store, StorePath, nar, text};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::SystemTime;
 use std::{fs, io, thread};
 
 /// Gives each command the host's tools that it needs.
 pub trait Toolchains: Sync {
-    /// The snapshot for a command that names these programs and reads these files of the host.
+    /// The snapshot for a command that names the host's `programs` and reads the host's `files`. `own` are programs and
+    /// libraries of the project that it runs, whose interpreters and libraries it needs too.
     ///
     /// # Errors
     /// A phrase for the user: what could not be found or copied.
     fn snapshot(
         &self,
         programs: &BTreeSet<PathBuf>,
+        own: &BTreeSet<PathBuf>,
         files: &BTreeSet<PathBuf>,
         shell: bool,
-    ) -> Result<Toolchain, Error>;
+    ) -> Result<Arc<Toolchain>, Error>;
 
-    /// Files whose identity tells whether the tools are still the same.
-    fn probes(&self) -> Vec<PathBuf>;
+    /// Files that tell by their identity whether the tools are still the same.
+    fn probes(&self) -> Vec<Probe>;
 }
 
 /// Any error, with what caused it.
@@ -459,7 +462,8 @@ impl Work<'_> {
             inputs.files.insert(file.clone(), self.content(file)?);
         }
         let mut programs = BTreeSet::new();
-        let mut files: BTreeSet<PathBuf> = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
+        let mut own = BTreeSet::new();
+        let files: BTreeSet<PathBuf> = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
         for step in &recipe.commands {
             if let Step::Run { argv, cwd } = step {
                 let word = BString::from(text::to_bytes(&argv[0]));
@@ -469,13 +473,16 @@ impl Work<'_> {
                 let program =
                     if word.contains(&b'/') { absolute(word.as_bstr(), cwd.as_bytes().as_bstr()) } else { word };
                 match program.contains(&b'/') && !is_system(program.as_bstr()) && found.files.contains(&program) {
-                    // Made by the build, or a script of the project: an input, with the libraries of the host.
-                    true => files.extend(RUN_TIME.iter().map(PathBuf::from).filter(|path| path.exists())),
+                    true => drop(own.insert(to_path(program.as_bstr()).to_owned())),
                     false => drop(programs.insert(to_path(program.as_bstr()).to_owned())),
                 }
             }
         }
-        let tools = self.drive.tools.snapshot(&programs, &files, simples.is_empty())?;
+        if !own.is_empty() {
+            let library = |path: &&BString| path.rsplit_str("/").next().is_some_and(|name| name.contains_str(".so"));
+            own.extend(found.files.iter().filter(library).map(|path| to_path(path.as_bstr()).to_owned()));
+        }
+        let tools = self.drive.tools.snapshot(&programs, &own, &files, simples.is_empty())?;
         let derivation = lower(self.drive.store.store_dir(), recipe, &inputs, &tools, &self.drive.runner);
         Ok(ResolvedDerivation::try_from(derivation)?)
     }
@@ -526,7 +533,9 @@ impl Work<'_> {
         directories.into_iter().for_each(&mut watch);
         for probe in self.drive.tools.probes() {
             use std::os::unix::ffi::OsStrExt as _;
-            watch(probe.as_os_str().as_bytes().into());
+            if probe.holds() {
+                watch(probe.path.as_os_str().as_bytes().into());
+            }
         }
     }
 
@@ -537,15 +546,6 @@ impl Work<'_> {
         (again == *content).then_some(identity)
     }
 }
-
-/// What a program that the build made needs of the host.
-const RUN_TIME: &[&str] = &[
-    "/lib64/ld-linux-x86-64.so.2",
-    "/lib/ld-linux-aarch64.so.1",
-    "/usr/lib/x86_64-linux-gnu/libc.so.6",
-    "/usr/lib/x86_64-linux-gnu/libgcc_s.so.1",
-    "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
-];
 
 fn supported(command: &Command) -> Result<(), Error> {
     match command {

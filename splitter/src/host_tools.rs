@@ -1,143 +1,111 @@
-//! The toolchain snapshots of this host: asked for by command, made once, remembered between runs.
+//! What a command needs of this host, in the terms of [`crate::toolchain`]: its programs found, and for programs of the
+//! project itself their interpreters and libraries.
 
-use crate::drive::{Error, Toolchains};
+use crate::drive::{Error, Toolchains as Tools};
 use crate::lower::Toolchain;
-use crate::toolchain::host::{HOST_PROBES, Host};
-use crate::toolchain::listing::Listing;
 use crate::toolchain::program::resolve_program;
-use crate::toolchain::selection::{Request, select};
-use crate::toolchain::snapshot;
-use bstr::BString;
-use nixstore::Store;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::toolchain::{Probe, Request, Snapshot, Toolchains, elf};
+use bstr::{BString, ByteSlice as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::{fs, io};
+use std::sync::{Arc, Mutex};
 
 /// The `PATH` of every command.
 pub const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// The snapshots of this host, kept in one store.
-pub struct HostTools<'a> {
-    store: &'a dyn Store,
-    /// Where trees are put together, on the store's file system.
-    scratch: PathBuf,
-    /// Where answers are kept from run to run.
-    memory: PathBuf,
-    known: Mutex<Known>,
+/// Where the loader of a native program looks by itself.
+const LIBRARIES: &[&str] = &[
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+
+/// The snapshots of this host for the edges of a build.
+pub struct HostTools {
+    toolchains: Toolchains,
+    /// Told of each snapshot when a run asks for it first.
+    tell: Box<dyn Fn(&Snapshot) + Send + Sync>,
+    told: Mutex<BTreeSet<nixstore::StorePath>>,
 }
 
-#[derive(Default)]
-struct Known {
-    host: Option<Host>,
-    answers: Answers,
-    snapshots: HashMap<blake3::Hash, Toolchain>,
-}
-
-/// What is kept: valid for one state of the host's packages.
-#[derive(Default, Serialize, Deserialize)]
-struct Answers {
-    host: Vec<Option<crate::identity::Identity>>,
-    by_request: BTreeMap<[u8; 32], Kept>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct Kept {
-    path: String,
-    mounts: BTreeMap<BString, BString>,
-    links: BTreeMap<BString, BString>,
-}
-
-impl<'a> HostTools<'a> {
-    /// Snapshots in `store`; answers of earlier runs are kept in the file `memory`.
-    pub fn new(store: &'a dyn Store, scratch: PathBuf, memory: PathBuf) -> Self {
-        let kept = fs::read(&memory).ok().and_then(|bytes| postcard::from_bytes::<Answers>(&bytes).ok());
-        let answers = kept.filter(|answers| answers.host == identities()).unwrap_or_default();
-        Self { store, scratch, memory, known: Mutex::new(Known { answers, ..Known::default() }) }
+impl HostTools {
+    /// Snapshots from `toolchains`; `tell` is told of each once.
+    pub fn new(toolchains: Toolchains, tell: Box<dyn Fn(&Snapshot) + Send + Sync>) -> Self {
+        Self { toolchains, tell, told: Mutex::default() }
     }
 
     /// Writes down what was learned.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn save(&self) -> io::Result<()> {
-        let mut known = self.known.lock().expect("no panic under the lock");
-        known.answers.host = identities();
-        let bytes = postcard::to_stdvec(&known.answers).map_err(io::Error::other)?;
-        let directory = self.memory.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
-        let file = tempfile::NamedTempFile::new_in(directory)?;
-        fs::write(file.path(), bytes)?;
-        file.persist(&self.memory)?;
-        Ok(())
-    }
-
-    fn kept(&self, kept: &Kept) -> Result<Option<Toolchain>, Error> {
-        let Kept { path, mounts, links } = kept.clone();
-        let path = path.parse()?;
-        let valid = self.store.path_infos(std::slice::from_ref(&path))?[0].is_some();
-        Ok(valid.then_some(Toolchain { path, mounts, links }))
+    pub fn save(&self) -> Result<(), Error> {
+        Ok(self.toolchains.save()?)
     }
 }
 
-impl Toolchains for HostTools<'_> {
+impl Tools for HostTools {
     fn snapshot(
         &self,
         programs: &BTreeSet<PathBuf>,
+        own: &BTreeSet<PathBuf>,
         files: &BTreeSet<PathBuf>,
         shell: bool,
-    ) -> Result<Toolchain, Error> {
-        let question = *blake3::hash(format!("{programs:?}{files:?}{shell}").as_bytes()).as_bytes();
-        let mut known = self.known.lock().expect("no panic under the lock");
-        if let Some(kept) = known.answers.by_request.get(&question)
-            && let Some(toolchain) = self.kept(kept)?
-        {
-            return Ok(toolchain);
+    ) -> Result<Arc<Toolchain>, Error> {
+        let mut request =
+            Request { programs: BTreeSet::new(), files: files.clone(), shell, search_path: SEARCH_PATH.into() };
+        let mut wanted = programs.clone();
+        for program in own {
+            let (interpreter, libraries) = needs(program);
+            wanted.extend(interpreter);
+            request.files.extend(libraries);
         }
-        if known.host.is_none() {
-            known.host = Some(Host::load()?);
+        for program in &wanted {
+            let found = resolve_program(program.as_os_str(), SEARCH_PATH.as_ref())
+                .ok_or_else(|| format!("`{}` is not a program of this host", program.display()))?;
+            request.programs.insert(found);
         }
-        let host = known.host.as_ref().expect("just loaded");
-        let resolved = programs.iter().map(|program| {
-            resolve_program(program.as_os_str(), SEARCH_PATH.as_ref())
-                .ok_or_else(|| Error::from(format!("`{}` is not a program of this host", program.display())))
-        });
-        let request = Request {
-            programs: resolved.collect::<Result<_, _>>()?,
-            files: files.clone(),
-            shell,
-            search_path: SEARCH_PATH.into(),
-        };
-        let (selection, _) = select(&request, host)?;
-        let key = selection.key();
-        let toolchain = match known.snapshots.get(&key) {
-            Some(toolchain) => toolchain.clone(),
-            None => {
-                let listing = Listing::new(&selection, host);
-                let (info, _) = snapshot::assemble(&listing, &self.scratch, self.store)?;
-                let places = snapshot::places(&self.store.physical_path(&info.path))?;
-                let bytes = |path: &Path| BString::from(path.as_os_str().as_bytes());
-                Toolchain {
-                    path: info.path,
-                    mounts: places.mounts.iter().map(|mount| (bytes(&mount.at), bytes(&mount.source_sub))).collect(),
-                    links: places.links.iter().map(|(link, target)| (bytes(link), bytes(target))).collect(),
-                }
-            }
-        };
-        known.snapshots.insert(key, toolchain.clone());
-        let kept =
-            Kept { path: toolchain.path.to_string(), mounts: toolchain.mounts.clone(), links: toolchain.links.clone() };
-        known.answers.by_request.insert(question, kept);
-        Ok(toolchain)
+        let snapshot = self.toolchains.snapshot(&request)?;
+        if self.told.lock().expect("no panic under the lock").insert(snapshot.info.path.clone()) {
+            (self.tell)(&snapshot);
+        }
+        let bytes = |path: &Path| BString::from(path.as_os_str().as_bytes());
+        let places = &snapshot.places;
+        let mounts: BTreeMap<_, _> =
+            places.mounts.iter().map(|mount| (bytes(&mount.at), bytes(&mount.source_sub))).collect();
+        let links = places.links.iter().map(|(link, target)| (bytes(link), bytes(target))).collect();
+        Ok(Arc::new(Toolchain { path: snapshot.info.path.clone(), mounts, links }))
     }
 
-    fn probes(&self) -> Vec<PathBuf> {
-        HOST_PROBES.iter().map(PathBuf::from).collect()
+    fn probes(&self) -> Vec<Probe> {
+        self.toolchains.probes()
     }
 }
 
-fn identities() -> Vec<Option<crate::identity::Identity>> {
-    HOST_PROBES.iter().map(|probe| crate::identity::Identity::of(Path::new(probe))).collect()
+/// What a program or library of the project needs of the host: the program that interprets it, or the loader and the
+/// libraries of the host that it names.
+fn needs(program: &Path) -> (Option<PathBuf>, BTreeSet<PathBuf>) {
+    let Ok(bytes) = fs::read(program) else { return (None, BTreeSet::new()) };
+    if let Some(line) = bytes.strip_prefix(b"#!") {
+        let mut words = line.lines().next().unwrap_or_default().fields();
+        let interpreter = words.next().map(OsStr::from_bytes);
+        let interpreter = match interpreter {
+            Some(path) if Path::new(path).file_name() == Some(OsStr::new("env")) => words.next().map(OsStr::from_bytes),
+            other => other,
+        };
+        return (interpreter.map(PathBuf::from), BTreeSet::new());
+    }
+    let Some(needs) = elf::needs(&bytes) else { return (None, BTreeSet::new()) };
+    let find = |name: &Vec<u8>| {
+        let candidates = LIBRARIES.iter().map(|directory| Path::new(directory).join(OsStr::from_bytes(name)));
+        candidates.into_iter().find(|path| path.is_file())
+    };
+    (None, needs.libraries.iter().filter_map(find).chain(needs.interpreter).collect())
 }

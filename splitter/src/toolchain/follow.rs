@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Follows one program or file; what it found is in its seeds.
+/// Follows one program or file; what it found is given by [`Follower::into_seeds`].
 pub struct Follower<'a> {
     host: &'a Host,
     walker: &'a mut Walker,
@@ -47,6 +47,9 @@ const SHELL_TOOLS: &[&str] = &[
 /// First-level names of a Python standard library that programs have no use for, or that are no part of it.
 const PYTHON_LEFT_OUT: &[&str] =
     &["site-packages", "dist-packages", "test", "idlelib", "turtledemo", "ensurepip", "lib2to3"];
+
+/// A module that is not in the smallest package of a Python.
+const PYTHON_BEYOND_MINIMAL: &str = "json/__init__.py";
 
 impl<'a> Follower<'a> {
     /// Follows on `host`; `search_path` is the command's `PATH`.
@@ -105,8 +108,14 @@ impl<'a> Follower<'a> {
         if let Some(driver) = driver::recognise(&names) {
             return self.driver(path, driver);
         }
-        if !self.owned(&real) && names.last().is_some_and(|name| is_python(name)) {
-            self.python(path)?;
+        match names.last() {
+            Some(name) if is_python(name) => self.python(path)?,
+            Some(&"rustc") if !self.owned(&real) => self.rustc(path)?,
+            Some(&"rustup") => {
+                let note = "is a proxy of rustup that starts another program, which is not followed";
+                self.notes.push(format!("`{}` {note}", path.display()));
+            }
+            _ => {}
         }
         self.shell()
     }
@@ -317,7 +326,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Takes the standard library of a Python that no package owns; of a virtual environment its mark.
+    /// Takes the standard library of a Python: its tree, or its packages, since Debian's interpreter depends on the
+    /// smallest part only (`python3-minimal`). Of a virtual environment its mark.
     fn python(&mut self, path: &Path) -> Result<(), FollowError> {
         const QUESTION: &str = "import sys, sysconfig; p = sysconfig.get_paths(); \
                                 print('\\n'.join([sys.prefix, p['stdlib'], p['platstdlib']]))";
@@ -336,14 +346,33 @@ impl<'a> Follower<'a> {
             }
         }
         for directory in lines {
-            if let Ok((real, links)) = self.walker.resolve(&directory)
-                && !self.owned(&real.join("os.py"))
-            {
-                links.into_iter().for_each(|link| self.link(link));
+            let Ok((real, links)) = self.walker.resolve(&directory) else { continue };
+            links.into_iter().for_each(|link| self.link(link));
+            if !self.owned(&real.join("os.py")) {
                 self.tree(&real, PYTHON_LEFT_OUT);
+            } else if real.join(PYTHON_BEYOND_MINIMAL).is_file() {
+                self.file(&real.join(PYTHON_BEYOND_MINIMAL))?;
             }
         }
         Ok(())
+    }
+
+    /// Takes the libraries that a Rust compiler compiles against, and its linker: the `cc` of the `PATH`.
+    fn rustc(&mut self, path: &Path) -> Result<(), FollowError> {
+        let fail = |source| FollowError { path: path.to_owned(), source };
+        let sysroot = driver::ask(path, &["--print", "sysroot"], self.search_path).map_err(fail)?;
+        let libraries = Path::new(&sysroot).join("lib/rustlib");
+        match self.walker.resolve(&libraries) {
+            Ok((real, links)) if libraries.is_absolute() => {
+                links.into_iter().for_each(|link| self.link(link));
+                self.tree(&real, &["etc", "src"]);
+            }
+            _ => self.notes.push(format!("`{}` does not say where its libraries are", path.display())),
+        }
+        match resolve_program(OsStr::new("cc"), self.search_path) {
+            Some(linker) => self.program(&linker),
+            None => Ok(()),
+        }
     }
 
     /// Takes a directory that no package owns, and what its programs and libraries load.

@@ -55,10 +55,7 @@ impl Listing {
                 if is_left_out(&path) {
                     continue;
                 }
-                if path.starts_with("/usr") || path.starts_with("/opt") {
-                    lister.add(&path, Audience::Everybody);
-                } else if !path.starts_with("/etc") && !path.starts_with("/var") && path != Path::new("/") {
-                    // Not a merged `/usr`: `/bin/sh` is at `/bin/sh`.
+                if is_taken(&path) {
                     lister.add(&path, Audience::Everybody);
                 } else {
                     outside.push(path);
@@ -108,6 +105,16 @@ impl Listing {
         self.entries.values().any(|entry| matches!(entry, Entry::File { stamp, .. } if stamp.is_fresh(reading)))
     }
 
+    /// The files in `/etc` and `/var`, with their stamps.
+    pub fn outside(&self) -> impl Iterator<Item = (PathBuf, Stamp)> + '_ {
+        self.entries.iter().filter_map(|(path, entry)| match entry {
+            Entry::File { stamp, .. } if path.starts_with("/etc") || path.starts_with("/var") => {
+                Some((path.clone(), *stamp))
+            }
+            _ => None,
+        })
+    }
+
     /// How many files, and the bytes in them.
     pub fn size(&self) -> (usize, u64) {
         let files = self.entries.values().filter_map(|entry| match entry {
@@ -134,16 +141,13 @@ struct Lister {
 
 impl Lister {
     fn add(&mut self, path: &Path, audience: Audience) {
-        let Ok((place, links)) = self.walker.place(path) else {
-            self.note(path, "is not there");
-            return;
-        };
+        // What a package lists and the host does not have (dpkg's `path-exclude`) is no news.
+        let Ok((place, links)) = self.walker.place(path) else { return };
         for link in links {
             self.listing.entries.entry(link.path).or_insert(Entry::Link(link.text));
         }
-        match std::fs::symlink_metadata(&place) {
-            Ok(metadata) => self.entry(place, &metadata, audience),
-            Err(_) => self.note(&place, "is not there"),
+        if let Ok(metadata) = std::fs::symlink_metadata(&place) {
+            self.entry(place, &metadata, audience);
         }
     }
 
@@ -242,6 +246,12 @@ impl Lister {
     }
 }
 
+/// True for the files of packages that programs are made of: `/usr`, `/opt`, and without a merged `/usr` its parts.
+fn is_taken(path: &Path) -> bool {
+    let top = path.components().nth(1).map(|top| top.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+    ["usr", "opt", "bin", "sbin"].contains(&top.as_str()) || top.starts_with("lib")
+}
+
 /// True for `/usr/lib/libx.so` and `/usr/lib/x86_64-linux-gnu/libx.so`, which the loader finds without a cache.
 fn in_default_directory(path: &Path) -> bool {
     let directory = path.parent().and_then(Path::to_str).unwrap_or_default();
@@ -287,6 +297,14 @@ mod tests {
         assert_eq!(lister.listing.notes.len(), 1);
         lister.add(&path, Audience::Owner);
         assert!(lister.listing.entries.contains_key(&path));
+    }
+
+    #[test]
+    fn the_mount_points_of_a_package_are_not_taken() {
+        assert!(
+            ["/usr/bin/cc", "/opt/x/y", "/bin/sh", "/lib64/ld.so"].into_iter().all(|path| is_taken(Path::new(path)))
+        );
+        assert!(!["/", "/proc", "/home", "/etc/x", "/var/lib/x"].into_iter().any(|path| is_taken(Path::new(path))));
     }
 
     #[test]

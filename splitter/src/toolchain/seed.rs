@@ -4,6 +4,7 @@ use super::dpkg::PackageId;
 use super::stamp::{self, Stamp};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// One thing that a command needs of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +42,21 @@ impl Seed {
             Self::Link(path, text) => std::fs::read_link(path).is_ok_and(|now| now == *text),
             Self::Tree(path, _, hash) => stamp::of_tree(path).is_ok_and(|now| now.to_hex().as_str() == hash),
             Self::Directory(path) => path.is_dir(),
+        }
+    }
+
+    /// True if it was found so shortly after a change that its stamp does not stand for its content.
+    pub fn is_fresh(&self, reading: SystemTime) -> bool {
+        matches!(self, Self::File(_, stamp) | Self::Probe(_, stamp) if stamp.is_fresh(reading))
+    }
+
+    /// True if it can be written as JSON.
+    pub fn is_text(&self) -> bool {
+        let text = |path: &Path| path.to_str().is_some();
+        match self {
+            Self::Package(_) => true,
+            Self::File(path, _) | Self::Probe(path, _) | Self::Tree(path, ..) | Self::Directory(path) => text(path),
+            Self::Link(path, to) => text(path) && text(to),
         }
     }
 

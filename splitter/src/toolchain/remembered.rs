@@ -1,0 +1,141 @@
+//! What is remembered of a host between runs: one file in the user's cache. It may be deleted at any time.
+
+use super::seed::Seed;
+use super::selection::Selection;
+use super::stamp::Stamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Changes whenever an older file would be misunderstood, or the rules of selecting change.
+const VERSION: u32 = 1;
+
+/// The most snapshots that are remembered by what they hold.
+const MOST_MADE: usize = 1000;
+
+/// The content of the file. Numbers are indices of `seeds`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Remembered {
+    version: u32,
+    /// The stamps of the host's databases; all but `made` is true only while they stay.
+    pub host: Vec<Option<Stamp>>,
+    /// Every seed that is named below.
+    pub seeds: Vec<Seed>,
+    /// By `PATH` and program.
+    pub programs: BTreeMap<String, BTreeMap<String, Vec<u32>>>,
+    /// By file.
+    pub files: BTreeMap<String, Vec<u32>>,
+    /// By the key of a set of seeds.
+    pub snapshots: BTreeMap<String, Made>,
+    /// The store path of each listing, by its digest. True whatever happens to the host.
+    pub made: BTreeMap<String, String>,
+}
+
+/// A snapshot that was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// Its store path.
+    pub path: String,
+    /// What it was made of.
+    pub selection: Selection,
+    /// How many files are in it.
+    pub files: usize,
+    /// The bytes in them.
+    pub bytes: u64,
+    /// What was left out and why.
+    pub notes: Vec<String>,
+    /// Configuration of packages that is in it, which anybody may have edited since.
+    pub outside: Vec<(PathBuf, Stamp)>,
+}
+
+impl Remembered {
+    /// Nothing, of a host with these stamps.
+    pub fn nothing(host: Vec<Option<Stamp>>) -> Self {
+        Self { version: VERSION, host, ..Self::default() }
+    }
+
+    /// Reads the file at `path`. A file that is missing, broken or of another version has nothing to say; one of a host
+    /// that has changed since has only its snapshots by content.
+    pub fn load(path: &Path, host: Vec<Option<Stamp>>) -> Self {
+        let read = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        match read.filter(|read| read.version == VERSION && read.is_sound()) {
+            Some(read) if read.host == host => read,
+            Some(read) => Self { made: read.made, ..Self::nothing(host) },
+            None => Self::nothing(host),
+        }
+    }
+
+    /// Replaces the file at `path`. Of two writers the last one wins, and the other's facts are found again.
+    ///
+    /// # Errors
+    /// Those of writing a file beside it and renaming that.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut kept = self.clone();
+        while kept.made.len() > MOST_MADE {
+            kept.made.pop_first();
+        }
+        file.write_all(&serde_json::to_vec(&kept)?)?;
+        file.persist(path)?;
+        Ok(())
+    }
+
+    /// The seeds that the numbers mean.
+    pub fn seeds<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = &'a Seed> {
+        numbers.iter().map(|&number| &self.seeds[number as usize])
+    }
+
+    /// No number is too large.
+    fn is_sound(&self) -> bool {
+        let numbers = self.programs.values().flat_map(BTreeMap::values).chain(self.files.values()).flatten();
+        numbers.max().is_none_or(|&number| (number as usize) < self.seeds.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembered() -> Remembered {
+        Remembered {
+            seeds: vec![Seed::Package("libc6:amd64".into())],
+            files: [("/usr/include/stdio.h".to_owned(), vec![0])].into(),
+            made: [("digest".to_owned(), "path".to_owned())].into(),
+            ..Remembered::nothing(vec![None])
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_read_again() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("cache/toolchains");
+        assert_eq!(Remembered::load(&path, vec![None]), Remembered::nothing(vec![None]));
+        remembered().save(&path).expect("it can be written");
+        assert_eq!(Remembered::load(&path, vec![None]), remembered());
+    }
+
+    #[test]
+    fn of_another_host_only_contents_are_believed() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("toolchains");
+        remembered().save(&path).expect("it can be written");
+        let other = Remembered::load(&path, vec![Stamp::of(directory.path())]);
+        assert!(other.files.is_empty() && other.seeds.is_empty());
+        assert_eq!(other.made, remembered().made);
+    }
+
+    #[test]
+    fn a_broken_file_says_nothing() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("toolchains");
+        let mut broken = remembered();
+        broken.files.insert("/x".into(), vec![7]);
+        broken.save(&path).expect("it can be written");
+        assert_eq!(Remembered::load(&path, vec![None]), Remembered::nothing(vec![None]));
+        std::fs::write(&path, "{").expect("write");
+        assert_eq!(Remembered::load(&path, vec![None]), Remembered::nothing(vec![None]));
+    }
+}
