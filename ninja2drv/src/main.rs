@@ -5,9 +5,11 @@ use clap::Parser;
 use ninja2drv::manifest::{self, Manifest};
 use splitter::drive::{Done, Drive, Error, Event, lock};
 use splitter::graph::{EdgeId, FileId, Graph};
+use splitter::history::History;
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
-use splitter::state::State;
+use splitter::roots::{Mode, Roots};
+use splitter::state::{self, Records, State};
 use splitter::toolchain::{Snapshot, Toolchains};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -39,6 +41,13 @@ struct Options {
     /// The store: `auto`, or `local?root=DIR` for the embedded store in DIR.
     #[arg(long, value_name = "URL", env = "SPLITTER_STORE", default_value = "auto")]
     store: String,
+    /// Which commands run as if the checkout lay at /build/source, so that other checkouts share their results: `same`
+    /// (none), `auto` (those whose outputs cannot hold a path), `canonical` (all that do not name the checkout).
+    #[arg(long, value_name = "MODE", env = "SPLITTER_ROOT_MODE", default_value = "auto")]
+    root: Mode,
+    /// Another directory of the project that may lie anywhere, and a name for it.
+    #[arg(long, value_name = "DIR=NAME")]
+    map: Vec<String>,
     /// What to build; by default what the build file says.
     targets: Vec<std::ffi::OsString>,
 }
@@ -81,25 +90,23 @@ fn run(options: &Options) -> Result<bool, Error> {
     let _lock = lock(&own, &mut || {
         eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
     })?;
-    let state_file = own.join("state");
-    let old = State::read(&state_file).unwrap_or_else(|problem| {
-        eprintln!("ninja2drv: warning: `{}` is not used: {problem}", state_file.display());
-        State::default()
-    });
-    if old.is_up_to_date(&targets) {
+    if read_own::<State>(&own.join("state")).is_up_to_date(&targets) {
         println!("ninja: no work to do.");
         return Ok(true);
     }
-    build(options, &directory, &targets, &old, &state_file)
+    build(options, &directory, &targets, &own)
 }
 
-fn build(
-    options: &Options,
-    directory: &Path,
-    targets: &[BString],
-    old: &State,
-    state_file: &Path,
-) -> Result<bool, Error> {
+/// Reads a file of ours; one that is spoilt is named, and as good as none.
+fn read_own<T: serde::de::DeserializeOwned + Default>(file: &Path) -> T {
+    state::read(file).unwrap_or_else(|problem| {
+        eprintln!("ninja2drv: warning: `{}` is not used: {problem}", file.display());
+        T::default()
+    })
+}
+
+fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path) -> Result<bool, Error> {
+    let old: Records = read_own(&own.join("records"));
     let store = Arc::new(open_store(options)?);
     let runner = store.install_runner(&env::current_exe()?.with_file_name("splitter-runner"))?;
     let manifest = current_manifest(directory, &options.file)?;
@@ -111,11 +118,15 @@ fn build(
     }
     let toolchains = Toolchains::new(store.clone(), &store.layout().own(), &store.layout().builds());
     let tools = HostTools::new(toolchains, Box::new(tell_of_snapshot));
+    let history = open_history();
     let drive = Drive {
         graph: &manifest.graph,
         store: &*store,
         tools: &tools,
         runner,
+        history: history.as_ref(),
+        roots: roots(options, directory)?,
+        mode: options.root,
         jobs: if options.jobs == 0 {
             std::thread::available_parallelism().map_or(2, usize::from)
         } else {
@@ -125,18 +136,54 @@ fn build(
         cancelled: &cancelled,
     };
     let commands = plan.order.iter().filter(|edge| !manifest.graph.edge(**edge).phony).count();
-    let mut teller = Teller { graph: &manifest.graph, verbose: options.verbose, commands, told: 0, ran: 0, reused: 0 };
-    let (success, mut state) = drive.run(&plan, old, &mut |event| teller.tell(event))?;
+    let mut teller =
+        Teller { graph: &manifest.graph, verbose: options.verbose, commands, told: 0, ran: 0, reused: 0, failed: 0 };
+    let (success, mut state, records) = drive.run(&plan, &old, &mut |event| teller.tell(event))?;
     for file in &manifest.files {
         let path = splitter::graph::absolute(file.as_bstr(), manifest.graph.working_directory());
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }
     state.complete = success.then(|| targets.to_vec());
-    state.write(state_file).map_err(|e| format!("cannot write `{}`: {e}", state_file.display()))?;
+    let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
+    written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     tools.save()?;
+    if let Some(history) = &history {
+        history.save()?;
+    }
     teller.end(success);
     Ok(success)
+}
+
+/// The directories of the project: the checkout, and those that the user names.
+fn roots(options: &Options, directory: &Path) -> Result<Roots, Error> {
+    let checkout = match env::var_os("SPLITTER_ROOT") {
+        Some(root) => Some(fs::canonicalize(&root).map_err(|e| format!("SPLITTER_ROOT `{}`: {e}", root.display()))?),
+        None => Roots::checkout(directory),
+    };
+    let mut named: Vec<(PathBuf, String)> = checkout.map(|root| (root, "source".to_owned())).into_iter().collect();
+    for map in &options.map {
+        let (root, name) = map.rsplit_once('=').ok_or_else(|| format!("`--map {map}` is not of the form DIR=NAME"))?;
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(format!("`--map {map}`: `{name}` is no name for a directory").into());
+        }
+        named.push((fs::canonicalize(root).map_err(|e| format!("`--map {map}`: {e}"))?, name.to_owned()));
+    }
+    Ok(Roots::new(named.into_iter().map(|(root, name)| (root.as_os_str().as_bytes().into(), name.into()))))
+}
+
+/// The user's history; a build goes on without one.
+fn open_history() -> Option<History> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let directory = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home)?;
+    let file = directory.join("splitter/history.sqlite");
+    match History::open(&file) {
+        Ok(history) => Some(history),
+        Err(e) => {
+            eprintln!("ninja2drv: warning: the history `{}` is not used: {e}", file.display());
+            None
+        }
+    }
 }
 
 /// Says what a new snapshot of the host's tools holds.
@@ -229,6 +276,7 @@ struct Teller<'a> {
     told: usize,
     ran: usize,
     reused: usize,
+    failed: usize,
 }
 
 impl Teller<'_> {
@@ -249,13 +297,21 @@ impl Teller<'_> {
             Done::UpToDate => {}
             Done::Reused(reason) => {
                 self.reused += 1;
-                println!("{count} reused {name} ({reason})");
+                if self.verbose {
+                    println!("{count} reused {name} ({reason})");
+                }
             }
             Done::Ran(reason) => {
                 self.ran += 1;
                 println!("{count} {what} ({reason})");
+                if let Some(word) = event.bound.as_ref().filter(|_| self.verbose) {
+                    println!("      bound to this path by {word}");
+                }
             }
-            Done::Failed(_) => println!("FAILED: {name}\n{}", command.text),
+            Done::Failed(_) => {
+                self.failed += 1;
+                println!("FAILED: {name}\n{}", command.text);
+            }
         }
         let mut out = std::io::stdout().lock();
         out.write_all(&event.log).ok(); // nobody listens any more
@@ -271,7 +327,7 @@ impl Teller<'_> {
     }
 
     fn end(&self, success: bool) {
-        let rest = self.told - self.ran - self.reused;
+        let rest = self.told - self.ran - self.reused - self.failed;
         let end = if success { "done" } else { "ninja: build stopped: subcommand failed." };
         println!("ninja2drv: {} ran, {} reused, {rest} up to date; {end}", self.ran, self.reused);
     }

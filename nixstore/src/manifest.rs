@@ -23,6 +23,9 @@ pub struct Manifest {
     pub inputs: BTreeMap<String, String>,
     /// The build directory: files written here that nobody declared become the output `rest`.
     pub rest: String,
+    /// Whether to say in the output `reads`, as [`Reads`], what the commands opened and listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     /// Where parts of the toolchain snapshot are seen.
     pub tools: BTreeMap<String, String>,
     /// Symbolic links at the root, such as `/bin` to `usr/bin`.
@@ -33,6 +36,19 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
 }
+
+/// What the commands of an observed edge read of its inputs; paths as in [`Manifest`], sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reads {
+    /// Opened or followed.
+    pub files: Vec<String>,
+    /// Listed.
+    pub directories: Vec<String>,
+}
+
+/// The target of the symbolic link that stands for an output that the command did not write: every output of a
+/// derivation has to be there.
+pub const UNWRITTEN: &str = "/not-written";
 
 /// The version of [`Manifest`].
 pub const ABI: u32 = 1;

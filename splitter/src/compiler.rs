@@ -9,7 +9,7 @@ use bstr::{BStr, BString, ByteSlice as _};
 /// A compile: one source to one object.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Compile {
-    /// The command that prints what would be read, in the form of a depfile, to standard output.
+    /// The command without what names outputs: more options make it a question.
     pub ask: Vec<BString>,
     /// Directories of `-I` and its kin, in the order of the command line.
     pub search: Vec<BString>,
@@ -61,8 +61,17 @@ const WITH_VALUE: &[&str] = &[
 
 const SEARCH: &[&str] = &["-I", "-iquote", "-isystem", "-idirafter"];
 
+/// Options whose value is a path that only says where something is: another path with the same file behind it gives the
+/// same object. Those of [`SEARCH`] besides.
+const PATHS: &[&str] = &["-include", "-imacros", "-o", "-MF", "-MT", "-MQ"];
+
+/// Options `OPTION=OLD=NEW` that take a path out of the outputs. Where OLD stands again at the start of a path it makes
+/// no difference what OLD is.
+const PREFIX_MAPS: &[&str] = &["-ffile-prefix-map=", "-fdebug-prefix-map=", "-fmacro-prefix-map="];
+
 impl Compile {
-    /// Reads a command line; none if it does something else than compile or assemble sources to an object.
+    /// Reads a command line, response files expanded; none if it does something else than compile or assemble sources to
+    /// an object.
     pub fn read(argv: &[BString]) -> Option<Self> {
         if !is_driver(argv.first()?.as_bstr()) || !argv.iter().any(|word| word == "-c") {
             return None;
@@ -88,9 +97,54 @@ impl Compile {
                 }
             }
         }
-        ask.extend(["-M", "-MT", "inputs"].map(BString::from));
         Some(Self { ask, search })
     }
+}
+
+/// The parts of a compile's words that are paths and nothing but paths: index of the word, and where in it the path
+/// begins and ends.
+pub fn path_operands(argv: &[BString]) -> Vec<(usize, std::ops::Range<usize>)> {
+    let mut operands = Vec::new();
+    let mut i = 1;
+    while i < argv.len() {
+        let word = &argv[i];
+        let whole = |i: usize| (i, 0..argv[i].len());
+        if SEARCH.iter().chain(PATHS).any(|option| word == option) {
+            operands.extend((i + 1 < argv.len()).then(|| whole(i + 1)));
+            i += 1;
+        } else if WITH_VALUE.iter().any(|option| word == option) {
+            i += 1;
+        } else if !word.starts_with(b"-") && !word.starts_with(b"@") {
+            operands.push(whole(i));
+        } else if let Some(map) = PREFIX_MAPS.iter().find(|option| word.starts_with(option.as_bytes())) {
+            let end = word.rfind_byte(b'=').filter(|end| *end >= map.len()).unwrap_or(word.len());
+            operands.push((i, map.len()..end));
+        } else if let Some(option) =
+            SEARCH.iter().chain(&["-o", "-MF", "-MT", "-MQ"]).find(|option| word.starts_with(option.as_bytes()))
+        {
+            operands.push((i, option.len()..word.len()));
+        }
+        i += 1;
+    }
+    operands
+}
+
+/// The word by which a compile's outputs hold the path of its working directory or its source, or a list of files that
+/// are written beside them.
+pub fn word_for_paths(argv: &[BString]) -> Option<&BString> {
+    let mapped = argv.iter().any(|word| PREFIX_MAPS[..2].iter().any(|map| word.starts_with(map.as_bytes())));
+    let is_debug = |word: &BString| {
+        word.strip_prefix(b"-g").is_some_and(|kind| {
+            [&b""[..], b"1", b"2", b"3"].contains(&kind)
+                || [&b"gdb"[..], b"dwarf", b"split-dwarf", b"stabs", b"line-tables-only", b"mlt"]
+                    .iter()
+                    .any(|name| kind.starts_with(name))
+        })
+    };
+    let debug = argv.iter().rfind(|word| word.starts_with(b"-g") && (is_debug(word) || *word == "-g0"));
+    let others = [&b"--coverage"[..], b"-fprofile-", b"-ftest-coverage", b"-flto", b"-save-temps", b"-fdump-"];
+    let other = |word: &&BString| others.iter().any(|option| word.starts_with(option)) || *word == "-gsplit-dwarf";
+    debug.filter(|word| *word != "-g0" && !mapped).or_else(|| argv.iter().find(other))
 }
 
 #[cfg(test)]
@@ -105,7 +159,7 @@ mod tests {
     fn a_compiler_is_asked_with_its_own_options_but_for_those_of_outputs() {
         let compile = Compile::read(&words("/usr/bin/cc -DX -Ia -isystem b -O2 -MD -MT a.o -MF a.o.d -o a.o -c a.c"));
         let compile = compile.expect("a compile");
-        assert_eq!(compile.ask, words("/usr/bin/cc -DX -Ia -isystem b -O2 a.c -M -MT inputs"));
+        assert_eq!(compile.ask, words("/usr/bin/cc -DX -Ia -isystem b -O2 a.c"));
         assert_eq!(compile.search, words("a b"));
     }
 
@@ -113,6 +167,23 @@ mod tests {
     fn a_link_or_another_program_is_no_compile() {
         assert_eq!(Compile::read(&words("cc a.o -o a")), None);
         assert_eq!(Compile::read(&words("tool -c a.c")), None);
+    }
+
+    #[test]
+    fn only_words_that_say_where_something_is_are_path_operands() {
+        let argv = words("cc -DX=/r/x -I/r/i -isystem /r/s -ffile-prefix-map=/r=. -MF /r/a.d -o a.o -c /r/a.c");
+        let paths: Vec<&[u8]> = path_operands(&argv).into_iter().map(|(i, range)| &argv[i][range]).collect();
+        assert_eq!(paths, [&b"/r/i"[..], b"/r/s", b"/r", b"/r/a.d", b"a.o", b"/r/a.c"]);
+    }
+
+    #[test]
+    fn debug_information_and_its_kin_hold_paths() {
+        let word = |text: &str| word_for_paths(&words(text)).map(ToString::to_string);
+        assert_eq!(word("cc -O2 -g -c a.c").as_deref(), Some("-g"));
+        assert_eq!(word("cc -g -g0 -c a.c"), None);
+        assert_eq!(word("cc -g -ffile-prefix-map=/r=. -c a.c"), None);
+        assert_eq!(word("cc --coverage -c a.c").as_deref(), Some("--coverage"));
+        assert_eq!(word("cc -gnu -c a.c"), None);
     }
 
     #[test]

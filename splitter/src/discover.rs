@@ -1,28 +1,63 @@
-//! Finds what a step reads: what the graph states, what the command names, and for compiles what the compiler says.
+//! Finds what a step reads, once everything that the graph puts before it is in place.
+//!
+//! | the command | what it reads |
+//! |---|---|
+//! | a compile | what the compiler says ([`compile`]) |
+//! | a link or archive | what the graph states, its words name, and those libraries and archives need ([`link`]) |
+//! | one that reads what its words name | that, and what the graph states |
+//! | any other | unknown: it is run in a wide view, and what it opened there is what it reads ([`wide`]) |
 
-use crate::compiler::Compile;
+pub mod compile;
+pub mod link;
+pub mod wide;
+
 use crate::graph::absolute;
-use crate::shell::Simple;
-use crate::{depfile, lower::Recipe};
+use crate::recipe::{Kind, Recipe};
+use crate::roots::Roots;
 use bstr::{BStr, BString, ByteSlice as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// What a step reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Found {
     /// Files of the project, absolute; links as they are spelt.
     pub files: BTreeSet<BString>,
+    /// Of these, the ones for which the graph states another file, as Meson does a list of symbols for a shared library:
+    /// the step is not done again where only they change.
+    pub represented: BTreeSet<BString>,
     /// Files of the host's tools: headers and libraries.
     pub system: BTreeSet<BString>,
     /// Directories that have to exist.
     pub directories: BTreeSet<BString>,
-    /// Names that were looked for and are absent, by directory: their appearance is a change.
-    pub absent: BTreeMap<BString, BTreeSet<BString>>,
+    /// Directories that were listed, and the names in them.
+    pub listed: BTreeMap<BString, BTreeSet<BString>>,
+    /// Names that were looked for and are absent: their appearance is a change.
+    pub absent: Vec<Absent>,
+    /// The preprocessed text names a root, so the outputs will: by `__FILE__`, as `assert` does.
+    pub names_root: bool,
+}
+
+/// Names that none of some directories holds.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Absent {
+    /// Absolute.
+    pub directories: Vec<BString>,
+    /// One a line.
+    pub names: BString,
+}
+
+/// A step, as far as discovery has to know it.
+pub struct Question<'a> {
+    /// What it does.
+    pub recipe: &'a Recipe,
+    /// Its explicit and implicit inputs, absolute, phony ones replaced by what stands behind them.
+    pub stated: &'a [BString],
+    /// The roots that the preprocessed text is searched for.
+    pub roots: &'a Roots,
 }
 
 /// Whether a path belongs to the host's tools rather than to a project.
@@ -30,51 +65,41 @@ pub fn is_system(path: &BStr) -> bool {
     [&b"/usr/"[..], b"/lib", b"/bin/", b"/sbin/", b"/etc/", b"/opt/"].iter().any(|top| path.starts_with(top))
 }
 
-/// Finds what a step reads, once everything that the graph puts before it is in place. `stated` are its explicit and
-/// implicit inputs, absolute, phony ones replaced by what stands behind them.
-pub fn discover(recipe: &Recipe, simples: &[Simple], text: &BStr, stated: &[BString]) -> Found {
-    let mut found = Found::default();
-    let build = recipe.build_directory.as_bstr();
-    match simples {
-        [only] if Compile::read(&only.argv).is_some() => {
-            let compile = Compile::read(&only.argv).expect("just read");
-            let cwd = absolute(only.directory.as_bstr(), build);
-            match ask(&compile, recipe, cwd.as_bstr()) {
-                Some(files) => found.read(&files, &compile, cwd.as_bstr()),
-                None => stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
+/// Answers for a command that is understood; none for [`Kind::Other`].
+pub fn discover(question: &Question<'_>) -> Option<Found> {
+    let mut found = match question.recipe.kind {
+        Kind::Compile => compile::discover(question),
+        Kind::Link => link::discover(question),
+        Kind::Words => {
+            let mut found = Found::default();
+            question.stated.iter().for_each(|path| found.file(path.as_bstr()));
+            for (argv, cwd) in question.recipe.runs() {
+                let words = question.recipe.expanded(&argv, cwd.as_bstr());
+                found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Everything);
             }
-            found.words(only.argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
+            found
         }
-        [] => {
-            stated.iter().for_each(|path| found.file(path.as_bstr()));
-            let words = text.split(|b| b" \t\n'\"|&;<>()".contains(b)).map(|word| word.as_bstr());
-            found.words(words, build, Named::Everything);
-        }
-        several => {
-            stated.iter().for_each(|path| found.file(path.as_bstr()));
-            for simple in several {
-                let cwd = absolute(simple.directory.as_bstr(), build);
-                found.directory(cwd.as_bstr());
-                found.words(simple.argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Everything);
-            }
-        }
+        Kind::Other => return None,
+    };
+    for (_, cwd) in question.recipe.runs() {
+        found.directory(cwd.as_bstr());
     }
-    for path in &recipe.outputs {
+    for path in &question.recipe.outputs {
         found.files.remove(path);
     }
-    found
+    Some(found)
 }
 
 /// What words of a command stand for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Named {
+pub(crate) enum Named {
     Everything,
     Directories,
 }
 
 impl Found {
     /// Adds a file, and where it is a link, what it leads to.
-    fn file(&mut self, path: &BStr) {
+    pub(crate) fn file(&mut self, path: &BStr) {
         if is_system(path) {
             self.system.insert(path.into());
             return;
@@ -83,12 +108,14 @@ impl Found {
             return;
         }
         if let Ok(target) = fs::read_link(to_path(path)) {
-            let directory = path.rsplit_once_str("/").map_or(path, |(directory, _)| directory.as_bstr());
-            self.file(absolute(target.as_os_str().as_bytes().as_bstr(), directory).as_bstr());
+            let target = absolute(target.as_os_str().as_bytes().as_bstr(), parent(path));
+            if fs::metadata(to_path(target.as_bstr())).is_ok_and(|metadata| metadata.is_file()) {
+                self.file(target.as_bstr());
+            }
         }
     }
 
-    fn directory(&mut self, path: &BStr) {
+    pub(crate) fn directory(&mut self, path: &BStr) {
         if !is_system(path) {
             self.directories.insert(path.into());
         }
@@ -96,13 +123,23 @@ impl Found {
 
     /// Adds what the words of a command name, also behind an option: `-I…`, `@…`, `-Wl,--version-script=…`. A path with
     /// `..` needs the directories before it.
-    fn words<'a>(&mut self, words: impl Iterator<Item = &'a BStr>, cwd: &BStr, named: Named) {
+    pub(crate) fn words<'a>(&mut self, words: impl Iterator<Item = &'a BStr>, cwd: &BStr, named: Named) {
+        let mut is_name = false; // what follows `-soname` is a name, though there may be such a file
         for word in words {
+            if std::mem::take(&mut is_name) {
+                continue;
+            }
             let value = [&b"-I"[..], b"-L", b"@"].iter().find_map(|option| word.strip_prefix(*option)).unwrap_or(word);
             self.named(value.as_bstr(), cwd, named);
             if word.starts_with(b"-") {
-                let parts = word.split(|b| b",=".contains(b)).skip(1);
-                parts.for_each(|part| self.named(part.trim_with(|c| c == '\'' || c == '"').as_bstr(), cwd, named));
+                let mut skip = false;
+                for part in word.split(|b| b",=".contains(b)).skip(1) {
+                    if !std::mem::take(&mut skip) {
+                        self.named(part.trim_with(|c| c == '\'' || c == '"').as_bstr(), cwd, named);
+                    }
+                    skip = [&b"-soname"[..], b"--soname", b"-h", b"-rpath", b"--rpath"].contains(&part);
+                }
+                is_name = skip && !word.contains(&b'=');
             }
         }
     }
@@ -117,7 +154,7 @@ impl Found {
         self.existing(absolute(value, cwd).as_bstr(), named);
     }
 
-    fn existing(&mut self, path: &BStr, named: Named) {
+    pub(crate) fn existing(&mut self, path: &BStr, named: Named) {
         match fs::metadata(to_path(path)) {
             Ok(metadata) if metadata.is_dir() => self.directory(path),
             Ok(metadata) if metadata.is_file() && named == Named::Everything => self.file(path),
@@ -125,78 +162,60 @@ impl Found {
         }
     }
 
-    /// Adds what a compiler read, and the places where it must have looked before.
-    fn read(&mut self, files: &[BString], compile: &Compile, cwd: &BStr) {
-        let places: Vec<BString> = compile.search.iter().map(|directory| absolute(directory.as_bstr(), cwd)).collect();
-        let mut beside: BTreeSet<BString> = BTreeSet::new();
-        for file in files {
-            for at in file.find_iter("/..") {
-                self.directory(absolute(file[..at].as_bstr(), cwd).as_bstr());
-            }
-            let file = absolute(file.as_bstr(), cwd);
-            self.file(file.as_bstr());
-            if let Some((directory, _)) = file.rsplit_once_str("/").filter(|_| !is_system(file.as_bstr())) {
-                beside.insert(directory.into());
-            }
+    /// The same with every path changed by `map`.
+    pub fn map(&self, map: &dyn Fn(&BStr) -> BString) -> Self {
+        let set = |paths: &BTreeSet<BString>| paths.iter().map(|path| map(path.as_bstr())).collect();
+        let absent = |absent: &Absent| Absent {
+            directories: absent.directories.iter().map(|path| map(path.as_bstr())).collect(),
+            names: absent.names.clone(),
+        };
+        Self {
+            files: set(&self.files),
+            represented: set(&self.represented),
+            system: self.system.clone(),
+            directories: set(&self.directories),
+            listed: self.listed.iter().map(|(path, names)| (map(path.as_bstr()), names.clone())).collect(),
+            absent: self.absent.iter().map(absent).collect(),
+            names_root: self.names_root,
         }
-        let project = places.iter().chain(&beside).filter(|place| !is_system(place.as_bstr())).collect::<BTreeSet<_>>();
-        for file in files.iter().map(|file| absolute(file.as_bstr(), cwd)) {
-            for name in names(file.as_bstr(), &places, &beside) {
-                for place in &project {
-                    self.looked(place, name.as_bstr());
+    }
+
+    /// Directories whose change may be a change of what was looked for in vain, or listed.
+    pub fn watched(&self) -> impl Iterator<Item = &BString> {
+        self.absent.iter().flat_map(|absent| &absent.directories).chain(self.listed.keys())
+    }
+
+    /// The first path that is there now and was absent, or the first directory that lists otherwise.
+    pub fn appeared(&self) -> Option<BString> {
+        for Absent { directories, names } in &self.absent {
+            for directory in directories {
+                for name in names.lines() {
+                    let path = absolute(name.as_bstr(), directory.as_bstr());
+                    if fs::symlink_metadata(to_path(path.as_bstr())).is_ok() {
+                        return Some(path);
+                    }
                 }
             }
         }
-    }
-
-    /// Notes that `name` is looked for in `place`, by its first component that is absent there.
-    fn looked(&mut self, place: &BString, name: &BStr) {
-        let mut directory = place.clone();
-        for component in name.split_str("/") {
-            let path = absolute(component.as_bstr(), directory.as_bstr());
-            if fs::symlink_metadata(to_path(path.as_bstr())).is_err() {
-                self.absent.entry(directory).or_default().insert(component.into());
-                return;
-            }
-            directory = path;
-        }
+        let other = |(directory, names): &(&BString, &BTreeSet<BString>)| list(directory.as_bstr()) != **names;
+        self.listed.iter().find(other).map(|(directory, _)| directory.clone())
     }
 }
 
-/// How an `#include` may have spelt a file: relative to any directory that the compiler searches.
-fn names(file: &BStr, places: &[BString], beside: &BTreeSet<BString>) -> BTreeSet<BString> {
-    let system = ["/usr/include", "/usr/include/x86_64-linux-gnu", "/usr/include/c++/12"].map(BString::from);
-    let below = |place: &BString| {
-        file.strip_prefix(place.as_slice()).and_then(|rest| rest.strip_prefix(b"/")).map(BString::from)
-    };
-    places.iter().chain(beside).chain(&system).filter_map(below).collect()
+/// The names in a directory, but for what is ours and ninja's own.
+pub(crate) fn list(directory: &BStr) -> BTreeSet<BString> {
+    let entries = fs::read_dir(to_path(directory)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| BString::from(entry.file_name().as_bytes()));
+    names.filter(|name| !wide::IGNORED.iter().any(|ignored| name == ignored)).collect()
 }
 
-/// Asks the compiler; none if it fails, as it does where a header is missing.
-fn ask(compile: &Compile, recipe: &Recipe, cwd: &BStr) -> Option<Vec<BString>> {
-    let word = |word: &BString| OsStr::from_bytes(word).to_owned();
-    let mut command = Command::new(word(&compile.ask[0]));
-    command.args(compile.ask[1..].iter().map(word)).current_dir(to_path(cwd));
-    command.env_clear().envs(recipe.env.iter().map(|(name, value)| (word(name), word(value))));
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let parsed = output.status.success().then(|| depfile::parse(&output.stdout).ok())??;
-    Some(parsed.inputs)
+/// The directory of a path.
+pub(crate) fn parent(path: &BStr) -> &BStr {
+    path.rsplit_once_str("/")
+        .map_or(path, |(directory, _)| if directory.is_empty() { b"/" } else { directory }.as_bstr())
 }
 
 /// Bytes as a path.
 pub fn to_path(path: &BStr) -> &Path {
     Path::new(OsStr::from_bytes(path))
-}
-
-/// Whether everything that was absent still is.
-pub fn still_absent(absent: &BTreeMap<BString, BTreeSet<BString>>) -> Result<(), BString> {
-    for (directory, names) in absent {
-        for name in names {
-            let path = absolute(name.as_bstr(), directory.as_bstr());
-            if fs::symlink_metadata(to_path(path.as_bstr())).is_ok() {
-                return Err(path);
-            }
-        }
-    }
-    Ok(())
 }

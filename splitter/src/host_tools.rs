@@ -84,6 +84,10 @@ impl Tools for HostTools {
         Ok(Arc::new(Toolchain { path: snapshot.info.path.clone(), mounts, links }))
     }
 
+    fn essential(&self, files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        self.toolchains.essential(files)
+    }
+
     fn probes(&self) -> Vec<Probe> {
         self.toolchains.probes()
     }

@@ -3,15 +3,22 @@
 //! The way of one edge: [`graph`] → [`plan`] → [`discover`] → [`lower`] → [`drive`] → [`materialise`].
 
 pub mod compiler;
+pub mod contents;
 pub mod depfile;
 pub mod discover;
 pub mod drive;
 pub mod graph;
+pub mod history;
 pub mod host_tools;
 pub mod identity;
 pub mod lower;
 pub mod materialise;
 pub mod plan;
+pub mod queue;
+pub mod recipe;
+pub mod response;
+pub mod roots;
 pub mod shell;
 pub mod state;
+mod step;
 pub mod toolchain;

@@ -1,29 +1,13 @@
 //! Turns a step with its exact inputs into a derivation. Pure: equal arguments give equal bytes on any machine.
 
-use bstr::{BStr, BString, ByteSlice as _};
+use crate::recipe::Recipe;
+use bstr::{BString, ByteSlice as _};
 use nixstore::content_address::Method;
 use nixstore::hash::Algorithm;
-use nixstore::manifest::{ABI, Manifest, Step};
+use nixstore::manifest::{ABI, Manifest};
 use nixstore::path::StoreName;
 use nixstore::{Derivation, DerivationOutput, OutputName, StoreDir, StorePath, text};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What an edge does, whatever its inputs hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipe {
-    /// Run one after the other.
-    pub commands: Vec<Step>,
-    /// The declared outputs, absolute, in their order.
-    pub outputs: Vec<BString>,
-    /// The depfile, absolute.
-    pub depfile: Option<BString>,
-    /// Response file and its content.
-    pub response: Option<(BString, BString)>,
-    /// The build directory, absolute.
-    pub build_directory: BString,
-    /// The whole environment.
-    pub env: BTreeMap<BString, BString>,
-}
 
 /// What a step reads, as discovery found it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +16,10 @@ pub struct Inputs {
     pub files: BTreeMap<BString, StorePath>,
     /// Directories that must exist, with nothing in them but inputs.
     pub directories: BTreeSet<BString>,
+    /// Files of which the command must see the names, but does not read the content: empty here.
+    pub names: BTreeSet<BString>,
+    /// Whether the derivation has an output `reads` too: which of the files were opened and which directories listed.
+    pub observed: bool,
 }
 
 /// A toolchain snapshot and the places where its parts are seen.
@@ -66,19 +54,18 @@ pub fn lower(
     let writes = output_names(recipe.outputs.len())
         .zip(&recipe.outputs)
         .chain(recipe.depfile.iter().map(|path| (output("dep"), path)));
+    let empty = inputs.names.iter().map(|path| (text::from_bytes(path), String::new()));
+    let response = recipe.response.iter().map(|(path, content)| (text::from_bytes(path), text::from_bytes(content)));
     let manifest = Manifest {
         abi: ABI,
         commands: recipe.commands.clone(),
         directories: inputs.directories.iter().map(|path| text::from_bytes(path)).collect(),
         name: name.to_string(),
         env: pairs(&recipe.env),
-        files: recipe
-            .response
-            .iter()
-            .map(|(path, content)| (text::from_bytes(path), text::from_bytes(content)))
-            .collect(),
+        files: empty.chain(response).collect(),
         inputs: inputs.files.iter().map(|(at, path)| (text::from_bytes(at), in_store(path))).collect(),
         rest: text::from_bytes(&recipe.build_directory),
+        observed: inputs.observed,
         tools: tools.mounts.iter().map(|(at, sub)| (text::from_bytes(at), below(sub))).collect(),
         links: pairs(&tools.links),
         writes: writes.clone().map(|(name, path)| (name.to_string(), text::from_bytes(path))).collect(),
@@ -86,7 +73,8 @@ pub fn lower(
     };
     let json = serde_json::to_vec(&manifest).expect("a manifest is plain data");
     let floating = || DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
-    let names = writes.map(|(name, _)| name).chain(["log", "rest"].map(output));
+    let reads = inputs.observed.then(|| output("reads"));
+    let names = writes.map(|(name, _)| name).chain(["log", "rest"].map(output)).chain(reads);
     Derivation {
         name,
         outputs: names.map(|name| (name, floating())).collect(),
@@ -109,67 +97,4 @@ pub fn output_names(count: usize) -> impl Iterator<Item = OutputName> + Clone {
 /// The output of a name that this module gives.
 pub fn output(name: &str) -> OutputName {
     name.parse().expect("our own names are valid")
-}
-
-/// The manifest's form of a plain command, with what CMake's and Meson's helpers do understood.
-pub fn steps(simples: &[crate::shell::Simple], build_directory: &BStr) -> Vec<Step> {
-    simples.iter().map(|simple| step(simple, build_directory)).collect()
-}
-
-fn step(simple: &crate::shell::Simple, build_directory: &BStr) -> Step {
-    let cwd = crate::graph::absolute(simple.directory.as_bstr(), build_directory);
-    let at = |path: &BString| text::from_bytes(&crate::graph::absolute(path.as_bstr(), cwd.as_bstr()));
-    let words: Vec<&[u8]> = simple.argv.iter().map(|word| word.as_slice()).collect();
-    let program = words[0].rsplit_str("/").next().unwrap_or(words[0]);
-    match (program, &words[1..]) {
-        (b"cmake", [b"-E", b"rm", b"-f", rest @ ..]) | (b"rm", [b"-f", rest @ ..])
-            if rest.iter().all(|word| !word.starts_with(b"-")) =>
-        {
-            Step::Remove(rest.iter().map(|path| at(&BString::from(*path))).collect())
-        }
-        (b"cmake", [b"-E", b"cmake_symlink_library", real, soname, name]) => {
-            let base = |path: &[u8]| text::from_bytes(path.rsplit_str("/").next().unwrap_or(path));
-            let pairs = [(soname, real), (name, soname)].into_iter().filter(|(link, target)| link != target);
-            Step::Link(pairs.map(|(link, target)| (at(&BString::from(*link)), base(target))).collect())
-        }
-        _ => Step::Run {
-            argv: simple.argv.iter().map(|word| text::from_bytes(word)).collect(),
-            cwd: text::from_bytes(&cwd),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shell::{Script, parse};
-
-    fn understood(text: &str) -> Vec<Step> {
-        match parse(text.into()) {
-            Script::Plain(simples) => steps(&simples, "/b".into()),
-            Script::Shell => panic!("`{text}` is plain"),
-        }
-    }
-
-    #[test]
-    fn links_of_a_shared_library_need_no_cmake() {
-        assert_eq!(
-            understood("/usr/bin/cmake -E cmake_symlink_library d/l.so.1.2 d/l.so.1 d/l.so && :"),
-            [Step::Link(vec![("/b/d/l.so.1".into(), "l.so.1.2".into()), ("/b/d/l.so".into(), "l.so.1".into())])]
-        );
-    }
-
-    #[test]
-    fn an_archive_is_removed_before_it_is_made_anew() {
-        let run =
-            |words: &[&str]| Step::Run { argv: words.iter().map(ToString::to_string).collect(), cwd: "/b".into() };
-        assert_eq!(
-            understood(": && /usr/bin/cmake -E rm -f l.a && /usr/bin/ar qc l.a a.o && /usr/bin/ranlib l.a && :"),
-            [
-                Step::Remove(vec!["/b/l.a".into()]),
-                run(&["/usr/bin/ar", "qc", "l.a", "a.o"]),
-                run(&["/usr/bin/ranlib", "l.a"])
-            ]
-        );
-    }
 }

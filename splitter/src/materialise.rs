@@ -1,7 +1,7 @@
 //! Puts outputs into the build directory, as new files with the content and the execute bit of the store's.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -28,12 +28,26 @@ pub fn materialise(from: &Path, to: &Path) -> io::Result<()> {
         fs::remove_file(to).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
         return std::os::unix::fs::symlink(fs::read_link(from)?, to);
     }
+    let executable = metadata.permissions().mode() & 0o100 != 0;
+    replace(to, executable, &mut |new| io::copy(&mut File::open(from)?, new).map(drop))
+}
+
+/// Puts a file with this text to `to`, in the place of whatever is there, whole or not at all.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(text: &[u8], to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to.parent().unwrap_or(to))?;
+    replace(to, false, &mut |new| new.write_all(text))
+}
+
+fn replace(to: &Path, executable: bool, fill: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut new = tempfile::Builder::new()
         .prefix(".splitter-")
         .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(parent)?;
-    io::copy(&mut File::open(from)?, new.as_file_mut())?;
-    if metadata.permissions().mode() & 0o100 != 0 {
+        .tempfile_in(to.parent().unwrap_or(to))?;
+    fill(new.as_file_mut())?;
+    if executable {
         let mode = new.as_file().metadata()?.permissions().mode();
         new.as_file().set_permissions(fs::Permissions::from_mode(mode | ((mode & 0o444) >> 2)))?;
     }

@@ -2,6 +2,7 @@
 
 use crate::graph::{EdgeId, FileId, Graph};
 use bstr::BString;
+use std::collections::BTreeSet;
 
 /// The edges that targets need, each after all that it waits for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,28 @@ impl Plan {
             waiting.extend(validations.copied());
         }
         Ok(walk.plan)
+    }
+}
+
+impl Plan {
+    /// The edges that are out of date whatever they read: those that need a phony file which stands for nothing and, by
+    /// `exists`, is not there. Source: the Ninja manual, "The `phony` rule".
+    pub fn always(&self, graph: &Graph, exists: &dyn Fn(FileId) -> bool) -> BTreeSet<EdgeId> {
+        let mut phony = BTreeSet::new();
+        let mut always = BTreeSet::new();
+        for &id in &self.order {
+            let edge = graph.edge(id);
+            let from = |input: &FileId| graph.file(*input).maker.is_some_and(|maker| phony.contains(&maker));
+            let needs = edge.dirtying().iter().any(from);
+            match edge.phony {
+                true if needs || (edge.inputs.is_empty() && !edge.outputs.iter().all(|file| exists(*file))) => {
+                    phony.insert(id);
+                }
+                false if needs => drop(always.insert(id)),
+                _ => {}
+            }
+        }
+        always
     }
 }
 

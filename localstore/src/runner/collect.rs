@@ -2,19 +2,29 @@
 
 use super::root::{Outside, Staged, to_path};
 use super::{Error, Manifest};
+use nixstore::manifest::{Reads, UNWRITTEN};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// Copies every output out, and whatever else is new in the build directory into the output `rest`. Answers the outputs
 /// that were not written.
-pub fn outputs(manifest: &Manifest, staged: &Staged, outside: &Outside) -> Result<Vec<String>, Error> {
+pub fn outputs(
+    manifest: &Manifest,
+    staged: &Staged,
+    reads: Option<&Reads>,
+    outside: &Outside,
+) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
     for (output, at) in &manifest.writes {
         let at = to_path(at);
         match fs::symlink_metadata(&at) {
             Ok(_) => copy(&at, &outside.path(output)?)?,
-            Err(_) => missing.push(output.clone()),
+            Err(_) => {
+                missing.push(output.clone());
+                std::os::unix::fs::symlink(UNWRITTEN, outside.path(output)?)
+                    .map_err(Error::io(format!("mark output `{output}` as unwritten")))?;
+            }
         }
     }
     let declared: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
@@ -26,6 +36,10 @@ pub fn outputs(manifest: &Manifest, staged: &Staged, outside: &Outside) -> Resul
                 stray.display()
             )));
         }
+    }
+    if let Some(reads) = reads {
+        let json = serde_json::to_vec(reads).expect("a list of paths is plain data");
+        fs::write(outside.path("reads")?, json).map_err(Error::io("write output `reads`"))?;
     }
     let rest = outside.path("rest")?;
     fs::create_dir(&rest).map_err(Error::io("create output `rest`"))?;

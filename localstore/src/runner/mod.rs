@@ -7,6 +7,7 @@
 
 mod collect;
 mod namespaces;
+mod observe;
 mod root;
 mod run;
 
@@ -102,10 +103,12 @@ fn work(job: &Job) -> Report {
         Ok(staged) => staged,
         Err(e) => return e.into(),
     };
-    let ended = outside.create("log").and_then(|log| run::commands(manifest, &log));
+    let begun = if manifest.observed { observe::begin(&staged) } else { Ok(()) };
+    let ended = begun.and_then(|()| outside.create("log")).and_then(|log| run::commands(manifest, &log));
+    let reads = manifest.observed.then(|| observe::end(&staged));
     match ended {
         Err(e) => e.into(),
-        Ok(run::Ended::Exit(0)) => match collect::outputs(manifest, &staged, &outside) {
+        Ok(run::Ended::Exit(0)) => match collect::outputs(manifest, &staged, reads.as_ref(), &outside) {
             Ok(missing) => Report::Done { missing },
             Err(e) => e.into(),
         },

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Files up to this size (bytes) are copied into the root, larger ones are bound: a bind costs as much as this copy.
 const COPIED: u64 = 32 * 1024;
 
+/// The same for an edge that is observed: the access times of a read-only mount say nothing.
+const OBSERVED: u64 = 256 * 1024 * 1024;
+
 /// What was in the root before the command ran.
 #[derive(Debug, Default)]
 pub struct Staged {
@@ -145,7 +148,7 @@ impl Root<'_> {
         }
         for (at, from) in &manifest.inputs {
             let at = to_path(at);
-            self.input(&self.physical(from), &at)?;
+            self.input(&self.physical(from), &at, if manifest.observed { OBSERVED } else { COPIED })?;
             self.staged.paths.insert(at);
         }
         for (at, content) in &manifest.files {
@@ -168,7 +171,7 @@ impl Root<'_> {
         at.parent().map_or(Ok(()), |parent| self.directory(parent))
     }
 
-    fn input(&self, from: &Path, at: &Path) -> Result<(), Error> {
+    fn input(&self, from: &Path, at: &Path, copied: u64) -> Result<(), Error> {
         let what = || format!("stage `{}` as `{}`", from.display(), at.display());
         self.parent(at)?;
         let inside = self.inside(at);
@@ -176,7 +179,7 @@ impl Root<'_> {
         if metadata.is_symlink() {
             let target = fs::read_link(from).map_err(Error::io(what()))?;
             std::os::unix::fs::symlink(target, inside).map_err(Error::io(what()))
-        } else if metadata.is_dir() || metadata.size() > COPIED {
+        } else if metadata.is_dir() || metadata.size() > copied {
             self.bind(from, at, Access::Read)
         } else {
             fs::copy(from, inside).map(drop).map_err(Error::io(what()))

@@ -131,6 +131,18 @@ impl Toolchains {
         Ok(snapshot)
     }
 
+    /// Of files that have been asked for, as few as give the same snapshot: one of each package, and each that no package
+    /// owns.
+    pub fn essential(&self, files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = BTreeSet::new();
+        let brings_more = |file: &&PathBuf| match known.files.get(*file) {
+            Some(numbers) => numbers.iter().filter(|number| seen.insert(**number)).count() > 0,
+            None => true,
+        };
+        files.iter().filter(brings_more).cloned().collect()
+    }
+
     /// What a check that nothing has changed has to watch: the host's databases and the probes of every snapshot asked
     /// for so far, each once.
     pub fn probes(&self) -> Vec<Probe> {

@@ -1,0 +1,116 @@
+//! The content of files as store paths: what is read is added to the store, and remembered while the file's identity
+//! stands for it.
+
+use crate::discover::to_path;
+use crate::identity::{Identity, TICK};
+use crate::roots::Roots;
+use bstr::{BStr, BString, ByteSlice as _};
+use nixstore::path::StoreName;
+use nixstore::store::StoreError;
+use nixstore::{Store, StorePath, nar};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use std::{fs, thread};
+
+/// What was remembered of a file: its identity, and the store path of its content.
+pub type Remembered = BTreeMap<BString, (Identity, String)>;
+
+/// The contents that a run has looked at. All threads share one.
+pub struct Contents<'a> {
+    store: &'a dyn Store,
+    remembered: &'a Remembered,
+    /// With the identity that stands for the content; none while it is too young to.
+    known: Mutex<HashMap<BString, (Option<Identity>, StorePath)>>,
+    naming: Mutex<HashMap<StorePath, bool>>,
+}
+
+impl<'a> Contents<'a> {
+    /// Nothing is read yet.
+    pub fn new(store: &'a dyn Store, remembered: &'a Remembered) -> Self {
+        Self { store, remembered, known: Mutex::default(), naming: Mutex::default() }
+    }
+
+    /// The store path of a file's content; that of a link is the link itself.
+    ///
+    /// # Errors
+    /// Those of reading the file and of the store.
+    pub fn of(&self, path: &BStr) -> Result<StorePath, StoreError> {
+        if let Some((_, known)) = lock(&self.known).get(path) {
+            return Ok(known.clone());
+        }
+        let file = to_path(path);
+        let (identity, now) = (Identity::of(file), SystemTime::now());
+        let remembered = self.remembered.get(path).filter(|(old, _)| Some(*old) == identity);
+        let remembered = remembered.and_then(|(_, content)| content.parse::<StorePath>().ok());
+        let content = match remembered.filter(|path| self.is_valid(path)) {
+            Some(content) => content,
+            None => self.store.add_path(&StoreName::sanitised(path.rsplit_str("/").next().unwrap_or(path)), file)?.path,
+        };
+        let standing = identity.filter(|identity| identity.settled(now));
+        lock(&self.known).insert(path.into(), (standing, content.clone()));
+        Ok(content)
+    }
+
+    /// Whether a file still has a content, as far as its identity tells; never reads it.
+    pub fn is_untouched(&self, path: &BStr, content: &StorePath) -> bool {
+        let remembered = self.remembered.get(path).filter(|(_, known)| *known == content.to_string());
+        let same = remembered.filter(|(identity, _)| Identity::of(to_path(path)) == Some(*identity));
+        if let Some((identity, _)) = same {
+            lock(&self.known).insert(path.into(), (Some(*identity), content.clone()));
+        }
+        same.is_some()
+    }
+
+    /// Notes that a file was just written with a content.
+    pub fn note(&self, path: &BStr, content: &StorePath) {
+        lock(&self.known).insert(path.into(), (Identity::of(to_path(path)), content.clone()));
+    }
+
+    /// Forgets a file that somebody else has written.
+    pub fn forget(&self, path: &BStr) {
+        lock(&self.known).remove(path);
+    }
+
+    /// Whether the store has a path.
+    pub fn is_valid(&self, path: &StorePath) -> bool {
+        self.store.path_infos(std::slice::from_ref(path)).is_ok_and(|infos| infos[0].is_some())
+    }
+
+    /// Whether the bytes of a file in the store name a root.
+    pub fn name_a_root(&self, content: &StorePath, roots: &Roots) -> bool {
+        if let Some(known) = lock(&self.naming).get(content) {
+            return *known;
+        }
+        // What is no file, such as a link, is staged as it is.
+        let names = fs::read(self.store.physical_path(content)).is_ok_and(|bytes| roots.in_text(&bytes));
+        lock(&self.naming).insert(content.clone(), names);
+        names
+    }
+
+    /// Every file that was looked at, with its content and the identity that stands for it. Those too young to are looked
+    /// at again a tick later; none for one that has changed since.
+    pub fn into_identities(self) -> Vec<(BString, Option<Identity>, StorePath)> {
+        let known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let now = SystemTime::now();
+        let young = |identity: &Option<Identity>| identity.is_none_or(|identity| !identity.settled(now));
+        if known.values().any(|(identity, _)| young(identity)) {
+            thread::sleep(TICK + TICK / 2);
+        }
+        let look_again = |path: &BStr, content: &StorePath| {
+            let identity = Identity::of(to_path(path))?;
+            let (hash, _) = nar::nar_hash(to_path(path)).ok()?;
+            let again = self.store.store_dir().source_path(content.name(), &hash, &BTreeSet::new(), false);
+            (again == *content).then_some(identity)
+        };
+        let settle = |(path, (identity, content)): (BString, (Option<Identity>, StorePath))| {
+            let standing = if young(&identity) { look_again(path.as_bstr(), &content) } else { identity };
+            (path, standing, content)
+        };
+        known.into_iter().map(settle).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

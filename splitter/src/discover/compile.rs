@@ -1,0 +1,186 @@
+//! What a compile reads: the compiler is asked, and the places where it looked before it found each header are noted.
+
+use super::{Absent, Found, Named, Question, is_system, parent, to_path};
+use crate::compiler::Compile;
+use crate::depfile;
+use crate::graph::absolute;
+use crate::recipe::Recipe;
+use crate::roots::Roots;
+use bstr::{BStr, BString, ByteSlice as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+
+/// What the compiler says.
+struct Answer {
+    files: Vec<BString>,
+    /// Every directory that it searches, in order.
+    search: Vec<BString>,
+    names_root: bool,
+}
+
+pub(super) fn discover(question: &Question<'_>) -> Found {
+    let mut found = Found::default();
+    let (argv, cwd) = question.recipe.runs().next().expect("a compile runs one command");
+    let words = question.recipe.expanded(&argv, cwd.as_bstr());
+    let compile = Compile::read(&words).expect("the recipe says so");
+    match ask(&compile, question.recipe, cwd.as_bstr(), question.roots) {
+        Some(answer) => found.read(&answer, &compile, cwd.as_bstr()),
+        None => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
+    }
+    found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
+    found
+}
+
+impl Found {
+    /// Adds what a compiler read, and the places where it must have looked before.
+    fn read(&mut self, answer: &Answer, compile: &Compile, cwd: &BStr) {
+        self.names_root = answer.names_root;
+        let at = |path: &BString| absolute(path.as_bstr(), cwd);
+        let places: BTreeSet<BString> = compile.search.iter().chain(&answer.search).map(at).collect();
+        let mut beside: BTreeSet<BString> = BTreeSet::new();
+        for file in &answer.files {
+            for end in file.find_iter("/..") {
+                self.directory(absolute(file[..end].as_bstr(), cwd).as_bstr());
+            }
+            let file = at(file);
+            self.file(file.as_bstr());
+            if !is_system(file.as_bstr()) {
+                beside.insert(parent(file.as_bstr()).into());
+            }
+        }
+        let project: BTreeSet<&BString> = places.iter().chain(&beside).filter(|p| !is_system(p.as_bstr())).collect();
+        // How an `#include` may have spelt each file: relative to any directory that is searched.
+        let files: BTreeSet<BString> = answer.files.iter().map(at).collect();
+        let below = |file: &BString, place: &BString| {
+            file.strip_prefix(place.as_slice()).and_then(|rest| rest.strip_prefix(b"/")).map(BString::from)
+        };
+        let names: BTreeSet<BString> =
+            files.iter().flat_map(|file| places.iter().chain(&beside).filter_map(|place| below(file, place))).collect();
+        let mut absent: BTreeMap<BString, BTreeSet<BString>> = BTreeMap::new();
+        let mut known = BTreeMap::new();
+        for place in project {
+            for name in &names {
+                looked(place, name.as_bstr(), &mut known, &mut absent);
+            }
+        }
+        let mut groups: BTreeMap<BString, Vec<BString>> = BTreeMap::new();
+        for (directory, names) in absent {
+            let names: Vec<BString> = names.into_iter().filter(|name| !name.contains(&b'\n')).collect();
+            groups.entry(bstr::join("\n", names).into()).or_default().push(directory);
+        }
+        self.absent = groups.into_iter().map(|(names, directories)| Absent { directories, names }).collect();
+    }
+}
+
+/// Notes that `name` is looked for in `place`, by its first component that is absent there.
+fn looked(
+    place: &BString,
+    name: &BStr,
+    known: &mut BTreeMap<BString, bool>,
+    absent: &mut BTreeMap<BString, BTreeSet<BString>>,
+) {
+    let mut directory = place.clone();
+    for component in name.split_str("/") {
+        let path = absolute(component.as_bstr(), directory.as_bstr());
+        let exists =
+            *known.entry(path).or_insert_with_key(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_ok());
+        if !exists {
+            absent.entry(directory).or_default().insert(component.into());
+            return;
+        }
+        directory = absolute(component.as_bstr(), directory.as_bstr());
+    }
+}
+
+/// Asks the compiler; none if it fails, as it does where a header is missing. Where there are roots, it is asked for the
+/// preprocessed text, without line markers, besides.
+fn ask(compile: &Compile, recipe: &Recipe, cwd: &BStr, roots: &Roots) -> Option<Answer> {
+    let word = |word: &BString| OsStr::from_bytes(word).to_owned();
+    let file = tempfile::NamedTempFile::new().ok()?;
+    let mut command = Command::new(word(&compile.ask[0]));
+    command.args(compile.ask[1..].iter().map(word)).current_dir(to_path(cwd));
+    let mode: &[&str] = if roots.is_empty() { &["-M"] } else { &["-E", "-P", "-MD"] };
+    command.args(mode).args(["-v", "-MT", "inputs", "-MF"]).arg(file.path());
+    command.env_clear().envs(recipe.env.iter().map(|(name, value)| (word(name), word(value))));
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().ok()?;
+    let mut errors = child.stderr.take()?;
+    let errors = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        errors.read_to_end(&mut text).ok();
+        text
+    });
+    let names_root = child.stdout.take().is_some_and(|text| in_stream(text, roots));
+    let success = child.wait().ok()?.success();
+    let said = errors.join().ok()?;
+    let depfile = success.then(|| fs::read(file.path()).ok())??;
+    let mut files = depfile::parse(&depfile).ok()?.inputs;
+    if files.is_empty() {
+        // Assembler that is not preprocessed: the compiler lists nothing.
+        files.extend(sources(compile).cloned());
+    }
+    Some(Answer { files, search: searched(&said), names_root })
+}
+
+/// The words of a compile that are neither options nor their values, for a compiler that lists nothing.
+fn sources(compile: &Compile) -> impl Iterator<Item = &BString> {
+    compile.ask[1..].iter().filter(|word| word.ends_with(b".s") && !word.starts_with(b"-"))
+}
+
+/// Whether a root is named in a stream, read to its end.
+fn in_stream(mut stream: impl std::io::Read, roots: &Roots) -> bool {
+    let longest = roots.real_paths().map(|path| path.len()).max().unwrap_or(0) + 1;
+    let mut buffer: Vec<u8> = Vec::with_capacity(1 << 16);
+    let mut chunk = vec![0; 1 << 16];
+    let mut found = false;
+    while let Ok(read @ 1..) = stream.read(&mut chunk) {
+        if found {
+            continue;
+        }
+        buffer.extend_from_slice(&chunk[..read]);
+        found = roots.in_text(&buffer);
+        buffer.drain(..buffer.len().saturating_sub(longest));
+    }
+    found
+}
+
+/// The search lists that `-v` prints.
+fn searched(said: &[u8]) -> Vec<BString> {
+    let mut search = Vec::new();
+    let mut inside = false;
+    for line in said.lines() {
+        match line {
+            b"End of search list." => inside = false,
+            _ if line.ends_with(b"search starts here:") => inside = true,
+            _ if inside => search.push(line.trim_start().into()),
+            _ => {}
+        }
+    }
+    search
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_lists_are_read_from_what_the_compiler_says() {
+        let said =
+            b"Using built-in specs.\n#include \"...\" search starts here:\n q\n#include <...> search starts here:\n \
+                     i\n /usr/include\nEnd of search list.\nmore\n";
+        assert_eq!(searched(said), ["q", "i", "/usr/include"]);
+    }
+
+    #[test]
+    fn a_root_is_found_across_the_pieces_of_a_stream() {
+        let roots = Roots::new([("/home/u/p".into(), "source".into())]);
+        let mut text = vec![b' '; (1 << 16) - 4];
+        text.extend_from_slice(b"/home/u/p/a.c");
+        assert!(in_stream(text.as_slice(), &roots));
+        assert!(!in_stream(&b"/home/u/pq"[..], &roots));
+    }
+}

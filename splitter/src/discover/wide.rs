@@ -1,0 +1,173 @@
+//! The wide view: everything that a command which is not understood might read. It is run in it once; the files that it
+//! opened and the directories that it listed are what it reads from then on.
+
+use super::{Found, is_system, parent, to_path};
+use crate::graph::{EdgeId, Graph, absolute};
+use crate::plan::Plan;
+use crate::recipe::Recipe;
+use crate::toolchain::resolve_program;
+use bstr::{BStr, BString, ByteSlice as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// What is no part of a project, wherever it lies.
+pub const IGNORED: &[&str] = &[
+    ".git",
+    ".hg",
+    ".jj",
+    ".svn",
+    ".splitter",
+    ".ninja_log",
+    ".ninja_deps",
+    ".ninja_lock",
+    "__pycache__",
+    "compile_commands.json",
+];
+
+/// More sources than these are no project, but somebody's home directory.
+const MOST: usize = 20_000;
+
+/// The files of a project that no edge makes.
+#[derive(Debug, Default)]
+pub struct Project {
+    /// By absolute path: sources, and what configuring left in the build directory.
+    pub files: BTreeSet<BString>,
+    /// Directories without files too.
+    pub directories: BTreeSet<BString>,
+}
+
+impl Project {
+    /// Lists the source tree of a plan, and the build directory without what edges make or left there undeclared (`left`).
+    pub fn list(graph: &Graph, plan: &Plan, left: &BTreeSet<BString>) -> Self {
+        let build = graph.working_directory();
+        let mut project = Self::default();
+        project.walk(to_path(build), &|path| {
+            left.contains(path) || graph.find(path).is_some_and(|f| graph.file(f).maker.is_some())
+        });
+        if let Some(top) = source_tree(graph, plan) {
+            project.walk(to_path(top.as_bstr()), &|path| path == build);
+        }
+        project
+    }
+
+    fn walk(&mut self, top: &Path, skip: &dyn Fn(&BStr) -> bool) {
+        let mut waiting = vec![top.to_owned()];
+        while let Some(directory) = waiting.pop() {
+            let other_build = directory != top && directory.join("build.ninja").exists();
+            if other_build || self.files.len() > MOST {
+                continue;
+            }
+            self.directories.insert(directory.as_os_str().as_bytes().into());
+            for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let bytes = path.as_os_str().as_bytes().as_bstr();
+                let ignored = IGNORED.iter().any(|name| entry.file_name() == *name);
+                match entry.file_type() {
+                    _ if ignored || skip(bytes) => {}
+                    Ok(kind) if kind.is_dir() => waiting.push(path),
+                    Ok(kind) if kind.is_file() || kind.is_symlink() => drop(self.files.insert(bytes.into())),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// The directory that holds all sources of a plan outside the build directory and the host's tools.
+fn source_tree(graph: &Graph, plan: &Plan) -> Option<BString> {
+    let build = graph.working_directory();
+    let inside = |path: &BString| path.strip_prefix(build.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+    let sources = plan.sources.iter().map(|file| absolute(graph.file(*file).path.as_bstr(), build));
+    let sources = sources.filter(|path| !inside(path) && !is_system(path.as_bstr()));
+    let common =
+        sources.map(|path| BString::from(parent(path.as_bstr()))).reduce(|a, b| common(a.as_bstr(), b.as_bstr()))?;
+    // Not `/` and not `/home`.
+    (common.find_iter("/").count() >= 2).then_some(common)
+}
+
+fn common(a: &BStr, b: &BStr) -> BString {
+    let same = a.split_str("/").zip(b.split_str("/")).take_while(|(a, b)| a == b).map(|(a, _)| a);
+    bstr::join("/", same.collect::<Vec<_>>()).into()
+}
+
+/// Everything that an edge may read: the project, and what all edges before it make or leave undeclared.
+pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BString, Vec<BString>>) -> Found {
+    let mut found = Found { directories: project.directories.clone(), ..Found::default() };
+    found.files = project.files.clone();
+    let mut seen = BTreeSet::from([edge]);
+    let mut waiting = vec![edge];
+    while let Some(edge) = waiting.pop() {
+        for maker in graph.edge(edge).inputs.iter().filter_map(|file| graph.file(*file).maker) {
+            if seen.insert(maker) {
+                waiting.push(maker);
+                let made = graph.edge(maker).outputs.iter().map(|file| &graph.file(*file).path);
+                let left = graph.edge(maker).outputs.first().and_then(|first| left.get(&graph.file(*first).path));
+                for path in made.chain(left.into_iter().flatten()) {
+                    let path = absolute(path.as_bstr(), graph.working_directory());
+                    if fs::symlink_metadata(to_path(path.as_bstr())).is_ok_and(|metadata| !metadata.is_dir()) {
+                        found.files.insert(path);
+                    }
+                }
+            }
+        }
+        for input in graph.edge(edge).inputs.iter().filter(|file| graph.file(**file).maker.is_none()) {
+            let path = absolute(graph.file(*input).path.as_bstr(), graph.working_directory());
+            if fs::metadata(to_path(path.as_bstr())).is_ok_and(|metadata| metadata.is_file()) {
+                found.file(path.as_bstr());
+            }
+        }
+    }
+    found
+}
+
+/// The host's programs that a command may start: those its words name, by path or by the name that a shell looks for, and
+/// those that the scripts among its words name by path.
+pub fn programs(recipe: &Recipe, search_path: &str) -> BTreeSet<PathBuf> {
+    let mut programs = BTreeSet::new();
+    for (argv, cwd) in recipe.runs() {
+        let words = recipe.expanded(&argv, cwd.as_bstr());
+        for word in words.iter().flat_map(|word| parts(word)) {
+            if !word.contains(&b'/') || is_system(word) {
+                programs.extend(resolve_program(to_path(word).as_os_str(), search_path.as_ref()));
+            }
+            let script = absolute(word, cwd.as_bstr());
+            let small = |metadata: fs::Metadata| metadata.is_file() && metadata.len() < SCRIPT;
+            if !is_system(script.as_bstr()) && fs::metadata(to_path(script.as_bstr())).is_ok_and(small) {
+                let text = fs::read(to_path(script.as_bstr())).unwrap_or_default();
+                let named = parts(&text).filter(|part| is_system(part));
+                programs
+                    .extend(named.filter_map(|part| resolve_program(to_path(part).as_os_str(), search_path.as_ref())));
+            }
+        }
+    }
+    programs
+}
+
+/// The host's headers that a compiler started by a script may be asked for: those at the top of the directories that every
+/// compiler searches, and with them their packages.
+pub fn headers() -> impl Iterator<Item = PathBuf> {
+    let entries = ["/usr/local/include", "/usr/include"].into_iter().flat_map(fs::read_dir).flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "h"))
+}
+
+/// No script is longer (bytes).
+const SCRIPT: u64 = 256 * 1024;
+
+/// What may be a word of its own in a text of some language.
+fn parts(text: &[u8]) -> impl Iterator<Item = &BStr> {
+    let parts = text.split(|b| b" \t\r\n'\"|&;<>()`$={},".contains(b));
+    parts.filter(|part| !part.is_empty()).map(|part| part.as_bstr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_directory_ends_at_a_slash() {
+        assert_eq!(common("/p/source/a".into(), "/p/sourcery/b".into()), "/p");
+        assert_eq!(common("/p/s/a".into(), "/p/s".into()), "/p/s");
+    }
+}

@@ -1,0 +1,196 @@
+//! What steps have read, of all builds of one user: an SQLite database. It may be lost at any time at no cost but time.
+//!
+//! A lesson is looked up by what the command does, with the roots at their canonical places, so that every checkout finds
+//! it; it holds if every file that was read has the same content, and what was absent is absent.
+
+use crate::discover::Found;
+use bstr::BString;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
+
+/// What one run of a step taught.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lesson {
+    /// What it read, roots at their canonical places.
+    pub found: Found,
+    /// The content of each of [`Found::files`], as a store path.
+    pub contents: BTreeMap<BString, String>,
+    /// The word or the reason that binds it to its path, if it was found out by running it.
+    pub bound: Option<BString>,
+}
+
+/// The history of one user. All threads share one.
+pub struct History {
+    connection: Mutex<Connection>,
+    pending: Mutex<Vec<([u8; 32], Vec<u8>)>>,
+}
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// Its directory cannot be made.
+    #[error("cannot make the directory of the history")]
+    Directory(#[from] io::Error),
+    /// SQLite's error.
+    #[error("cannot use the history")]
+    Database(#[from] rusqlite::Error),
+}
+
+/// The layout of the file; another version is thrown away.
+const VERSION: i32 = 1;
+
+/// How many lessons of one command are kept, and of all.
+const OF_ONE: i64 = 8;
+const OF_ALL: i64 = 200_000;
+
+/// How many lessons wait before they are written.
+const BATCH: usize = 64;
+
+impl History {
+    /// Opens the file, new where there is none. One that SQLite cannot read, or of another version, is put away first.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn open(file: &Path) -> Result<Self, HistoryError> {
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let connection = Self::try_open(file).or_else(|_| {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = file.as_os_str().to_owned();
+                name.push(suffix);
+                fs::remove_file(name).ok(); // it may not be there
+            }
+            Self::try_open(file)
+        })?;
+        Ok(Self { connection: Mutex::new(connection), pending: Mutex::default() })
+    }
+
+    fn try_open(file: &Path) -> rusqlite::Result<Connection> {
+        let connection = Connection::open(file)?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // A crash of the machine may lose the newest lessons, which is no loss.
+        connection.pragma_update(None, "synchronous", "off")?;
+        let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version != VERSION {
+            connection.execute_batch("drop table if exists lesson")?;
+        }
+        connection.execute_batch(
+            "create table if not exists lesson (id integer primary key autoincrement, command blob not null, \
+             lesson blob not null); create index if not exists of_command on lesson (command, id)",
+        )?;
+        connection.pragma_update(None, "user_version", VERSION)?;
+        Ok(connection)
+    }
+
+    /// What is known of a command, the newest first.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn lessons(&self, command: &[u8; 32]) -> Result<Vec<Lesson>, HistoryError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut query =
+            connection.prepare_cached("select lesson from lesson where command = ? order by id desc limit ?")?;
+        let rows = query.query_map(params![command, OF_ONE], |row| row.get::<_, Vec<u8>>(0))?;
+        let bytes: Vec<Vec<u8>> = rows.collect::<rusqlite::Result<_>>()?;
+        Ok(bytes.iter().filter_map(|bytes| postcard::from_bytes(bytes).ok()).collect())
+    }
+
+    /// Adds a lesson; it is written by and by.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn learn(&self, command: [u8; 32], lesson: &Lesson) -> Result<(), HistoryError> {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.push((command, postcard::to_stdvec(lesson).expect("a lesson is plain data")));
+        if pending.len() < BATCH {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut *pending);
+        drop(pending);
+        self.write(&batch)
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn save(&self) -> Result<(), HistoryError> {
+        let batch = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        self.write(&batch)
+    }
+
+    fn write(&self, batch: &[([u8; 32], Vec<u8>)]) -> Result<(), HistoryError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        {
+            let mut same = transaction.prepare_cached("delete from lesson where command = ? and lesson = ?")?;
+            let mut insert = transaction.prepare_cached("insert into lesson (command, lesson) values (?, ?)")?;
+            let mut oldest = transaction
+                .prepare_cached("select id from lesson where command = ? order by id desc limit 1 offset ?")?;
+            let mut forget = transaction.prepare_cached("delete from lesson where command = ? and id <= ?")?;
+            for (command, lesson) in batch {
+                same.execute(params![command, lesson])?;
+                insert.execute(params![command, lesson])?;
+                let old = oldest.query_row(params![command, OF_ONE], |row| row.get::<_, i64>(0)).optional()?;
+                if let Some(old) = old {
+                    forget.execute(params![command, old])?;
+                }
+            }
+            transaction.execute("delete from lesson where id <= (select max(id) from lesson) - ?", params![OF_ALL])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lesson(text: &str) -> Lesson {
+        let files = [BString::from("/build/source/a.c")];
+        Lesson {
+            found: Found { files: files.clone().into(), ..Found::default() },
+            contents: files.map(|file| (file, text.into())).into(),
+            bound: None,
+        }
+    }
+
+    #[test]
+    fn the_newest_lessons_of_a_command_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let history = History::open(&directory.path().join("state/history")).unwrap();
+        for i in 0..20 {
+            history.learn([1; 32], &lesson(&i.to_string())).unwrap();
+        }
+        history.learn([1; 32], &lesson("15")).unwrap();
+        history.save().unwrap();
+        drop(history);
+        let history = History::open(&directory.path().join("state/history")).unwrap();
+        let contents = |lesson: &Lesson| lesson.contents.values().next().unwrap().clone();
+        let known: Vec<String> = history.lessons(&[1; 32]).unwrap().iter().map(contents).collect();
+        assert_eq!(known, ["15", "19", "18", "17", "16", "14", "13", "12"]);
+        assert_eq!(history.lessons(&[2; 32]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_spoilt_file_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("history");
+        fs::write(&file, vec![7; 8192]).unwrap();
+        let history = History::open(&file).unwrap();
+        history.learn([1; 32], &lesson("1")).unwrap();
+        history.save().unwrap();
+        assert_eq!(history.lessons(&[1; 32]).unwrap().len(), 1);
+    }
+}

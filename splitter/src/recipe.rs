@@ -1,0 +1,373 @@
+//! What an edge does, read from its command: the programs it starts one after the other, and what kind of work that is.
+//! Pure.
+
+use crate::compiler::{self, Compile};
+use crate::graph::{Command, absolute};
+use crate::response;
+use crate::roots::{Roots, View};
+use crate::shell::{Script, Simple, parse};
+use bstr::{BStr, BString, ByteSlice as _};
+use nixstore::manifest::Step;
+use nixstore::text;
+use std::collections::BTreeMap;
+
+/// What an edge does, whatever its inputs hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Run one after the other.
+    pub commands: Vec<Step>,
+    /// What is known of them.
+    pub kind: Kind,
+    /// The declared outputs, absolute, in their order.
+    pub outputs: Vec<BString>,
+    /// The depfile, absolute.
+    pub depfile: Option<BString>,
+    /// Response file and its content.
+    pub response: Option<(BString, BString)>,
+    /// The build directory, absolute.
+    pub build_directory: BString,
+    /// The whole environment.
+    pub env: BTreeMap<BString, BString>,
+}
+
+/// What is known of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One source becomes one object.
+    Compile,
+    /// Objects and libraries become an archive, a library or a program.
+    Link,
+    /// It reads the files that its words name, and no others.
+    Words,
+    /// Nothing: it may read anything.
+    Other,
+}
+
+impl Recipe {
+    /// Reads a command, whose paths start at `build_directory`.
+    pub fn new(command: &Command, outputs: Vec<BString>, build_directory: &BStr) -> Self {
+        let at = |path: &BString| absolute(path.as_bstr(), build_directory);
+        let response = command.rspfile.as_ref().map(|file| (at(&file.path), file.content.clone()));
+        let mut recipe = Self {
+            commands: Vec::new(),
+            kind: Kind::Other,
+            outputs,
+            depfile: command.depfile.as_ref().filter(|path| !path.is_empty()).map(at),
+            response,
+            build_directory: build_directory.into(),
+            env: environment(),
+        };
+        match parse(command.text.as_bstr()) {
+            Script::Plain(simples) if !simples.is_empty() => {
+                recipe.commands = simples.iter().map(|simple| step(simple, build_directory)).collect();
+                recipe.kind = recipe.read_kind();
+            }
+            _ => {
+                let argv = vec!["/bin/sh".into(), "-c".into(), text::from_bytes(&command.text)];
+                recipe.commands = vec![Step::Run { argv, cwd: text::from_bytes(build_directory) }];
+            }
+        }
+        recipe
+    }
+
+    /// The programs that are started: the words as bytes, response files as they are named, and where.
+    pub fn runs(&self) -> impl Iterator<Item = (Vec<BString>, BString)> + '_ {
+        self.commands.iter().filter_map(|step| match step {
+            Step::Run { argv, cwd } => {
+                let word = |word: &String| BString::from(text::to_bytes(word));
+                Some((argv.iter().map(word).collect(), text::to_bytes(cwd).into()))
+            }
+            Step::Remove(_) | Step::Link(_) => None,
+        })
+    }
+
+    /// The words of a command with those of its response file in the place of `@FILE`.
+    pub fn expanded(&self, argv: &[BString], cwd: &BStr) -> Vec<BString> {
+        let Some((path, content)) = &self.response else { return argv.to_vec() };
+        let expand = |word: &BString| match word.strip_prefix(b"@") {
+            Some(file) if absolute(file.as_bstr(), cwd) == *path => response::words(content.as_bstr()),
+            _ => vec![word.clone()],
+        };
+        argv.iter().flat_map(expand).collect()
+    }
+
+    fn read_kind(&self) -> Kind {
+        let kinds: Vec<Kind> = self
+            .runs()
+            .map(|(argv, cwd)| {
+                let words = self.expanded(&argv, cwd.as_bstr());
+                if Compile::read(&words).is_some() { Kind::Compile } else { kind_of_words(&words) }
+            })
+            .collect();
+        match kinds.as_slice() {
+            [Kind::Compile] if self.commands.len() == 1 => Kind::Compile,
+            kinds if kinds.contains(&Kind::Other) || kinds.contains(&Kind::Compile) => Kind::Other,
+            kinds if kinds.contains(&Kind::Words) => Kind::Words,
+            [] => Kind::Words,
+            _ => Kind::Link,
+        }
+    }
+
+    /// Why this has to be run at its real path in the canonical view's stead: a word that holds a root, or a phrase.
+    /// None if only path operands of a compile name a root, or nothing does.
+    pub fn bound_by(&self, roots: &Roots) -> Option<BString> {
+        if roots.is_empty() {
+            return Some("no root: no `.git`, `.hg`, `.jj` or `.splitter-root` above the build directory".into());
+        }
+        if !matches!(self.kind, Kind::Compile | Kind::Link) {
+            return Some("a command that is no compile, link or archive".into());
+        }
+        if !roots.contain(self.build_directory.as_bstr()) {
+            return Some("a build directory outside of all roots".into());
+        }
+        if let Some((path, content)) = &self.response
+            && roots.in_text(content)
+        {
+            return Some(format!("its response file `{path}`").into());
+        }
+        for (argv, cwd) in self.runs() {
+            let operands = if self.kind == Kind::Compile { compiler::path_operands(&argv) } else { Vec::new() };
+            for (i, word) in argv.iter().enumerate() {
+                let mut rest = word.to_vec();
+                for (_, range) in operands.iter().filter(|(at, _)| *at == i) {
+                    let path = word[range.clone()].as_bstr();
+                    let (real, seen) = (absolute(path, cwd.as_bstr()), roots.seen(cwd.as_bstr(), View::Canonical));
+                    let same = path.starts_with(b"/")
+                        || absolute(path, seen.as_bstr()) == roots.seen(real.as_bstr(), View::Canonical);
+                    if same {
+                        rest = [&word[..range.start], &word[range.end..]].concat();
+                    } else {
+                        return Some(word.clone()); // leads out of its root
+                    }
+                }
+                if roots.in_text(&rest) {
+                    return Some(word.clone());
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a word names, absolutely, a file or a directory above it.
+    pub fn names_above(&self, path: &BStr) -> bool {
+        let above = |operand: &[u8]| {
+            operand.starts_with(b"/")
+                && path.strip_prefix(operand).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        self.runs().any(|(argv, _)| match self.kind {
+            Kind::Compile => compiler::path_operands(&argv).into_iter().any(|(i, range)| above(&argv[i][range])),
+            _ => argv.iter().any(|word| above(word)),
+        })
+    }
+
+    /// The same, for a compile whose outputs may hold a path that its words do not name.
+    pub fn word_for_paths(&self) -> Option<BString> {
+        let (argv, cwd) = self.runs().next().filter(|_| self.kind == Kind::Compile)?;
+        compiler::word_for_paths(&self.expanded(&argv, cwd.as_bstr())).cloned()
+    }
+
+    /// The recipe as a view shows its paths.
+    pub fn seen(&self, roots: &Roots, view: View) -> Self {
+        if view == View::Real {
+            return self.clone();
+        }
+        let path = |path: &BString| roots.seen(path.as_bstr(), view);
+        let text = |path: &String| text::from_bytes(&roots.seen(text::to_bytes(path).as_bstr(), view));
+        let step = |step: &Step| match step {
+            Step::Run { argv, cwd } => Step::Run { argv: self.words_seen(argv, roots, view), cwd: text(cwd) },
+            Step::Remove(paths) => Step::Remove(paths.iter().map(text).collect()),
+            Step::Link(links) => Step::Link(links.iter().map(|(link, target)| (text(link), target.clone())).collect()),
+        };
+        Self {
+            commands: self.commands.iter().map(step).collect(),
+            kind: self.kind,
+            outputs: self.outputs.iter().map(path).collect(),
+            depfile: self.depfile.as_ref().map(path),
+            response: self.response.as_ref().map(|(at, content)| (path(at), content.clone())),
+            build_directory: path(&self.build_directory),
+            env: self.env.clone(),
+        }
+    }
+
+    fn words_seen(&self, argv: &[String], roots: &Roots, view: View) -> Vec<String> {
+        let mut words: Vec<BString> = argv.iter().map(|word| text::to_bytes(word).into()).collect();
+        if self.kind == Kind::Compile {
+            for (i, range) in compiler::path_operands(&words) {
+                let word = words[i].clone();
+                let seen = roots.seen(word[range.clone()].as_bstr(), view);
+                words[i] = [&word[..range.start], &seen, &word[range.end..]].concat().into();
+            }
+        }
+        words.iter().map(|word| text::from_bytes(word)).collect()
+    }
+
+    /// A name for all of it.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        *blake3::hash(format!("{self:?}").as_bytes()).as_bytes()
+    }
+}
+
+/// The environment of every command: the same on every machine.
+fn environment() -> BTreeMap<BString, BString> {
+    let pairs = [
+        ("HOME", "/homeless-shelter"),
+        ("LANG", "C.UTF-8"),
+        ("PATH", crate::host_tools::SEARCH_PATH),
+        ("TMPDIR", "/tmp"),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// Whether a program's name is `tool`, perhaps with a prefix for a target and a suffix for a version.
+fn is_tool(program: &BStr, tools: &[&str]) -> bool {
+    let name = program.rsplit_str("/").next().unwrap_or(program);
+    let name = name.trim_end_with(|c| c.is_ascii_digit() || c == '.' || c == '-');
+    tools.iter().any(|tool| {
+        name.strip_suffix(tool.as_bytes()).is_some_and(|before| before.is_empty() || before.ends_with(b"-"))
+    })
+}
+
+fn kind_of_words(words: &[BString]) -> Kind {
+    let program = words[0].as_bstr();
+    if compiler::is_driver(program) || is_tool(program, &["ar", "ranlib"]) {
+        return Kind::Link;
+    }
+    let arguments: Vec<&[u8]> = words[1..].iter().map(|word| word.as_slice()).collect();
+    let by_words = match arguments.as_slice() {
+        [b"-E", what, ..] if is_tool(program, &["cmake"]) => [
+            &b"copy"[..],
+            b"copy_if_different",
+            b"touch",
+            b"touch_nocreate",
+            b"rename",
+            b"echo",
+            b"make_directory",
+            b"true",
+        ]
+        .contains(what),
+        [.., b"--internal", b"symbolextractor", _, _, _, _] | [b"--internal", b"symbolextractor", ..] => true,
+        _ => is_tool(program, &["ld", "strip", "objcopy", "cp", "mv", "touch", "mkdir"]),
+    };
+    if by_words { Kind::Words } else { Kind::Other }
+}
+
+/// Programs that start the compiler which follows them, and change nothing of what it does.
+const LAUNCHERS: [&str; 5] = ["ccache", "sccache", "distcc", "icecc", "buildcache"];
+
+/// The words without launchers before a compiler.
+fn without_launcher(argv: &[BString]) -> &[BString] {
+    match argv {
+        [launcher, compiler, ..]
+            if is_tool(launcher.as_bstr(), &LAUNCHERS) && compiler::is_driver(compiler.as_bstr()) =>
+        {
+            &argv[1..]
+        }
+        _ => argv,
+    }
+}
+
+/// The manifest's form of one program's start, with what CMake's helpers do understood.
+fn step(simple: &Simple, build_directory: &BStr) -> Step {
+    let cwd = absolute(simple.directory.as_bstr(), build_directory);
+    let at = |path: &[u8]| text::from_bytes(&absolute(path.as_bstr(), cwd.as_bstr()));
+    let argv = without_launcher(&simple.argv);
+    let words: Vec<&[u8]> = argv.iter().map(|word| word.as_slice()).collect();
+    let program = words[0].rsplit_str("/").next().unwrap_or(words[0]);
+    match (program, &words[1..]) {
+        (b"cmake", [b"-E", b"rm", b"-f", rest @ ..]) | (b"rm", [b"-f", rest @ ..])
+            if rest.iter().all(|word| !word.starts_with(b"-")) =>
+        {
+            Step::Remove(rest.iter().map(|path| at(path)).collect())
+        }
+        (b"cmake", [b"-E", b"cmake_symlink_library", real, soname, name]) => {
+            let base = |path: &[u8]| text::from_bytes(path.rsplit_str("/").next().unwrap_or(path));
+            let pairs = [(soname, real), (name, soname)].into_iter().filter(|(link, target)| link != target);
+            Step::Link(pairs.map(|(link, target)| (at(link), base(target))).collect())
+        }
+        (b"cmake", [b"-E", b"create_symlink", target, link]) => Step::Link(vec![(at(link), text::from_bytes(target))]),
+        _ => Step::Run { argv: argv.iter().map(|word| text::from_bytes(word)).collect(), cwd: text::from_bytes(&cwd) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(text: &str) -> Recipe {
+        let command = Command { text: text.into(), ..Command::default() };
+        Recipe::new(&command, vec!["/r/b/out".into()], "/r/b".into())
+    }
+
+    fn roots() -> Roots {
+        Roots::new([("/r".into(), "source".into())])
+    }
+
+    #[test]
+    fn links_of_a_shared_library_need_no_cmake() {
+        assert_eq!(
+            recipe("/usr/bin/cmake -E cmake_symlink_library d/l.so.1.2 d/l.so.1 d/l.so && :").commands,
+            [Step::Link(vec![("/r/b/d/l.so.1".into(), "l.so.1.2".into()), ("/r/b/d/l.so".into(), "l.so.1".into())])]
+        );
+        assert_eq!(
+            recipe("cd /r/b/d && /usr/bin/cmake -E create_symlink tool alias").commands,
+            [Step::Link(vec![("/r/b/d/alias".into(), "tool".into())])]
+        );
+    }
+
+    #[test]
+    fn an_archive_is_removed_before_it_is_made_anew() {
+        let run =
+            |words: &[&str]| Step::Run { argv: words.iter().map(ToString::to_string).collect(), cwd: "/r/b".into() };
+        let recipe = recipe(": && /usr/bin/cmake -E rm -f l.a && /usr/bin/ar qc l.a a.o && /usr/bin/ranlib l.a && :");
+        assert_eq!(recipe.kind, Kind::Link);
+        assert_eq!(
+            recipe.commands,
+            [
+                Step::Remove(vec!["/r/b/l.a".into()]),
+                run(&["/usr/bin/ar", "qc", "l.a", "a.o"]),
+                run(&["/usr/bin/ranlib", "l.a"])
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_command_does_is_read_from_its_words() {
+        for (text, kind) in [
+            ("/usr/bin/cc -O2 -o a.o -c ../a.c", Kind::Compile),
+            (": && /usr/bin/c++ a.o -o a && :", Kind::Link),
+            ("rm -f l.a && gcc-ar csrDT l.a a.o", Kind::Link),
+            ("cd /r/b && /usr/bin/cmake -E copy a b", Kind::Words),
+            ("/usr/bin/meson --internal symbolextractor /r/b l.so l.so l.symbols", Kind::Words),
+            ("/usr/bin/meson --internal exe --capture a.h -- tools/gen", Kind::Other),
+            ("/usr/bin/cmake -P x.cmake", Kind::Other),
+            ("cc -c a.c -o a.o && cc a.o -o a", Kind::Other),
+            ("tools/gen > a.h", Kind::Other),
+        ] {
+            assert_eq!(recipe(text).kind, kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_launcher_is_taken_off() {
+        assert_eq!(recipe("/usr/bin/ccache /usr/bin/cc -c a.c").commands, recipe("/usr/bin/cc -c a.c").commands);
+    }
+
+    #[test]
+    fn a_command_is_bound_by_the_word_that_holds_its_root() {
+        let bound = |text: &str| recipe(text).bound_by(&roots()).map(|word| word.to_string());
+        assert_eq!(bound("cc -I/r/include -o a.o -c /r/a.c"), None);
+        assert_eq!(bound("cc -DD=\\\"/r/share\\\" -o a.o -c /r/a.c").as_deref(), Some("-DD=\"/r/share\""));
+        assert_eq!(bound("cc a.o -Wl,-rpath,/r/b: -o a").as_deref(), Some("-Wl,-rpath,/r/b:"));
+        assert_eq!(bound("cc a.o -o a"), None);
+        assert_eq!(bound("cc -I../../elsewhere -c ../a.c").as_deref(), Some("-I../../elsewhere"));
+    }
+
+    #[test]
+    fn the_canonical_view_changes_path_operands_alone() {
+        let seen = recipe("cc -DX=/rx -I/r/include -o a.o -c /r/a.c").seen(&roots(), View::Canonical);
+        let argv = ["cc", "-DX=/rx", "-I/build/source/include", "-o", "a.o", "-c", "/build/source/a.c"];
+        let argv = argv.map(String::from).to_vec();
+        assert_eq!(seen.commands, [Step::Run { argv, cwd: "/build/source/b".into() }]);
+        assert_eq!(seen.outputs, ["/build/source/b/out"]);
+    }
+}

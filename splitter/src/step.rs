@@ -1,0 +1,526 @@
+//! One edge's way: whether it is up to date, else discovered, lowered, realised and put in place.
+
+use crate::compiler::is_driver;
+use crate::contents::Contents;
+use crate::depfile;
+use crate::discover::{self, Found, Question, is_system, to_path, wide};
+use crate::drive::{Done, Drive, Error, Reason};
+use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
+use crate::history::Lesson;
+use crate::host_tools::SEARCH_PATH;
+use crate::lower::{Inputs, Toolchain, lower, output, output_names};
+use crate::materialise;
+use crate::plan::Plan;
+use crate::recipe::{Kind, Recipe};
+use crate::roots::{Mode, Roots, View};
+use crate::state::{Record, Records};
+use bstr::{BStr, BString, ByteSlice as _};
+use nixstore::manifest::{Reads, UNWRITTEN};
+use nixstore::store::{BuildOptions, RealiseError, StoreError};
+use nixstore::{OutputName, ResolvedDerivation, StorePath, text};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// What the steps of a run share.
+pub(crate) struct Steps<'a> {
+    pub drive: &'a Drive<'a>,
+    pub plan: &'a Plan,
+    pub old: &'a Records,
+    pub contents: Contents<'a>,
+    /// The host's tools are what they were when the records were made.
+    pub same_tools: bool,
+    /// Edges that are out of date whatever they read.
+    pub always: BTreeSet<EdgeId>,
+    /// Files that edges wrote without declaring them, by the edge's name.
+    pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
+    pub project: OnceLock<wide::Project>,
+}
+
+/// What came of a step.
+pub(crate) struct Outcome {
+    pub done: Done,
+    pub log: Vec<u8>,
+    pub record: Option<Record>,
+    /// What binds it to its path, if anything does and that was asked for.
+    pub bound: Option<BString>,
+}
+
+pub(crate) struct Failed {
+    pub error: Error,
+    pub log: Vec<u8>,
+}
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), log: Vec::new() }
+    }
+}
+
+/// What lies at each declared output; none where the command did not write it.
+type Outputs = BTreeMap<BString, Option<String>>;
+
+/// The outputs of a derivation, and how they came to be.
+struct Realised {
+    ran: bool,
+    outputs: BTreeMap<OutputName, StorePath>,
+    view: View,
+    tools: Arc<Toolchain>,
+    bound: Option<BString>,
+}
+
+impl Realised {
+    fn path(&self, name: &OutputName) -> Result<&StorePath, Error> {
+        self.outputs.get(name).ok_or_else(|| format!("the store gave no output `{name}`").into())
+    }
+}
+
+impl Steps<'_> {
+    pub fn step(&self, edge: EdgeId) -> Result<Outcome, Failed> {
+        let command = self.drive.graph.command(edge);
+        if command.generator {
+            return Ok(Outcome { done: Done::UpToDate, log: Vec::new(), record: None, bound: None });
+        }
+        if command.pool == Pool::Console || self.always.contains(&edge) {
+            return self.outside(edge, &command);
+        }
+        supported(&command)?;
+        let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
+        let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory());
+        let reason = match self.old.by_name.get(&self.drive.name(edge)) {
+            None => Reason::New,
+            Some(record) => match self.changed(record, &recipe)? {
+                Some(reason) => reason,
+                None => match self.restore(record)? {
+                    Restored::Untouched => return Ok(kept(Done::UpToDate, record)),
+                    Restored::Put(reason) => return Ok(kept(Done::Reused(reason), record)),
+                    Restored::Lost(reason) => reason,
+                },
+            },
+        };
+        self.make(edge, &command, &recipe, reason)
+    }
+
+    /// A command that is for people, or reads what nobody can know, runs where it is; with the terminal if it is alone on it.
+    fn outside(&self, edge: EdgeId, command: &Command) -> Result<Outcome, Failed> {
+        let build = to_path(self.drive.graph.working_directory());
+        if let Some(file) = &command.rspfile {
+            materialise::write(&file.content, &build.join(to_path(file.path.as_bstr())))?;
+        }
+        for output in &self.drive.graph.edge(edge).outputs {
+            let path = self.drive.path(*output);
+            self.contents.forget(path.as_bstr());
+            fs::create_dir_all(to_path(discover::parent(path.as_bstr())))?;
+        }
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.arg("-c").arg(std::ffi::OsStr::from_bytes(&command.text)).current_dir(build);
+        let (status, log) = if command.pool == Pool::Console {
+            (shell.status()?, Vec::new())
+        } else {
+            let output = shell.stdin(std::process::Stdio::null()).output()?;
+            (output.status, [output.stdout, output.stderr].concat())
+        };
+        let reason = if command.pool == Pool::Console { Reason::Console } else { Reason::Always };
+        match status.success() {
+            true => Ok(Outcome { done: Done::Ran(reason), log, record: None, bound: None }),
+            false => Err(Failed { error: status.to_string().into(), log }),
+        }
+    }
+
+    /// Why the result of a record no longer stands.
+    fn changed(&self, record: &Record, recipe: &Recipe) -> Result<Option<Reason>, Failed> {
+        if record.recipe != recipe.fingerprint() {
+            return Ok(Some(Reason::Command));
+        }
+        for (path, content) in &record.inputs {
+            if fs::symlink_metadata(to_path(path.as_bstr())).is_err()
+                || self.contents.of(path.as_bstr())?.to_string() != *content
+            {
+                return Ok(Some(Reason::Input(path.clone())));
+            }
+        }
+        if let Some(path) = record.found.appeared() {
+            return Ok(Some(Reason::Appeared(path)));
+        }
+        if !self.same_tools && self.tools(recipe, &record.found)?.path.to_string() != record.tools {
+            return Ok(Some(Reason::Tools));
+        }
+        Ok(None)
+    }
+
+    /// Puts right the outputs of a record whose inputs are as they were.
+    fn restore(&self, record: &Record) -> Result<Restored, Failed> {
+        let mut restored = Restored::Untouched;
+        for (at, path) in &record.outputs {
+            let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else { continue };
+            if self.contents.is_untouched(at.as_bstr(), &path) {
+                continue;
+            }
+            if !self.contents.is_valid(&path) {
+                return Ok(Restored::Lost(Reason::Output(at.clone())));
+            }
+            self.put(&path, at)?;
+            restored = Restored::Put(Reason::Output(at.clone()));
+        }
+        Ok(restored)
+    }
+
+    fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
+        let key = recipe.seen(&self.drive.roots, View::Canonical).fingerprint();
+        let (found, realised) = match self.lesson(&key)? {
+            Some((found, bound)) => {
+                let realised = self.attempt(recipe, &found, Learned::Yes(bound), false)?;
+                (found, realised)
+            }
+            None => {
+                let (mut found, realised) = self.first(edge, recipe)?;
+                let system = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
+                let essential = self.drive.tools.essential(&system);
+                found.system = essential.iter().map(|path| path.as_os_str().as_bytes().into()).collect();
+                self.learn(key, &found, &realised)?;
+                (found, realised)
+            }
+        };
+        let (outputs, unwritten) = self.put_all(edge, command, recipe, &realised)?;
+        if let Some(path) = unwritten.iter().find(|path| self.is_needed(path.as_bstr())) {
+            let log = self.log(&realised)?;
+            return Err(Failed { error: format!("the command succeeded but did not write `{path}`").into(), log });
+        }
+        let mut inputs = BTreeMap::new();
+        for file in found.files.difference(&found.represented) {
+            inputs.insert(file.clone(), self.contents.of(file.as_bstr())?.to_string());
+        }
+        let tools = realised.tools.path.to_string();
+        let record = Record { recipe: recipe.fingerprint(), found, inputs, outputs, tools };
+        let done = if realised.ran { Done::Ran(reason) } else { Done::Reused(reason) };
+        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound: realised.bound })
+    }
+
+    /// A step of which nothing is known.
+    fn first(&self, edge: EdgeId, recipe: &Recipe) -> Result<(Found, Realised), Failed> {
+        let stated = self.drive.stated(edge);
+        let none = Roots::default();
+        let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
+        if let Some(found) = discover::discover(&Question { recipe, stated: &stated, roots }) {
+            let realised = self.attempt(recipe, &found, Learned::No, false)?;
+            return Ok((found, realised));
+        }
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let project = self.project.get_or_init(|| {
+            wide::Project::list(self.drive.graph, self.plan, &left.values().flatten().cloned().collect())
+        });
+        let mut view = wide::view(project, self.drive.graph, edge, &left);
+        for path in &recipe.outputs {
+            view.files.remove(path);
+        }
+        let realised = self.attempt(recipe, &view, Learned::No, true)?;
+        let reads = fs::read(self.drive.store.physical_path(realised.path(&output("reads"))?))?;
+        let reads: Reads = serde_json::from_slice(&reads)?;
+        Ok((narrowed(&view, &reads, recipe), realised))
+    }
+
+    /// What is known to be read, where every file still has the content that it had.
+    fn lesson(&self, key: &[u8; 32]) -> Result<Option<(Found, Option<BString>)>, Failed> {
+        let Some(history) = self.drive.history else { return Ok(None) };
+        for lesson in history.lessons(key)? {
+            let real = |path: &BStr| self.drive.roots.real(path);
+            let same = |(path, content): (&BString, &String)| {
+                let path = real(path.as_bstr());
+                fs::symlink_metadata(to_path(path.as_bstr())).is_ok()
+                    && self.contents.of(path.as_bstr()).is_ok_and(|now| now.to_string() == *content)
+            };
+            if lesson.contents.iter().all(same) {
+                let found = lesson.found.map(&real);
+                if found.appeared().is_none() {
+                    return Ok(Some((found, lesson.bound)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn learn(&self, key: [u8; 32], found: &Found, realised: &Realised) -> Result<(), Failed> {
+        let Some(history) = self.drive.history else { return Ok(()) };
+        let mut contents = BTreeMap::new();
+        for file in &found.files {
+            let seen = self.drive.roots.seen(file.as_bstr(), View::Canonical);
+            contents.insert(seen, self.contents.of(file.as_bstr())?.to_string());
+        }
+        let found = found.map(&|path| self.drive.roots.seen(path, View::Canonical));
+        history.learn(key, &Lesson { found, contents, bound: realised.bound.clone() })?;
+        Ok(())
+    }
+
+    /// Realises a step in the canonical view if nothing binds it to its path, else at its path.
+    fn attempt(&self, recipe: &Recipe, found: &Found, learned: Learned, observed: bool) -> Result<Realised, Failed> {
+        let mut bound = match (self.drive.mode, &learned) {
+            (Mode::Same, _) => None,
+            (_, Learned::Yes(Some(bound))) => Some(bound.clone()),
+            _ => self.binding(recipe, found)?,
+        };
+        let canonical = self.drive.mode != Mode::Same && bound.is_none();
+        let tools = self.tools(recipe, found)?;
+        if canonical {
+            let realised = self.realise(recipe, found, View::Canonical, &tools, observed)?;
+            let known = self.drive.mode == Mode::Canonical || matches!(learned, Learned::Yes(_));
+            if known || !self.holds_canonical_root(&realised, recipe)? {
+                return Ok(realised);
+            }
+            bound = Some("its output, which holds the path".into());
+        }
+        Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, observed)? })
+    }
+
+    /// What binds a step to its path.
+    fn binding(&self, recipe: &Recipe, found: &Found) -> Result<Option<BString>, Failed> {
+        let roots = &self.drive.roots;
+        if let Some(word) = recipe.bound_by(roots) {
+            return Ok(Some(word));
+        }
+        // A file outside of all roots is seen at its real path, to which only an absolute path leads from a canonical root.
+        if let Some(path) =
+            found.files.iter().find(|path| !roots.contain(path.as_bstr()) && !recipe.names_above(path.as_bstr()))
+        {
+            return Ok(Some(format!("`{path}`, outside of all roots").into()));
+        }
+        if recipe.kind == Kind::Compile {
+            for path in &found.files {
+                if self.contents.name_a_root(&self.contents.of(path.as_bstr())?, roots) {
+                    return Ok(Some(format!("the content of `{path}`").into()));
+                }
+            }
+        }
+        if self.drive.mode == Mode::Auto {
+            let word = recipe.word_for_paths();
+            return Ok(word.or_else(|| found.names_root.then(|| "`__FILE__` in its text".into())));
+        }
+        Ok(None)
+    }
+
+    fn holds_canonical_root(&self, realised: &Realised, recipe: &Recipe) -> Result<bool, Failed> {
+        for name in output_names(recipe.outputs.len()) {
+            let file = self.drive.store.physical_path(realised.path(&name)?);
+            let is_file = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file());
+            if is_file && self.drive.roots.canonical_in_text(&fs::read(&file)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The outputs of a step: those of an earlier run if the store has them all, else those of a run now.
+    fn realise(
+        &self,
+        recipe: &Recipe,
+        found: &Found,
+        view: View,
+        tools: &Arc<Toolchain>,
+        observed: bool,
+    ) -> Result<Realised, Failed> {
+        let derivation = self.derivation(recipe, found, view, tools, observed)?;
+        let store = self.drive.store;
+        let ids: Vec<_> = derivation.output_ids(store.store_dir()).into_iter().collect();
+        let keys: Vec<_> = ids.iter().map(|(_, id)| id.clone()).collect();
+        let known: Option<BTreeMap<_, _>> = store
+            .realisations(&keys)?
+            .into_iter()
+            .zip(&ids)
+            .map(|(realisation, (name, _))| realisation.map(|realisation| (name.clone(), realisation.path)))
+            .collect();
+        if let Some(outputs) = known {
+            return Ok(Realised { ran: false, outputs, view, tools: tools.clone(), bound: None });
+        }
+        match store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
+            Ok(built) => {
+                let outputs = built.outputs.into_iter().map(|(name, info)| (name, info.path)).collect();
+                Ok(Realised { ran: true, outputs, view, tools: tools.clone(), bound: None })
+            }
+            Err(RealiseError::Failed { reason, log }) => {
+                Err(Failed { error: reason.into(), log: self.as_real(&log, view) })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn derivation(
+        &self,
+        recipe: &Recipe,
+        found: &Found,
+        view: View,
+        tools: &Toolchain,
+        observed: bool,
+    ) -> Result<ResolvedDerivation, Failed> {
+        let seen = |path: &BString| self.drive.roots.seen(path.as_bstr(), view);
+        let mut inputs =
+            Inputs { directories: found.directories.iter().map(seen).collect(), observed, ..Inputs::default() };
+        for file in &found.files {
+            inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
+        }
+        for (directory, names) in &found.listed {
+            for path in names.iter().map(|name| absolute(name.as_bstr(), directory.as_bstr())) {
+                if to_path(path.as_bstr()).is_dir() {
+                    inputs.directories.insert(seen(&path));
+                } else if !found.files.contains(&path) && !recipe.outputs.contains(&path) {
+                    inputs.names.insert(seen(&path));
+                }
+            }
+        }
+        let recipe = recipe.seen(&self.drive.roots, view);
+        let derivation = lower(self.drive.store.store_dir(), &recipe, &inputs, tools, &self.drive.runner);
+        Ok(ResolvedDerivation::try_from(derivation)?)
+    }
+
+    /// The host's tools that a step needs.
+    fn tools(&self, recipe: &Recipe, found: &Found) -> Result<Arc<Toolchain>, Failed> {
+        let mut files: BTreeSet<PathBuf> = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
+        let (mut programs, mut own) = (BTreeSet::new(), BTreeSet::new());
+        for (argv, cwd) in recipe.runs() {
+            if argv.iter().any(|word| word == "symbolextractor") {
+                programs.extend(["nm", "readelf"].map(PathBuf::from)); // Meson's script looks for them itself
+            }
+            let program = &argv[0];
+            let program =
+                if program.contains(&b'/') { absolute(program.as_bstr(), cwd.as_bstr()) } else { program.clone() };
+            let of_project = program.contains(&b'/') && !is_system(program.as_bstr());
+            let set = if of_project { &mut own } else { &mut programs };
+            set.insert(to_path(program.as_bstr()).to_owned());
+        }
+        let mut shell = false;
+        if recipe.kind == Kind::Other {
+            programs.extend(wide::programs(recipe, SEARCH_PATH));
+            shell = true;
+            if programs.iter().any(|program| is_driver(program.as_os_str().as_bytes().as_bstr())) {
+                files.extend(wide::headers());
+            }
+            let words = recipe
+                .runs()
+                .flat_map(|(argv, cwd)| argv.into_iter().map(move |word| absolute(word.as_bstr(), cwd.as_bstr())));
+            own.extend(words.filter(|word| found.files.contains(word)).map(|word| to_path(word.as_bstr()).to_owned()));
+        }
+        if !own.is_empty() {
+            let library = |path: &&BString| path.rsplit_str("/").next().is_some_and(|name| name.contains_str(".so"));
+            own.extend(found.files.iter().filter(library).map(|path| to_path(path.as_bstr()).to_owned()));
+        }
+        Ok(self.drive.tools.snapshot(&programs, &own, &files, shell)?)
+    }
+
+    /// Puts the outputs in place. Answers what is where, and what the command did not write.
+    fn put_all(
+        &self,
+        edge: EdgeId,
+        command: &Command,
+        recipe: &Recipe,
+        realised: &Realised,
+    ) -> Result<(Outputs, Vec<BString>), Failed> {
+        let mut outputs = BTreeMap::new();
+        let mut unwritten = Vec::new();
+        for (name, at) in output_names(recipe.outputs.len()).zip(&recipe.outputs) {
+            let path = realised.path(&name)?;
+            let target = fs::read_link(self.drive.store.physical_path(path)).unwrap_or_default();
+            if target.as_os_str() == UNWRITTEN {
+                unwritten.push(at.clone());
+                outputs.insert(at.clone(), None);
+                continue;
+            }
+            self.put(path, at)?;
+            outputs.insert(at.clone(), Some(path.to_string()));
+        }
+        if let (Some(at), Deps::Keep) = (&recipe.depfile, command.deps) {
+            let file = self.drive.store.physical_path(realised.path(&output("dep"))?);
+            if let Ok(mut text) = fs::read(file) {
+                if realised.view == View::Canonical {
+                    for (canonical, real) in self.drive.roots.back() {
+                        text = depfile::map_paths(&text, canonical, real);
+                    }
+                }
+                materialise::write(&text, to_path(at.as_bstr()))?;
+            }
+        }
+        let rest = self.drive.store.physical_path(realised.path(&output("rest"))?);
+        let mut left = Vec::new();
+        files_below(&rest, &recipe.build_directory, &mut left)?;
+        materialise::materialise(&rest, to_path(recipe.build_directory.as_bstr()))?;
+        left.iter().for_each(|path| self.contents.forget(path.as_bstr()));
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(self.drive.name(edge), left);
+        Ok((outputs, unwritten))
+    }
+
+    fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {
+        materialise::materialise(&self.drive.store.physical_path(path), to_path(at.as_bstr()))
+            .map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
+        self.contents.note(at.as_bstr(), path);
+        Ok(())
+    }
+
+    /// Whether a command of the plan needs a file that should have been made.
+    fn is_needed(&self, path: &BStr) -> bool {
+        let graph = self.drive.graph;
+        let Some(file) = graph.find(path) else { return false };
+        let reads = |edge: &&EdgeId| !graph.edge(**edge).phony && graph.edge(**edge).dirtying().contains(&file);
+        self.plan.order.iter().any(|edge| reads(&edge))
+    }
+
+    fn log(&self, realised: &Realised) -> Result<Vec<u8>, Error> {
+        let log = fs::read(self.drive.store.physical_path(realised.path(&output("log"))?))?;
+        Ok(self.as_real(&log, realised.view))
+    }
+
+    fn as_real(&self, log: &[u8], view: View) -> Vec<u8> {
+        if view == View::Canonical { self.drive.roots.real_text(log) } else { log.to_vec() }
+    }
+}
+
+/// Whether a step's way was known before.
+enum Learned {
+    No,
+    Yes(Option<BString>),
+}
+
+/// What became of the outputs of a record.
+enum Restored {
+    Untouched,
+    Put(Reason),
+    Lost(Reason),
+}
+
+fn kept(done: Done, record: &Record) -> Outcome {
+    Outcome { done, log: Vec::new(), record: Some(record.clone()), bound: None }
+}
+
+/// Of a wide view, what was read in it.
+fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe) -> Found {
+    let bytes = |path: &String| BString::from(text::to_bytes(path));
+    let mut found = Found { system: view.system.clone(), ..Found::default() };
+    found.files = reads.files.iter().map(bytes).filter(|path| view.files.contains(path)).collect();
+    for directory in reads.directories.iter().map(bytes) {
+        found.directories.insert(directory.clone());
+        // What lies in the build directory depends on which edges have been run.
+        if !directory.starts_with(&recipe.build_directory) {
+            found.listed.insert(directory.clone(), discover::list(directory.as_bstr()));
+        }
+    }
+    for (argv, cwd) in recipe.runs() {
+        found.directory(cwd.as_bstr());
+        found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), discover::Named::Directories);
+    }
+    found
+}
+
+fn files_below(directory: &std::path::Path, at: &BString, files: &mut Vec<BString>) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let path = absolute(entry.file_name().as_bytes().as_bstr(), at.as_bstr());
+        if entry.file_type()?.is_dir() { files_below(&entry.path(), &path, files)? } else { files.push(path) }
+    }
+    Ok(())
+}
+
+fn supported(command: &Command) -> Result<(), Error> {
+    match command {
+        Command { dyndep: Some(_), .. } => Err("dyndep is not supported yet".into()),
+        Command { deps: Deps::Msvc, .. } => Err("`deps = msvc` is not supported yet".into()),
+        _ => Ok(()),
+    }
+}
