@@ -171,7 +171,7 @@ impl Recipe {
         if view == View::Real {
             return self.clone();
         }
-        let path = |path: &BString| roots.seen(path.as_bstr(), view);
+        let path = |path: &BString| roots.seen_throughout(path.as_bstr(), view);
         let text = |path: &String| text::from_bytes(&roots.seen(text::to_bytes(path).as_bstr(), view));
         let step = |step: &Step| match step {
             Step::Run { argv, cwd } => Step::Run { argv: self.words_seen(argv, roots, view), cwd: text(cwd) },
@@ -194,7 +194,7 @@ impl Recipe {
         if self.kind == Kind::Compile {
             for (i, range) in compiler::path_operands(&words) {
                 let word = words[i].clone();
-                let seen = roots.seen(word[range.clone()].as_bstr(), view);
+                let seen = roots.seen_throughout(word[range.clone()].as_bstr(), view);
                 words[i] = [&word[..range.start], &seen, &word[range.end..]].concat().into();
             }
         }

@@ -109,21 +109,20 @@ impl Roots {
         self.roots.iter().any(|(_, canonical)| holds(text, canonical))
     }
 
+    /// A path as the canonical view shows it, where a root may also stand within it: CMake puts the object of a source
+    /// outside its directory below `CMakeFiles/NAME.dir` with the source's whole path.
+    pub fn seen_throughout(&self, path: &BStr, view: View) -> BString {
+        if view == View::Real {
+            return path.into();
+        }
+        let pairs = self.roots.iter().map(|(real, canonical)| (real, canonical));
+        pairs.fold(path.to_vec(), |path, (real, canonical)| replaced(&path, real, canonical)).into()
+    }
+
     /// What a command printed in the canonical view, with the real paths in it.
     pub fn real_text(&self, text: &[u8]) -> Vec<u8> {
-        let mut out = text.to_vec();
-        for (real, canonical) in &self.roots {
-            let mut replaced = Vec::with_capacity(out.len());
-            let mut rest = out.as_slice();
-            while let Some(at) = position(rest, canonical) {
-                replaced.push_str(&rest[..at]);
-                replaced.push_str(real);
-                rest = &rest[at + canonical.len()..];
-            }
-            replaced.push_str(rest);
-            out = replaced;
-        }
-        out
+        let pairs = self.roots.iter().map(|(real, canonical)| (real, canonical));
+        pairs.fold(text.to_vec(), |text, (real, canonical)| replaced(&text, canonical, real))
     }
 
     /// Pairs of canonical and real path.
@@ -139,6 +138,19 @@ fn below<'a>(path: &'a BStr, top: &BString) -> Option<&'a [u8]> {
 
 fn holds(text: &[u8], path: &BString) -> bool {
     position(text, path).is_some()
+}
+
+/// A text with `to` wherever the path `from` stands in it.
+fn replaced(text: &[u8], from: &BString, to: &BString) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = position(rest, from) {
+        out.push_str(&rest[..at]);
+        out.push_str(to);
+        rest = &rest[at + from.len()..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Where `path` stands in a text as a path of its own, not as the beginning of another name.
@@ -164,6 +176,10 @@ mod tests {
         assert_eq!(seen("/home/u/p"), "/build/source");
         assert_eq!(seen("/home/u/p2/a.c"), "/home/u/p2/a.c");
         assert_eq!(roots().seen("/home/u/p/a.c".into(), View::Real), "/home/u/p/a.c");
+        assert_eq!(
+            roots().seen_throughout("/home/u/p/build/d/home/u/p/a.o".into(), View::Canonical),
+            "/build/out/d/build/source/a.o"
+        );
         assert_eq!(roots().real("/build/out/a.o".into()), "/home/u/p/build/a.o");
     }
 

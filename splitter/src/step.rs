@@ -389,15 +389,13 @@ impl Steps<'_> {
         }
         let mut shell = false;
         if recipe.kind == Kind::Other {
-            programs.extend(wide::programs(recipe, SEARCH_PATH));
+            let named = wide::programs(recipe, SEARCH_PATH);
+            programs.extend(named.host);
+            own.extend(named.own);
             shell = true;
             if programs.iter().any(|program| is_driver(program.as_os_str().as_bytes().as_bstr())) {
                 files.extend(wide::headers());
             }
-            let words = recipe
-                .runs()
-                .flat_map(|(argv, cwd)| argv.into_iter().map(move |word| absolute(word.as_bstr(), cwd.as_bstr())));
-            own.extend(words.filter(|word| found.files.contains(word)).map(|word| to_path(word.as_bstr()).to_owned()));
         }
         if !own.is_empty() {
             let library = |path: &&BString| path.rsplit_str("/").next().is_some_and(|name| name.contains_str(".so"));

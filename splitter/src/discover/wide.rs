@@ -122,23 +122,46 @@ pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BStr
     found
 }
 
-/// The host's programs that a command may start: those its words name, by path or by the name that a shell looks for, and
-/// those that the scripts among its words name by path.
-pub fn programs(recipe: &Recipe, search_path: &str) -> BTreeSet<PathBuf> {
-    let mut programs = BTreeSet::new();
+/// What a command may start.
+#[derive(Debug, Default)]
+pub struct Programs {
+    /// Of the host: those its words name, by path or by the name that a shell looks for, and those that the scripts among
+    /// its words name by path, shell scripts by name too.
+    pub host: BTreeSet<PathBuf>,
+    /// Of the project: the files that its words name.
+    pub own: BTreeSet<PathBuf>,
+}
+
+/// Finds what a command may start.
+pub fn programs(recipe: &Recipe, search_path: &str) -> Programs {
+    let mut programs = Programs::default();
+    let resolve = |word: &BStr| resolve_program(to_path(word).as_os_str(), search_path.as_ref());
     for (argv, cwd) in recipe.runs() {
         let words = recipe.expanded(&argv, cwd.as_bstr());
+        let mut directories = vec![cwd];
         for word in words.iter().flat_map(|word| parts(word)) {
             if !word.contains(&b'/') || is_system(word) {
-                programs.extend(resolve_program(to_path(word).as_os_str(), search_path.as_ref()));
+                programs.host.extend(resolve(word));
             }
-            let script = absolute(word, cwd.as_bstr());
-            let small = |metadata: fs::Metadata| metadata.is_file() && metadata.len() < SCRIPT;
-            if !is_system(script.as_bstr()) && fs::metadata(to_path(script.as_bstr())).is_ok_and(small) {
-                let text = fs::read(to_path(script.as_bstr())).unwrap_or_default();
-                let named = parts(&text).filter(|part| is_system(part));
-                programs
-                    .extend(named.filter_map(|part| resolve_program(to_path(part).as_os_str(), search_path.as_ref())));
+            // A `cd` of a shell's text leads to any of the directories that it names.
+            let files = directories.iter().map(|directory| absolute(word, directory.as_bstr()));
+            let mut files = files.filter(|path| !is_system(path.as_bstr()));
+            let Some((path, metadata)) =
+                files.find_map(|path| fs::metadata(to_path(path.as_bstr())).ok().map(|metadata| (path, metadata)))
+            else {
+                continue;
+            };
+            if metadata.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            programs.own.insert(to_path(path.as_bstr()).to_owned());
+            if metadata.len() < SCRIPT {
+                let text = fs::read(to_path(path.as_bstr())).unwrap_or_default();
+                let of_shell = text.lines().next().is_some_and(|line| line.starts_with(b"#!") && line.ends_with(b"sh"));
+                let lines = text.lines().filter(|line| !line.trim_start().starts_with(b"#"));
+                let words = lines.flat_map(parts).filter(|part| is_system(part) || of_shell && !part.contains(&b'/'));
+                programs.host.extend(words.filter_map(resolve));
             }
         }
     }
