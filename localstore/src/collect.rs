@@ -61,7 +61,7 @@ pub fn evict(root: &Path, limit: u64) -> Result<Evicted, CollectError> {
         None => Journal::WriteAhead,
     };
     let database = Database::open(&layout, &store_dir, journal)?;
-    let total = database.total_size()?;
+    let total = database.totals()?.nar_size;
     if total <= limit {
         return Ok(Evicted::WithinLimit);
     }
