@@ -3,7 +3,7 @@
 use crate::{Error, time};
 use localstore::collect::CollectError;
 use localstore::layout::{FORMAT, SCHEMA};
-use localstore::{Evicted, LocalStore, Pin, Size, default_limit, delete, evict};
+use localstore::{Evicted, Layout, LocalStore, Pin, Size, default_limit, delete, evict};
 use nixstore::path::StoreName;
 use nixstore::{ContentAddress, Hash, StoreDir, nar};
 use std::io::{self, Write as _};
@@ -54,7 +54,10 @@ impl Limit {
 pub fn run(command: &Command, root: &Path) -> Result<ExitCode, Error> {
     match command {
         Command::Info { limit } => info(root, limit),
-        Command::Collect { limit } => collect(root, limit.of(root)?),
+        Command::Collect { limit } => {
+            Layout::new(root).check()?;
+            collect(root, limit.of(root)?)
+        }
         Command::Verify => verify(root),
         Command::Delete => {
             delete(root)?;
