@@ -2,19 +2,22 @@
 
 use bstr::{BStr, BString, ByteSlice as _};
 use clap::Parser;
+use localstore::{Evicted, LocalStore, Pin, Place, Size, Warning};
 use ninja2drv::manifest::{self, Manifest};
+use nixstore::{Store as _, StorePath};
 use splitter::drive::{Done, Drive, Error, Event, lock};
 use splitter::graph::{EdgeId, FileId, Graph};
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::state::State;
 use splitter::toolchain::{Snapshot, Toolchains};
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs};
 
 /// Builds as ninja does, with every command a derivation of its own in a Nix-compatible store.
@@ -38,9 +41,13 @@ struct Options {
     verbose: bool,
     /// The store: `auto`, or `local?root=DIR` for the embedded store in DIR.
     #[arg(long, value_name = "URL", env = "SPLITTER_STORE", default_value = "auto")]
-    store: String,
+    store: OsString,
+    /// What the store may take, such as `20G`: when a run has ended, what was used longest ago is deleted. Default: 20
+    /// GiB, or a tenth of the disk if that is less.
+    #[arg(long, value_name = "SIZE", env = "SPLITTER_STORE_LIMIT")]
+    store_limit: Option<Size>,
     /// What to build; by default what the build file says.
-    targets: Vec<std::ffi::OsString>,
+    targets: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -90,7 +97,25 @@ fn run(options: &Options) -> Result<bool, Error> {
         println!("ninja: no work to do.");
         return Ok(true);
     }
-    build(options, &directory, &targets, &old, &state_file)
+    warn(Warning::about(Place::BuildState, &own)?.iter());
+    let root = localstore::root_of(&options.store, |name| env::var_os(name), &directory)?;
+    if options.verbose {
+        println!("ninja2drv: store: embedded, in `{}`", root.display());
+    }
+    let ended = build(options, &directory, &targets, &old, &state_file, &root)?;
+    if !ended.cancelled {
+        let limit = options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0))?;
+        keep_within(&root, limit, ended.store_size, options.verbose);
+    }
+    Ok(ended.success)
+}
+
+/// How a run ended.
+struct Ended {
+    success: bool,
+    cancelled: bool,
+    /// Of the store, as NARs.
+    store_size: u64,
 }
 
 fn build(
@@ -99,9 +124,14 @@ fn build(
     targets: &[BString],
     old: &State,
     state_file: &Path,
-) -> Result<bool, Error> {
-    let store = Arc::new(open_store(options)?);
-    let runner = store.install_runner(&env::current_exe()?.with_file_name("splitter-runner"))?;
+    root: &Path,
+) -> Result<Ended, Error> {
+    let store = Arc::new(LocalStore::open(root)?);
+    warn(store.warnings().iter());
+    let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
+    if options.verbose {
+        tell_of_runner(&store, &runner)?;
+    }
     let manifest = current_manifest(directory, &options.file)?;
     let wanted = wanted(&manifest.graph, targets)?;
     let plan = Plan::new(&manifest.graph, &wanted)?;
@@ -136,7 +166,43 @@ fn build(
     state.write(state_file).map_err(|e| format!("cannot write `{}`: {e}", state_file.display()))?;
     tools.save()?;
     teller.end(success);
-    Ok(success)
+    Ok(Ended { success, cancelled: cancelled.load(Ordering::Relaxed), store_size: store.nar_size()? })
+}
+
+fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {
+    for warning in warnings {
+        eprintln!("ninja2drv: warning: {warning}");
+    }
+}
+
+/// Says which runner is a part of every key, and whether other machines have the same.
+fn tell_of_runner(store: &LocalStore, runner: &StorePath) -> Result<(), Error> {
+    let info = store.path_infos(std::slice::from_ref(runner))?.remove(0).expect("it was just installed");
+    let path = store.store_dir().print(runner);
+    match Pin::of(&info.nar_hash) {
+        pin @ Pin::Differs { .. } => println!("ninja2drv: runner: `{path}`\nninja2drv: note: this runner {pin}"),
+        pin => println!("ninja2drv: runner: `{path}` ({pin})"),
+    }
+    Ok(())
+}
+
+/// Makes the store smaller if its `size` is above `limit`. A tenth is left free, so that not every run has to. The
+/// build is done: what goes wrong now is only told.
+fn keep_within(root: &Path, limit: u64, size: u64, verbose: bool) {
+    if size <= limit {
+        return;
+    }
+    match localstore::evict(root, limit - limit / 10) {
+        Ok(Evicted::Deleted { paths, bytes, left }) => {
+            let (limit, left, bytes) = (Size(limit), Size(left), Size(bytes));
+            eprintln!("ninja2drv: store: above its limit of {limit}: deleted {paths} paths, {bytes}; {left} left");
+        }
+        Ok(Evicted::InUse) if verbose => {
+            eprintln!("ninja2drv: store: above its limit of {}, but in use by another build", Size(limit));
+        }
+        Ok(Evicted::InUse | Evicted::WithinLimit) => {}
+        Err(error) => eprintln!("ninja2drv: warning: the store could not be made smaller: {error}"),
+    }
 }
 
 /// Says what a new snapshot of the host's tools holds.
@@ -151,25 +217,6 @@ fn tell_of_snapshot(snapshot: &Snapshot) {
         );
         snapshot.notes.iter().for_each(|note| println!("ninja2drv: toolchain snapshot: {note}"));
     }
-}
-
-fn open_store(options: &Options) -> Result<localstore::LocalStore, Error> {
-    let root = match options.store.as_str() {
-        "auto" | "local" => localstore::default_root(env::var_os("XDG_DATA_HOME"), env::var_os("HOME"))
-            .ok_or("neither XDG_DATA_HOME nor HOME is set; name a store by --store 'local?root=DIR'")?,
-        url => PathBuf::from(
-            url.strip_prefix("local?root=")
-                .ok_or_else(|| format!("store `{url}` is not supported yet; use `auto` or `local?root=DIR`"))?,
-        ),
-    };
-    if options.verbose {
-        println!("ninja2drv: store: embedded, in `{}`", root.display());
-    }
-    let store = localstore::LocalStore::open(&root)?;
-    for warning in store.warnings() {
-        eprintln!("ninja2drv: warning: {warning}");
-    }
-    Ok(store)
 }
 
 /// Reads the manifest, after an edge that makes it has been run if its inputs are newer, as ninja does.
