@@ -126,6 +126,19 @@ fn a_store_is_deleted_whole() {
 }
 
 #[test]
+fn a_deletion_that_was_interrupted_can_be_repeated() {
+    let mut kit = kit();
+    three(&mut kit);
+    kit.close();
+    // As far as a deletion may have come: the files, and a part of what is no store any more.
+    fs::remove_dir_all(kit.root().join("nix/store")).unwrap();
+    fs::remove_file(kit.root().join("nix/var/nix/db/db.sqlite")).unwrap();
+    fs::create_dir_all(kit.root().join("nix.deleted/var/nix")).unwrap();
+    delete(kit.root()).unwrap();
+    assert!(!kit.root().exists());
+}
+
+#[test]
 fn a_directory_that_is_no_store_is_not_deleted() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir_all(directory.path().join("nix/store")).unwrap();
