@@ -62,6 +62,8 @@ pub fn evict(root: &Path, limit: u64) -> Result<Evicted, CollectError> {
     };
     let database = Database::open(&layout, &store_dir, journal)?;
     let total = database.totals()?.nar_size;
+    // Somebody thinks that it is too large, and it is going to be smaller.
+    remove_tree(&layout.size())?;
     if total <= limit {
         return Ok(Evicted::WithinLimit);
     }

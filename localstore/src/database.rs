@@ -279,6 +279,20 @@ impl Database {
         })
     }
 
+    /// What the paths take together, as NARs, that were registered after the one with the number `after`; the number of
+    /// the newest path; and how many these are. Numbers only grow and are not given twice.
+    ///
+    /// # Errors
+    /// As [`Database::path_infos`].
+    pub fn size_after(&self, after: i64) -> Result<(u64, i64, u64), DatabaseError> {
+        self.read("sum up the sizes", |connection| {
+            let sums = "select total(narSize), coalesce(max(id), ?1), count(*) from ValidPaths where id > ?1";
+            connection.query_row(sums, [after], |row| {
+                Ok((row.get::<_, f64>(0)? as u64, row.get(1)?, row.get::<_, i64>(2)? as u64))
+            })
+        })
+    }
+
     /// Makes paths invalid, in the order given: none may have referrers left but itself. The realisations that gave
     /// them go too.
     ///

@@ -1,9 +1,11 @@
 //! What a store holds and takes, in numbers.
 
 use crate::files::disk_size;
+use crate::layout::write_atomically;
 use crate::store::LocalStore;
 use crate::usage;
 use nixstore::store::StoreError;
+use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A store in numbers.
@@ -19,13 +21,31 @@ pub struct Info {
     pub last_use: Option<SystemTime>,
 }
 
+/// So many paths are added up again each time rather than remembered.
+const MANY: u64 = 1000;
+
+/// The size of the paths up to a number, and that number.
+fn remembered(text: &str) -> Option<(u64, i64)> {
+    let (size, last) = text.strip_suffix('\n')?.split_once(' ')?;
+    Some((size.parse().ok()?, last.parse().ok()?))
+}
+
 impl LocalStore {
-    /// What all valid paths take together, as NARs. From the database alone: 0.2 ms for each thousand paths.
+    /// A size that all valid paths together do not exceed, as NARs. It is what they take unless Nix has deleted some.
+    /// Does not read the whole database: a sum is remembered, and only what came later is added.
     ///
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
-    pub fn nar_size(&self) -> Result<u64, StoreError> {
-        Ok(self.totals().map_err(|error| self.unknown(error))?.nar_size)
+    pub fn size_at_most(&self) -> Result<u64, StoreError> {
+        let file = self.layout().size();
+        let (size, last) = fs::read_to_string(&file).ok().and_then(|text| remembered(&text)).unwrap_or_default();
+        let (new, last, count) = self.size_after(last).map_err(|error| self.unknown(error))?;
+        let size = size.saturating_add(new);
+        if count >= MANY {
+            // It saves time, no more.
+            let _ = write_atomically(&file, format!("{size} {last}\n").as_bytes());
+        }
+        Ok(size)
     }
 
     /// The store in numbers. Looks at every file for [`Info::disk_size`].

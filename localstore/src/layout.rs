@@ -109,6 +109,11 @@ impl Layout {
         self.own().join("usage.sqlite")
     }
 
+    /// What paths take together, up to the one of a number: saves adding them up. Of no use once paths are deleted.
+    pub fn size(&self) -> PathBuf {
+        self.own().join("size")
+    }
+
     /// The file that says that this is a store of ours, and of which version.
     pub fn format(&self) -> PathBuf {
         self.own().join("format")

@@ -164,6 +164,10 @@ impl LocalStore {
         self.database.totals()
     }
 
+    pub(crate) fn size_after(&self, after: i64) -> Result<(u64, i64, u64), DatabaseError> {
+        self.database.size_after(after)
+    }
+
     pub(crate) fn session(&self) -> Result<Arc<Session>, FileError> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = &*session {

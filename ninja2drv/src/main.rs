@@ -114,7 +114,7 @@ fn run(options: &Options) -> Result<bool, Error> {
 struct Ended {
     success: bool,
     cancelled: bool,
-    /// Of the store, as NARs.
+    /// The store takes no more, as NARs.
     store_size: u64,
 }
 
@@ -166,7 +166,7 @@ fn build(
     state.write(state_file).map_err(|e| format!("cannot write `{}`: {e}", state_file.display()))?;
     tools.save()?;
     teller.end(success);
-    Ok(Ended { success, cancelled: cancelled.load(Ordering::Relaxed), store_size: store.nar_size()? })
+    Ok(Ended { success, cancelled: cancelled.load(Ordering::Relaxed), store_size: store.size_at_most()? })
 }
 
 fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {

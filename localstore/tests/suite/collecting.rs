@@ -48,9 +48,35 @@ fn a_store_says_what_it_holds_and_takes() {
     kit.reopen();
     let info = kit.store().info().unwrap();
     assert_eq!((info.paths, info.nar_size), (3, infos.iter().flatten().map(|info| info.nar_size).sum()));
-    assert_eq!(kit.store().nar_size().unwrap(), info.nar_size);
+    assert_eq!(kit.store().size_at_most().unwrap(), info.nar_size);
     assert!(info.disk_size >= before.disk_size + 3000, "{info:?}");
     assert!(info.last_use.is_some_and(|time| time >= started && time <= SystemTime::now()), "{info:?}");
+}
+
+#[test]
+fn the_size_is_right_whether_or_not_a_sum_is_remembered() {
+    let mut kit = kit();
+    let sizes = |kit: &Kit| (kit.store().size_at_most().unwrap(), kit.store().info().unwrap().nar_size);
+    let memory = kit.store().layout().size();
+    for count in 0..1100 {
+        kit.add("many", &count.to_string());
+    }
+    let (size, all) = sizes(&kit);
+    assert_eq!(size, all);
+    assert!(memory.exists());
+    three(&mut kit);
+    let (size, all) = sizes(&kit);
+    assert_eq!(size, all);
+
+    kit.close();
+    evict(kit.root(), 10_000).unwrap();
+    kit.reopen();
+    let (size, all) = sizes(&kit);
+    assert!(size == all && size <= 10_000, "{size} of {all}");
+
+    // A file that is spoilt is as good as none.
+    fs::write(&memory, "12").unwrap();
+    assert_eq!(kit.store().size_at_most().unwrap(), all);
 }
 
 #[test]
