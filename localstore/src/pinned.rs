@@ -88,6 +88,9 @@ mod tests {
         assert_eq!(compare(&table, 2, "x86_64-linux", &ours), Pin::Same);
         assert_eq!(compare(&table, 2, "aarch64-linux", &ours), Pin::Differs { pinned: other });
         assert_eq!(compare(&table, 3, "x86_64-linux", &ours), Pin::None);
+        let text = Pin::Differs { pinned: other }.to_string();
+        assert!(text.starts_with("differs from the one pinned for version "), "{text}");
+        assert!(text.ends_with(&format!("(`{}`): results are not shared with other machines", Hash::Sha256(other))));
     }
 
     #[test]

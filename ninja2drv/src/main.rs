@@ -39,7 +39,7 @@ struct Options {
     /// Say of every edge what was done and why, and which store is used.
     #[arg(short, long)]
     verbose: bool,
-    /// The store: `auto`, or `local?root=DIR` for the embedded store in DIR.
+    /// The store: `auto`, `local?root=DIR` for the embedded store in DIR, or DIR itself.
     #[arg(long, value_name = "URL", env = "SPLITTER_STORE", default_value = "auto")]
     store: OsString,
     /// What the store may take, such as `20G`: when a run has ended, what was used longest ago is deleted. Default: 20
@@ -104,8 +104,10 @@ fn run(options: &Options) -> Result<bool, Error> {
     }
     let ended = build(options, &directory, &targets, &old, &state_file, &root)?;
     if !ended.cancelled {
-        let limit = options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0))?;
-        keep_within(&root, limit, ended.store_size, options.verbose);
+        match options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0)) {
+            Ok(limit) => keep_within(&root, limit, ended.store_size, options.verbose),
+            Err(error) => eprintln!("ninja2drv: warning: the store has no limit: {error}: {}", error.source),
+        }
     }
     Ok(ended.success)
 }

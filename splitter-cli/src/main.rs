@@ -13,7 +13,7 @@ use std::process::ExitCode;
 struct Options {
     #[command(subcommand)]
     command: Command,
-    /// The store: `auto`, or `local?root=DIR` for the embedded store in DIR.
+    /// The store: `auto`, `local?root=DIR` for the embedded store in DIR, or DIR itself.
     #[arg(long, value_name = "URL", env = "SPLITTER_STORE", default_value = "auto", global = true)]
     store: OsString,
 }
