@@ -2,7 +2,7 @@
 
 use crate::{Error, time};
 use localstore::collect::CollectError;
-use localstore::layout::{FORMAT, SCHEMA};
+use localstore::layout::{FORMAT, LayoutError, SCHEMA};
 use localstore::{Evicted, Layout, LocalStore, Pin, Size, default_limit, delete, evict};
 use nixstore::path::StoreName;
 use nixstore::{ContentAddress, Hash, StoreDir, nar};
@@ -60,10 +60,24 @@ pub fn run(command: &Command, root: &Path) -> Result<ExitCode, Error> {
         }
         Command::Verify => verify(root),
         Command::Delete => {
-            delete(root)?;
+            delete(root).map_err(|error| with_hint(error, root))?;
             say(&[format!("deleted the store `{}`", root.display())]);
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Whoever tried `rm -rf` before has lost what tells a store, but none of its read-only directories.
+fn with_hint(error: CollectError, root: &Path) -> Error {
+    match error {
+        CollectError::Layout(LayoutError::NotAStore { .. }) if root.join("nix/store").exists() => {
+            let root = root.display();
+            format!(
+                "{error}\nhint: if `rm` has left it of a store, `chmod -R u+w '{root}'` lets `rm -r` delete the rest"
+            )
+            .into()
+        }
+        error => error.into(),
     }
 }
 

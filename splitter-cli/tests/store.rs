@@ -144,6 +144,17 @@ fn delete_takes_away_the_whole_store_with_its_read_only_directories() {
 }
 
 #[test]
+fn what_rm_has_left_of_a_store_is_not_taken_for_one_but_the_way_out_is_told() {
+    let store = filled();
+    fs::remove_dir_all(store.root().join("nix/var")).unwrap();
+    let error = complaint(&store.splitter(&["store", "delete"]));
+    let root = display(&store.root());
+    assert!(error.starts_with(&format!("splitter: `{root}` is not a store of this program")), "{error}");
+    assert!(error.contains(&format!("\nhint: if `rm` has left it of a store, `chmod -R u+w '{root}'`")), "{error}");
+    assert_eq!(store.names(), ["a", "b", "c"]);
+}
+
+#[test]
 fn a_store_that_a_build_uses_is_neither_deleted_nor_made_smaller() {
     let store = filled();
     let build = store.open();
