@@ -61,7 +61,9 @@ pub fn evict(root: &Path, limit: u64) -> Result<Evicted, CollectError> {
         None => Journal::WriteAhead,
     };
     let database = Database::open(&layout, &store_dir, journal)?;
-    let total = database.total_size()?;
+    let total = database.totals()?.nar_size;
+    // Somebody thinks that it is too large, and it is going to be smaller.
+    remove_tree(&layout.size())?;
     if total <= limit {
         return Ok(Evicted::WithinLimit);
     }
@@ -238,20 +240,28 @@ pub fn delete(root: &Path) -> Result<(), CollectError> {
             None => return Err(CollectError::InUse { root: root.into() }),
         }
     }
-    remove_tree(&layout.store())?;
+    let nix = layout.root().join("nix");
+    remove_all_but(&nix, &["var"])?;
+    remove_all_but(&nix.join("var"), &["nix", "splitter"])?;
+    remove_all_but(&layout.database_directory(), &["big-lock"])?;
+    remove_all_but(&layout.state(), &["db", "gc.lock"])?;
     // The file that says that this is a store goes last, so that a deletion that was interrupted can be repeated.
-    let var = layout.root().join("nix/var");
-    remove_all_but(&var, "splitter")?;
-    remove_all_but(&layout.own(), "format")?;
-    remove_tree(&layout.root().join("nix"))?;
+    remove_all_but(&layout.own(), &["format"])?;
+    // NFS and FUSE keep a file that is deleted while it is open under another name in its directory, so the locks must
+    // be let go of before; by then nobody finds them any more.
+    let rest = root.join("nix.deleted");
+    remove_tree(&rest)?;
+    fs::rename(&nix, &rest).map_err(FileError::of("move away", &nix))?;
+    drop(held);
+    remove_tree(&rest)?;
     // It stays where it has other things in it.
     let _ = fs::remove_dir(root);
     Ok(())
 }
 
-fn remove_all_but(directory: &Path, name: &str) -> Result<(), FileError> {
+fn remove_all_but(directory: &Path, names: &[&str]) -> Result<(), FileError> {
     for entry in fs::read_dir(directory).map_err(FileError::of("read the directory", directory))?.flatten() {
-        if entry.file_name() != name {
+        if !names.iter().any(|name| entry.file_name() == *name) {
             remove_tree(&entry.path())?;
         }
     }

@@ -47,6 +47,17 @@ pub struct Entry {
     pub references: Vec<usize>,
 }
 
+/// Sums over all valid paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// How many there are.
+    pub paths: u64,
+    /// What they take together, as NARs.
+    pub nar_size: u64,
+    /// When the newest was registered, in seconds since 1970.
+    pub last_registration: Option<u64>,
+}
+
 impl Database {
     /// Opens the database of `layout`, and makes it if there is none.
     ///
@@ -251,15 +262,34 @@ impl Database {
         })
     }
 
-    /// What all valid paths take together, as NARs.
+    /// The sums over all valid paths: one pass, without reading their names.
     ///
     /// # Errors
     /// As [`Database::path_infos`].
-    pub fn total_size(&self) -> Result<u64, DatabaseError> {
+    pub fn totals(&self) -> Result<Totals, DatabaseError> {
         self.read("sum up the sizes", |connection| {
-            let total =
-                connection.query_row("select total(narSize) from ValidPaths", [], |row| row.get::<_, f64>(0))?;
-            Ok(total as u64)
+            let sums = "select count(*), total(narSize), max(registrationTime) from ValidPaths";
+            connection.query_row(sums, [], |row| {
+                Ok(Totals {
+                    paths: row.get::<_, i64>(0)? as u64,
+                    nar_size: row.get::<_, f64>(1)? as u64,
+                    last_registration: row.get::<_, Option<i64>>(2)?.map(|time| time as u64),
+                })
+            })
+        })
+    }
+
+    /// What the paths take together, as NARs, that were registered after the one with the number `after`; the number of
+    /// the newest path; and how many these are. Numbers only grow and are not given twice.
+    ///
+    /// # Errors
+    /// As [`Database::path_infos`].
+    pub fn size_after(&self, after: i64) -> Result<(u64, i64, u64), DatabaseError> {
+        self.read("sum up the sizes", |connection| {
+            let sums = "select total(narSize), coalesce(max(id), ?1), count(*) from ValidPaths where id > ?1";
+            connection.query_row(sums, [after], |row| {
+                Ok((row.get::<_, f64>(0)? as u64, row.get(1)?, row.get::<_, i64>(2)? as u64))
+            })
         })
     }
 

@@ -2,9 +2,10 @@
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, Timespec, Timestamps, flock};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// An operation on a path that the system refused.
@@ -64,6 +65,36 @@ pub fn remove_tree(path: &Path) -> Result<(), FileError> {
         remove_tree(&entry.path())?;
     }
     gone(fs::remove_dir(path)).map_err(FileError::of("delete", path))
+}
+
+/// What the tree at `path` takes on its disk, in bytes; files with several names count once. Entries that go away
+/// meanwhile count for nothing.
+///
+/// # Errors
+/// [`FileError`] for the first entry that cannot be looked at.
+pub fn disk_size(path: &Path) -> Result<u64, FileError> {
+    fn add(path: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<u64, FileError> {
+        let metadata = match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(FileError::of("look at", path)(error)),
+        };
+        if !metadata.is_dir() && metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino())) {
+            return Ok(0);
+        }
+        let mut size = metadata.blocks() * 512;
+        if metadata.is_dir() {
+            let entries = match fs::read_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(size),
+                entries => entries.map_err(FileError::of("read the directory", path))?,
+            };
+            for entry in entries {
+                size += add(&entry.map_err(FileError::of("read the directory", path))?.path(), seen)?;
+            }
+        }
+        Ok(size)
+    }
+    add(path, &mut HashSet::new())
 }
 
 fn gone(result: io::Result<()>) -> io::Result<()> {
@@ -192,7 +223,6 @@ fn move_aside(from: &Path, to: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt as _;
 
     fn directory() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary directory")

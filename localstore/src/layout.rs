@@ -109,6 +109,11 @@ impl Layout {
         self.own().join("usage.sqlite")
     }
 
+    /// What paths take together, up to the one of a number: saves adding them up. Of no use once paths are deleted.
+    pub fn size(&self) -> PathBuf {
+        self.own().join("size")
+    }
+
     /// The file that says that this is a store of ours, and of which version.
     pub fn format(&self) -> PathBuf {
         self.own().join("format")
@@ -183,25 +188,51 @@ impl Layout {
     }
 }
 
-/// Something about the place of a store that its user should know. The store works.
+/// Something about a directory of ours that its user should know. It works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
     /// Files there may be changed by other machines, whose locks need not be seen here.
     NetworkFileSystem {
-        /// The root of the store.
-        root: PathBuf,
+        /// What is there.
+        place: Place,
+        /// The directory.
+        path: PathBuf,
         /// Such as `NFS`.
         kind: &'static str,
     },
 }
 
+/// What a directory of ours is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A store, by its root.
+    Store,
+    /// What is remembered of a build directory.
+    BuildState,
+}
+
+impl Warning {
+    /// What the user should know of the existing directory `path`.
+    ///
+    /// # Errors
+    /// [`LayoutError`] where the file system cannot be asked.
+    pub fn about(place: Place, path: &Path) -> Result<Option<Self>, LayoutError> {
+        let kind = network_file_system(path)?;
+        Ok(kind.map(|kind| Self::NetworkFileSystem { place, path: path.into(), kind }))
+    }
+}
+
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NetworkFileSystem { root, kind } => write!(
+        let Self::NetworkFileSystem { place, path, kind } = self;
+        let (path, shared) = (path.display(), format!("is on a file system that may be shared by machines ({kind})"));
+        match place {
+            Place::Store => {
+                write!(f, "the store `{path}` {shared}: use it from one machine at a time, or put it on a local disk")
+            }
+            Place::BuildState => write!(
                 f,
-                "the store `{}` is on a file system that may be shared by machines ({kind}): use it from one machine at a time, or put it on a local disk",
-                root.display()
+                "the state of this build directory, `{path}`, {shared}: build here from one machine at a time, or in a directory on a local disk"
             ),
         }
     }
@@ -347,5 +378,15 @@ mod tests {
         assert_eq!(network_kind(0x6969), Some("NFS"));
         assert_eq!(network_kind(0xff53_4d42), Some("CIFS"));
         assert_eq!(network_kind(0xef53), None, "ext4");
+    }
+
+    #[test]
+    fn a_warning_names_the_directory_and_the_file_system() {
+        let text = |place| Warning::NetworkFileSystem { place, path: "/net/x".into(), kind: "NFS" }.to_string();
+        assert!(
+            text(Place::Store)
+                .starts_with("the store `/net/x` is on a file system that may be shared by machines (NFS)")
+        );
+        assert!(text(Place::BuildState).contains("the state of this build directory, `/net/x`, is on"));
     }
 }

@@ -5,17 +5,25 @@
 
 mod attributes;
 mod builder;
+mod choice;
 pub mod collect;
 pub mod database;
 pub mod files;
+pub mod info;
 pub mod layout;
+pub mod pinned;
 pub mod runner;
 pub mod sandbox;
 mod session;
+pub mod size;
 pub mod store;
 mod usage;
 pub mod verify;
 
+pub use choice::{ChoiceError, root_of};
 pub use collect::{Evicted, default_limit, delete, evict};
-pub use layout::{Layout, Warning, default_root};
+pub use info::Info;
+pub use layout::{Layout, Place, Warning, default_root};
+pub use pinned::Pin;
+pub use size::Size;
 pub use store::{LocalStore, OpenError, Runner};

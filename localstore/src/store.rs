@@ -4,9 +4,10 @@
 //! kept in memory. Running derivations is left to the builder.
 
 use crate::builder;
-use crate::database::{Database, DatabaseError, Journal, Placing};
+use crate::database::{Database, DatabaseError, Journal, Placing, Totals};
 use crate::files::{self, FileError, lock};
-use crate::layout::{Layout, LayoutError, Warning, network_file_system};
+use crate::layout::{Layout, LayoutError, Place, Warning, network_file_system};
+use crate::runner;
 use crate::session::{self, Session, Temporary};
 use crate::usage;
 use nixstore::hash::Sha256Writer;
@@ -23,9 +24,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// The name of the runner in the store.
-const RUNNER: &str = "splitter-runner";
 
 /// A tree whose NAR is no larger is read once, into memory; a larger one twice, so that it is not written in vain.
 const IN_MEMORY: usize = 64 << 20;
@@ -75,14 +73,8 @@ impl LocalStore {
                 break (layout, gc_lock, big_lock);
             }
         };
-        let mut warnings = Vec::new();
-        let journal = match network_file_system(layout.root())? {
-            Some(kind) => {
-                warnings.push(Warning::NetworkFileSystem { root: layout.root().into(), kind });
-                Journal::Truncate
-            }
-            None => Journal::WriteAhead,
-        };
+        let warnings: Vec<Warning> = Warning::about(Place::Store, layout.root())?.into_iter().collect();
+        let journal = if warnings.is_empty() { Journal::WriteAhead } else { Journal::Truncate };
         let store_dir = StoreDir::default();
         let database = Database::open(&layout, &store_dir, journal)?;
         session::clear_stale(&layout)?;
@@ -98,6 +90,15 @@ impl LocalStore {
             _gc_lock: gc_lock,
             _big_lock: big_lock,
         })
+    }
+
+    /// As [`LocalStore::open`], but makes none.
+    ///
+    /// # Errors
+    /// As there; [`LayoutError::NotAStore`] where there is none.
+    pub fn open_existing(root: &Path) -> Result<Self, OpenError> {
+        Layout::new(root).check()?;
+        Self::open(root)
     }
 
     /// What the user should know about the place of the store.
@@ -116,7 +117,7 @@ impl LocalStore {
     /// # Errors
     /// As [`Store::add_path`].
     pub fn install_runner(&self, program: &Path) -> Result<StorePath, StoreError> {
-        let path = self.add_path(&RUNNER.parse().expect("a valid name"), program)?.path;
+        let path = self.add_path(&runner::NAME.parse().expect("a valid name"), program)?.path;
         let runner = Runner { program: self.physical_path(&path), path };
         Ok(self.runner.get_or_init(|| runner).path.clone())
     }
@@ -157,6 +158,14 @@ impl LocalStore {
     pub(crate) fn registered(&self) -> Result<Vec<PathInfo>, DatabaseError> {
         let paths: Vec<StorePath> = self.database.all()?.into_iter().map(|entry| entry.path).collect();
         Ok(self.database.path_infos(&paths)?.into_iter().flatten().collect())
+    }
+
+    pub(crate) fn totals(&self) -> Result<Totals, DatabaseError> {
+        self.database.totals()
+    }
+
+    pub(crate) fn size_after(&self, after: i64) -> Result<(u64, i64, u64), DatabaseError> {
+        self.database.size_after(after)
     }
 
     pub(crate) fn session(&self) -> Result<Arc<Session>, FileError> {

@@ -31,6 +31,11 @@ pub(crate) fn load(layout: &Layout) -> rusqlite::Result<HashMap<String, i64>> {
     })
 }
 
+/// The latest time of all.
+pub(crate) fn latest(layout: &Layout) -> rusqlite::Result<Option<i64>> {
+    with(&layout.usage(), |connection| connection.query_row("select max(time) from Usage", [], |row| row.get(0)))
+}
+
 /// Forgets paths.
 pub(crate) fn forget<'a>(layout: &Layout, paths: impl Iterator<Item = &'a str> + Clone) -> rusqlite::Result<()> {
     with(&layout.usage(), |connection| {
@@ -84,6 +89,7 @@ mod tests {
         let layout = Layout::new(directory.path()).create().unwrap();
         record(&layout, [("a", 5), ("b", 6), ("a", 4)].into_iter()).unwrap();
         assert_eq!(load(&layout).unwrap(), HashMap::from([("a".into(), 5), ("b".into(), 6)]));
+        assert_eq!(latest(&layout).unwrap(), Some(6));
 
         std::fs::write(layout.usage(), "not a database, though long enough to look like one".repeat(9)).unwrap();
         record(&layout, [("c", 7)].into_iter()).unwrap();

@@ -1,23 +1,28 @@
 //! The `ninja2drv` command: a build directory that CMake or Meson configured, built edge by edge in a store.
 
-use bstr::{BStr, BString, ByteSlice as _};
+mod places;
+mod regenerate;
+mod report;
+
+use bstr::{BString, ByteSlice as _};
 use clap::Parser;
-use ninja2drv::manifest::{self, Manifest};
-use splitter::drive::{Done, Drive, Error, Event, lock};
-use splitter::graph::{EdgeId, FileId, Graph};
-use splitter::history::History;
+use localstore::{Evicted, LocalStore, Place, Size, Warning};
+use nixstore::{Store as _, StorePath};
+use report::Teller;
+use splitter::discover::to_path;
+use splitter::drive::{Drive, Error, lock};
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
-use splitter::roots::{Mode, Roots};
+use splitter::roots::Mode;
 use splitter::state::{self, Records, State};
-use splitter::toolchain::{Snapshot, Toolchains};
-use std::io::Write as _;
+use splitter::toolchain::Toolchains;
+use std::env;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::{env, fs};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Builds as ninja does, with every command a derivation of its own in a Nix-compatible store.
 #[derive(Debug, Parser)]
@@ -38,9 +43,13 @@ struct Options {
     /// Say of every edge what was done and why, and which store is used.
     #[arg(short, long)]
     verbose: bool,
-    /// The store: `auto`, or `local?root=DIR` for the embedded store in DIR.
+    /// The store: `auto`, `local?root=DIR` for the embedded store in DIR, or DIR itself.
     #[arg(long, value_name = "URL", env = "SPLITTER_STORE", default_value = "auto")]
-    store: String,
+    store: OsString,
+    /// What the store may take, such as `20G`: when a run has ended, what was used longest ago is deleted. Default: 20
+    /// GiB, or a tenth of the disk if that is less.
+    #[arg(long, value_name = "SIZE", env = "SPLITTER_STORE_LIMIT")]
+    store_limit: Option<Size>,
     /// Which commands run as if the checkout lay at /build/source, so that other checkouts share their results: `same`
     /// (none), `auto` (those whose outputs cannot hold a path), `canonical` (all that do not name the checkout).
     #[arg(long, value_name = "MODE", env = "SPLITTER_ROOT_MODE", default_value = "auto")]
@@ -49,7 +58,7 @@ struct Options {
     #[arg(long, value_name = "DIR=NAME")]
     map: Vec<String>,
     /// What to build; by default what the build file says.
-    targets: Vec<std::ffi::OsString>,
+    targets: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -94,7 +103,19 @@ fn run(options: &Options) -> Result<bool, Error> {
         println!("ninja: no work to do.");
         return Ok(true);
     }
-    build(options, &directory, &targets, &own)
+    warn(Warning::about(Place::BuildState, &own)?.iter());
+    let root = localstore::root_of(&options.store, |name| env::var_os(name), &directory)?;
+    if options.verbose {
+        println!("ninja2drv: store: embedded, in `{}`", root.display());
+    }
+    let ended = build(options, &directory, &targets, &own, &root)?;
+    if !ended.cancelled {
+        match options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0)) {
+            Ok(limit) => keep_within(&root, limit, &ended, options.verbose),
+            Err(error) => eprintln!("ninja2drv: warning: the store has no limit: {error}: {}", error.source),
+        }
+    }
+    Ok(ended.success)
 }
 
 /// Reads a file of ours; one that is spoilt is named, and as good as none.
@@ -105,27 +126,41 @@ fn read_own<T: serde::de::DeserializeOwned + Default>(file: &Path) -> T {
     })
 }
 
-fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path) -> Result<bool, Error> {
+/// How a run ended.
+struct Ended {
+    success: bool,
+    cancelled: bool,
+    /// The store takes no more, as NARs.
+    store_size: u64,
+    /// The outputs of the build, whether or not this run had to look at them.
+    outputs: Vec<StorePath>,
+}
+
+fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, root: &Path) -> Result<Ended, Error> {
     let old: Records = read_own(&own.join("records"));
-    let store = Arc::new(open_store(options)?);
-    let runner = store.install_runner(&env::current_exe()?.with_file_name("splitter-runner"))?;
-    let manifest = current_manifest(directory, &options.file)?;
-    let wanted = wanted(&manifest.graph, targets)?;
+    let store = Arc::new(LocalStore::open(root)?);
+    warn(store.warnings().iter());
+    let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
+    if options.verbose {
+        report::tell_of_runner(&store, &runner)?;
+    }
+    let manifest = regenerate::current_manifest(directory, &options.file)?;
+    let wanted = regenerate::wanted(&manifest.graph, targets)?;
     let plan = Plan::new(&manifest.graph, &wanted)?;
     let cancelled = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, cancelled.clone())?;
     }
     let toolchains = Toolchains::new(store.clone(), &store.layout().own(), &store.layout().builds());
-    let tools = HostTools::new(toolchains, Box::new(tell_of_snapshot));
-    let history = open_history();
+    let tools = HostTools::new(toolchains, Box::new(report::tell_of_snapshot));
+    let history = places::open_history();
     let drive = Drive {
         graph: &manifest.graph,
         store: &*store,
         tools: &tools,
         runner,
         history: history.as_ref(),
-        roots: roots(options, directory)?,
+        roots: places::roots(options, directory)?,
         mode: options.root,
         jobs: if options.jobs == 0 {
             std::thread::available_parallelism().map_or(2, usize::from)
@@ -136,8 +171,7 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path) -
         cancelled: &cancelled,
     };
     let commands = plan.order.iter().filter(|edge| !manifest.graph.edge(**edge).phony).count();
-    let mut teller =
-        Teller { graph: &manifest.graph, verbose: options.verbose, commands, told: 0, ran: 0, reused: 0, failed: 0 };
+    let mut teller = Teller::new(&manifest.graph, options.verbose, commands);
     let (success, mut state, records) = drive.run(&plan, &old, &mut |event| teller.tell(event))?;
     for file in &manifest.files {
         let path = splitter::graph::absolute(file.as_bstr(), manifest.graph.working_directory());
@@ -152,183 +186,37 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path) -
         history.save()?;
     }
     teller.end(success);
-    Ok(success)
+    let outputs = records.by_name.values().flat_map(|record| record.outputs.values().flatten());
+    let outputs = outputs.filter_map(|path| path.parse().ok()).collect();
+    Ok(Ended { success, cancelled: cancelled.load(Ordering::Relaxed), store_size: store.size_at_most()?, outputs })
 }
 
-/// The directories of the project: the checkout, and those that the user names.
-fn roots(options: &Options, directory: &Path) -> Result<Roots, Error> {
-    let checkout = match env::var_os("SPLITTER_ROOT") {
-        Some(root) => Some(fs::canonicalize(&root).map_err(|e| format!("SPLITTER_ROOT `{}`: {e}", root.display()))?),
-        None => Roots::checkout(directory),
-    };
-    let mut named: Vec<(PathBuf, String)> = checkout.map(|root| (root, "source".to_owned())).into_iter().collect();
-    for map in &options.map {
-        let (root, name) = map.rsplit_once('=').ok_or_else(|| format!("`--map {map}` is not of the form DIR=NAME"))?;
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(format!("`--map {map}`: `{name}` is no name for a directory").into());
-        }
-        named.push((fs::canonicalize(root).map_err(|e| format!("`--map {map}`: {e}"))?, name.to_owned()));
-    }
-    Ok(Roots::new(named.into_iter().map(|(root, name)| (root.as_os_str().as_bytes().into(), name.into()))))
-}
-
-/// The user's history; a build goes on without one.
-fn open_history() -> Option<History> {
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let directory = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home)?;
-    let file = directory.join("splitter/history.sqlite");
-    match History::open(&file) {
-        Ok(history) => Some(history),
-        Err(e) => {
-            eprintln!("ninja2drv: warning: the history `{}` is not used: {e}", file.display());
-            None
-        }
-    }
-}
-
-/// Says what a new snapshot of the host's tools holds.
-fn tell_of_snapshot(snapshot: &Snapshot) {
-    if let Some(time) = snapshot.made_in {
-        println!(
-            "ninja2drv: toolchain snapshot: {} packages, {} files, {} MB, made in {:.1} s",
-            snapshot.selection.packages.len(),
-            snapshot.files,
-            snapshot.bytes / 1_000_000,
-            time.as_secs_f64()
-        );
-        snapshot.notes.iter().for_each(|note| println!("ninja2drv: toolchain snapshot: {note}"));
-    }
-}
-
-fn open_store(options: &Options) -> Result<localstore::LocalStore, Error> {
-    let root = match options.store.as_str() {
-        "auto" | "local" => localstore::default_root(env::var_os("XDG_DATA_HOME"), env::var_os("HOME"))
-            .ok_or("neither XDG_DATA_HOME nor HOME is set; name a store by --store 'local?root=DIR'")?,
-        url => PathBuf::from(
-            url.strip_prefix("local?root=")
-                .ok_or_else(|| format!("store `{url}` is not supported yet; use `auto` or `local?root=DIR`"))?,
-        ),
-    };
-    if options.verbose {
-        println!("ninja2drv: store: embedded, in `{}`", root.display());
-    }
-    let store = localstore::LocalStore::open(&root)?;
-    for warning in store.warnings() {
+fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {
+    for warning in warnings {
         eprintln!("ninja2drv: warning: {warning}");
     }
-    Ok(store)
 }
 
-/// Reads the manifest, after an edge that makes it has been run if its inputs are newer, as ninja does.
-fn current_manifest(directory: &Path, file: &Path) -> Result<Manifest, Error> {
-    for _ in 0..100 {
-        let mut load = |path: &BStr| fs::read(directory.join(to_path(path)));
-        let manifest = manifest::parse(
-            directory.as_os_str().as_bytes().as_bstr(),
-            file.as_os_str().as_bytes().as_bstr(),
-            &mut load,
-        )
-        .map_err(|e| format!("error: {e}"))?;
-        for warning in &manifest.warnings {
-            eprintln!("ninja2drv: warning: {warning}");
-        }
-        let maker =
-            manifest.graph.find(file.as_os_str().as_bytes().as_bstr()).and_then(|id| manifest.graph.file(id).maker);
-        let Some(edge) = maker.filter(|edge| is_outdated(&manifest.graph, *edge, file)) else { return Ok(manifest) };
-        let command = manifest.graph.command(edge);
-        println!("[0/1] {}", if command.description.is_empty() { &command.text } else { &command.description });
-        let status =
-            std::process::Command::new("/bin/sh").arg("-c").arg(std::ffi::OsStr::from_bytes(&command.text)).status()?;
-        if !status.success() {
-            return Err(format!("rebuilding `{}` failed: {status}", file.display()).into());
-        }
+/// Makes the store smaller if its `size` is above `limit`. A tenth is left free, so that not every run has to. The
+/// build is done: what goes wrong now is only told.
+fn keep_within(root: &Path, limit: u64, ended: &Ended, verbose: bool) {
+    if ended.store_size <= limit {
+        return;
     }
-    Err(format!("`{}` is still outdated after 100 regenerations", file.display()).into())
-}
-
-fn is_outdated(graph: &Graph, edge: EdgeId, file: &Path) -> bool {
-    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let made = modified(file);
-    let newer =
-        |input: &FileId| modified(to_path(graph.file(*input).path.as_bstr())).is_none_or(|time| Some(time) > made);
-    !graph.edge(edge).phony && graph.edge(edge).dirtying().iter().any(newer)
-}
-
-fn wanted(graph: &Graph, targets: &[BString]) -> Result<Vec<FileId>, Error> {
-    if targets.is_empty() {
-        return Ok(if graph.defaults.is_empty() { graph.roots() } else { graph.defaults.clone() });
+    // What an up-to-date step made is in use too, though the store was not asked for it.
+    let used = LocalStore::open(root).map_err(Error::from).and_then(|store| Ok(store.path_infos(&ended.outputs)?));
+    if let Err(error) = used {
+        return eprintln!("ninja2drv: warning: the store could not be made smaller: {error}");
     }
-    let find = |target: &BString| {
-        graph.find(target.as_bstr()).ok_or_else(|| Error::from(format!("unknown target `{target}`")))
-    };
-    targets.iter().map(find).collect()
-}
-
-fn to_path(path: &BStr) -> &Path {
-    splitter::discover::to_path(path)
-}
-
-/// Tells the user what was done.
-struct Teller<'a> {
-    graph: &'a Graph,
-    verbose: bool,
-    commands: usize,
-    told: usize,
-    ran: usize,
-    reused: usize,
-    failed: usize,
-}
-
-impl Teller<'_> {
-    fn tell(&mut self, event: Event) {
-        self.told += 1;
-        let command = self.graph.command(event.edge);
-        let name = self
-            .graph
-            .edge(event.edge)
-            .outputs
-            .first()
-            .map(|file| self.graph.file(*file).path.clone())
-            .unwrap_or_default();
-        let what = if command.description.is_empty() { &command.text } else { &command.description };
-        let count = format!("[{}/{}]", self.told, self.commands);
-        match &event.done {
-            Done::UpToDate if self.verbose => println!("{count} up to date {name}"),
-            Done::UpToDate => {}
-            Done::Reused(reason) => {
-                self.reused += 1;
-                if self.verbose {
-                    println!("{count} reused {name} ({reason})");
-                }
-            }
-            Done::Ran(reason) => {
-                self.ran += 1;
-                println!("{count} {what} ({reason})");
-                if let Some(word) = event.bound.as_ref().filter(|_| self.verbose) {
-                    println!("      bound to this path by {word}");
-                }
-            }
-            Done::Failed(_) => {
-                self.failed += 1;
-                println!("FAILED: {name}\n{}", command.text);
-            }
+    match localstore::evict(root, limit - limit / 10) {
+        Ok(Evicted::Deleted { paths, bytes, left }) => {
+            let (limit, left, bytes) = (Size(limit), Size(left), Size(bytes));
+            eprintln!("ninja2drv: store: above its limit of {limit}: deleted {paths} paths, {bytes}; {left} left");
         }
-        let mut out = std::io::stdout().lock();
-        out.write_all(&event.log).ok(); // nobody listens any more
-        drop(out);
-        if let Done::Failed(error) = &event.done {
-            println!("ninja2drv: {}: cannot make `{name}`: {error}", self.graph.edge(event.edge).location);
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                println!("  because: {error}");
-                cause = error.source();
-            }
+        Ok(Evicted::InUse) if verbose => {
+            eprintln!("ninja2drv: store: above its limit of {}, but in use by another build", Size(limit));
         }
-    }
-
-    fn end(&self, success: bool) {
-        let rest = self.told - self.ran - self.reused - self.failed;
-        let end = if success { "done" } else { "ninja: build stopped: subcommand failed." };
-        println!("ninja2drv: {} ran, {} reused, {rest} up to date; {end}", self.ran, self.reused);
+        Ok(Evicted::InUse | Evicted::WithinLimit) => {}
+        Err(error) => eprintln!("ninja2drv: warning: the store could not be made smaller: {error}"),
     }
 }

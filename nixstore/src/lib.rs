@@ -24,6 +24,7 @@ pub mod scan;
 pub mod store;
 #[cfg(feature = "store-suite")]
 pub mod store_suite;
+pub mod store_url;
 pub mod text;
 pub mod tree;
 

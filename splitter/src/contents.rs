@@ -22,13 +22,15 @@ pub struct Contents<'a> {
     remembered: &'a Remembered,
     /// With the identity that stands for the content; none while it is too young to.
     known: Mutex<HashMap<BString, (Option<Identity>, StorePath)>>,
+    /// Outputs that stand as they are remembered; the store was not asked for them, and may have lost them.
+    standing: Mutex<HashMap<BString, (Identity, StorePath)>>,
     naming: Mutex<HashMap<StorePath, bool>>,
 }
 
 impl<'a> Contents<'a> {
     /// Nothing is read yet.
     pub fn new(store: &'a dyn Store, remembered: &'a Remembered) -> Self {
-        Self { store, remembered, known: Mutex::default(), naming: Mutex::default() }
+        Self { store, remembered, known: Mutex::default(), standing: Mutex::default(), naming: Mutex::default() }
     }
 
     /// The store path of a file's content; that of a link is the link itself.
@@ -57,7 +59,7 @@ impl<'a> Contents<'a> {
         let remembered = self.remembered.get(path).filter(|(_, known)| *known == content.to_string());
         let same = remembered.filter(|(identity, _)| Identity::of(to_path(path)) == Some(*identity));
         if let Some((identity, _)) = same {
-            lock(&self.known).insert(path.into(), (Some(*identity), content.clone()));
+            lock(&self.standing).insert(path.into(), (*identity, content.clone()));
         }
         same.is_some()
     }
@@ -70,6 +72,7 @@ impl<'a> Contents<'a> {
     /// Forgets a file that somebody else has written.
     pub fn forget(&self, path: &BStr) {
         lock(&self.known).remove(path);
+        lock(&self.standing).remove(path);
     }
 
     /// Whether the store has a path.
@@ -91,7 +94,10 @@ impl<'a> Contents<'a> {
     /// Every file that was looked at, with its content and the identity that stands for it. Those too young to are looked
     /// at again a tick later; none for one that has changed since.
     pub fn into_identities(self) -> Vec<(BString, Option<Identity>, StorePath)> {
-        let known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (path, (identity, content)) in self.standing.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            known.entry(path).or_insert((Some(identity), content));
+        }
         let now = SystemTime::now();
         let young = |identity: &Option<Identity>| identity.is_none_or(|identity| !identity.settled(now));
         if known.values().any(|(identity, _)| young(identity)) {

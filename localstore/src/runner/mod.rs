@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+/// Its name, as a program beside the commands and in a store.
+pub const NAME: &str = "splitter-runner";
+
 /// What the keeper is told besides the manifest, in the embedded store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Job {

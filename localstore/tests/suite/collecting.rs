@@ -2,14 +2,16 @@
 
 use crate::kit::{Kit, kit, sh};
 use localstore::collect::CollectError;
-use localstore::{Evicted, LocalStore, delete, evict};
+use localstore::layout::LayoutError;
+use localstore::{Evicted, LocalStore, OpenError, delete, evict};
 use nixstore::{PathInfo, Store as _, StoreDir, StorePath};
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 /// Three files of 1000 bytes, the first used last.
 fn three(kit: &mut Kit) -> Vec<StorePath> {
     let infos: Vec<PathInfo> = ["a", "b", "c"].iter().map(|name| kit.add(name, &name.repeat(1000))).collect();
-    std::thread::sleep(std::time::Duration::from_millis(2));
+    std::thread::sleep(Duration::from_millis(2));
     kit.add("a", &"a".repeat(1000));
     infos.into_iter().map(|info| info.path).collect()
 }
@@ -32,6 +34,57 @@ fn what_was_used_longest_ago_goes_first() {
     let evicted = evict(kit.root(), 2500).unwrap();
     assert!(matches!(evicted, Evicted::Deleted { paths: 1, .. }), "{evicted:?}");
     assert_eq!(valid(&mut kit, &paths), [true, false, true]);
+}
+
+#[test]
+fn a_store_says_what_it_holds_and_takes() {
+    let mut kit = kit();
+    let before = kit.store().info().unwrap();
+    assert_eq!((before.paths, before.nar_size, before.last_use), (0, 0, None));
+
+    let started = SystemTime::now() - Duration::from_secs(1);
+    let paths = three(&mut kit);
+    let infos = kit.store().path_infos(&paths).unwrap();
+    kit.reopen();
+    let info = kit.store().info().unwrap();
+    assert_eq!((info.paths, info.nar_size), (3, infos.iter().flatten().map(|info| info.nar_size).sum()));
+    assert_eq!(kit.store().size_at_most().unwrap(), info.nar_size);
+    assert!(info.disk_size >= before.disk_size + 3000, "{info:?}");
+    assert!(info.last_use.is_some_and(|time| time >= started && time <= SystemTime::now()), "{info:?}");
+}
+
+#[test]
+fn the_size_is_right_whether_or_not_a_sum_is_remembered() {
+    let mut kit = kit();
+    let sizes = |kit: &Kit| (kit.store().size_at_most().unwrap(), kit.store().info().unwrap().nar_size);
+    let memory = kit.store().layout().size();
+    for count in 0..1100 {
+        kit.add("many", &count.to_string());
+    }
+    let (size, all) = sizes(&kit);
+    assert_eq!(size, all);
+    assert!(memory.exists());
+    three(&mut kit);
+    let (size, all) = sizes(&kit);
+    assert_eq!(size, all);
+
+    kit.close();
+    evict(kit.root(), 10_000).unwrap();
+    kit.reopen();
+    let (size, all) = sizes(&kit);
+    assert!(size == all && size <= 10_000, "{size} of {all}");
+
+    // A file that is spoilt is as good as none.
+    fs::write(&memory, "12").unwrap();
+    assert_eq!(kit.store().size_at_most().unwrap(), all);
+}
+
+#[test]
+fn looking_for_a_store_makes_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let Err(error) = LocalStore::open_existing(&directory.path().join("none")) else { panic!("there is none") };
+    assert!(matches!(error, OpenError::Layout(LayoutError::NotAStore { .. })), "{error}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -94,6 +147,19 @@ fn a_store_is_deleted_whole() {
     fs::remove_file(kit.root().join("mine")).unwrap();
     kit.reopen();
     kit.close();
+    delete(kit.root()).unwrap();
+    assert!(!kit.root().exists());
+}
+
+#[test]
+fn a_deletion_that_was_interrupted_can_be_repeated() {
+    let mut kit = kit();
+    three(&mut kit);
+    kit.close();
+    // As far as a deletion may have come: the files, and a part of what is no store any more.
+    fs::remove_dir_all(kit.root().join("nix/store")).unwrap();
+    fs::remove_file(kit.root().join("nix/var/nix/db/db.sqlite")).unwrap();
+    fs::create_dir_all(kit.root().join("nix.deleted/var/nix")).unwrap();
     delete(kit.root()).unwrap();
     assert!(!kit.root().exists());
 }

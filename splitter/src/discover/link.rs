@@ -118,7 +118,12 @@ fn thin_members(bytes: &[u8]) -> Vec<BString> {
         let name = header[..16].trim_end();
         if name == b"//" {
             let table = bytes.get(at + 60..at + 60 + size).unwrap_or_default();
-            return table.split_str("/\n").filter(|name| !name.is_empty()).map(BString::from).collect();
+            return table
+                .split_str("/\n")
+                .map(|name| name.trim_with(|c| c == '\n'))
+                .filter(|name| !name.is_empty())
+                .map(BString::from)
+                .collect();
         }
         // Only the tables have content here; a member is its header alone.
         let has_content = name == b"/" || name == b"/SYM64/";

@@ -1,0 +1,40 @@
+//! Where things are: the roots of the project, and the user's history.
+
+use crate::Options;
+use splitter::drive::Error;
+use splitter::history::History;
+use splitter::roots::Roots;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// The directories of the project: the checkout, and those that the user names.
+pub fn roots(options: &Options, directory: &Path) -> Result<Roots, Error> {
+    let checkout = match env::var_os("SPLITTER_ROOT") {
+        Some(root) => Some(fs::canonicalize(&root).map_err(|e| format!("SPLITTER_ROOT `{}`: {e}", root.display()))?),
+        None => Roots::checkout(directory),
+    };
+    let mut named: Vec<(PathBuf, String)> = checkout.map(|root| (root, "source".to_owned())).into_iter().collect();
+    for map in &options.map {
+        let (root, name) = map.rsplit_once('=').ok_or_else(|| format!("`--map {map}` is not of the form DIR=NAME"))?;
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(format!("`--map {map}`: `{name}` is no name for a directory").into());
+        }
+        named.push((fs::canonicalize(root).map_err(|e| format!("`--map {map}`: {e}"))?, name.to_owned()));
+    }
+    Ok(Roots::new(named.into_iter().map(|(root, name)| (root.as_os_str().as_bytes().into(), name.into()))))
+}
+
+/// The user's history; a build goes on without one.
+pub fn open_history() -> Option<History> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let directory = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home)?;
+    let file = directory.join("splitter/history.sqlite");
+    match History::open(&file) {
+        Ok(history) => Some(history),
+        Err(e) => {
+            eprintln!("ninja2drv: warning: the history `{}` is not used: {e}", file.display());
+            None
+        }
+    }
+}

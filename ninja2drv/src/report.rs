@@ -1,0 +1,103 @@
+//! Tells the user what was done.
+
+use localstore::{LocalStore, Pin};
+use nixstore::{Store as _, StorePath};
+use splitter::drive::{Done, Error, Event};
+use splitter::graph::Graph;
+use splitter::toolchain::Snapshot;
+use std::io::Write as _;
+
+/// Says which runner is a part of every key, and whether other machines have the same.
+pub fn tell_of_runner(store: &LocalStore, runner: &StorePath) -> Result<(), Error> {
+    let info = store.path_infos(std::slice::from_ref(runner))?.remove(0).expect("it was just installed");
+    let path = store.store_dir().print(runner);
+    match Pin::of(&info.nar_hash) {
+        pin @ Pin::Differs { .. } => println!("ninja2drv: runner: `{path}`\nninja2drv: note: this runner {pin}"),
+        pin => println!("ninja2drv: runner: `{path}` ({pin})"),
+    }
+    Ok(())
+}
+
+/// Says what a new snapshot of the host's tools holds.
+pub fn tell_of_snapshot(snapshot: &Snapshot) {
+    if let Some(time) = snapshot.made_in {
+        println!(
+            "ninja2drv: toolchain snapshot: {} packages, {} files, {} MB, made in {:.1} s",
+            snapshot.selection.packages.len(),
+            snapshot.files,
+            snapshot.bytes / 1_000_000,
+            time.as_secs_f64()
+        );
+        snapshot.notes.iter().for_each(|note| println!("ninja2drv: toolchain snapshot: {note}"));
+    }
+}
+
+/// Counts edges, and tells of each.
+pub struct Teller<'a> {
+    graph: &'a Graph,
+    verbose: bool,
+    commands: usize,
+    told: usize,
+    ran: usize,
+    reused: usize,
+    failed: usize,
+}
+
+impl<'a> Teller<'a> {
+    /// Nothing is told yet of a plan with so many `commands`.
+    pub fn new(graph: &'a Graph, verbose: bool, commands: usize) -> Self {
+        Self { graph, verbose, commands, told: 0, ran: 0, reused: 0, failed: 0 }
+    }
+
+    /// Tells of an edge that is done.
+    pub fn tell(&mut self, event: Event) {
+        self.told += 1;
+        let command = self.graph.command(event.edge);
+        let name = self
+            .graph
+            .edge(event.edge)
+            .outputs
+            .first()
+            .map(|file| self.graph.file(*file).path.clone())
+            .unwrap_or_default();
+        let what = if command.description.is_empty() { &command.text } else { &command.description };
+        let count = format!("[{}/{}]", self.told, self.commands);
+        match &event.done {
+            Done::UpToDate if self.verbose => println!("{count} up to date {name}"),
+            Done::UpToDate => {}
+            Done::Reused(reason) => {
+                self.reused += 1;
+                if self.verbose {
+                    println!("{count} reused {name} ({reason})");
+                }
+            }
+            Done::Ran(reason) => {
+                self.ran += 1;
+                println!("{count} {what} ({reason})");
+                if let Some(word) = event.bound.as_ref().filter(|_| self.verbose) {
+                    println!("      bound to this path by {word}");
+                }
+            }
+            Done::Failed(_) => self.failed += 1,
+        }
+        std::io::stdout().lock().write_all(&event.log).ok(); // nobody listens any more
+        if let Done::Failed(error) = &event.done {
+            println!("FAILED: {name}: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                println!("  because: {error}");
+                cause = error.source();
+            }
+            println!("  command: {}", command.text);
+            println!("  stated at: {}", self.graph.edge(event.edge).location);
+            println!("  again, alone: ninja2drv {name}");
+        }
+    }
+
+    /// Tells how all ended.
+    pub fn end(&self, success: bool) {
+        let rest = self.told - self.ran - self.reused - self.failed;
+        let end = if success { "done" } else { "ninja: build stopped: subcommand failed." };
+        println!("ninja2drv: {} ran, {} reused, {rest} up to date; {end}", self.ran, self.reused);
+    }
+}
