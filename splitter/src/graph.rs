@@ -2,6 +2,7 @@
 //!
 //! The words are those of the Ninja manual: an edge has explicit, implicit and order-only inputs, validations, and
 //! explicit and implicit outputs; a phony edge runs nothing.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{DefaultHashBuilder, HashTable};

@@ -1,4 +1,5 @@
 //! Which edges a build needs, makers before users. Pure.
+#![deny(clippy::disallowed_methods)]
 
 use crate::graph::{EdgeId, FileId, Graph};
 use bstr::BString;

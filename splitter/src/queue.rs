@@ -1,4 +1,5 @@
 //! Which steps may be done next. Pure.
+#![deny(clippy::disallowed_methods)]
 
 use crate::graph::{EdgeId, Graph};
 use crate::plan::Plan;

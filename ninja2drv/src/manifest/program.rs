@@ -1,5 +1,6 @@
 //! What a manifest says of its rules, variables and edges, kept for when a command is asked for. Texts stay where they
 //! were read: an edge takes a few dozen bytes, however long its command is.
+#![deny(clippy::disallowed_methods)]
 
 use super::eval::Evaluation;
 use super::lexer::{Piece, Raw, pieces};

@@ -1,4 +1,5 @@
 //! What an ELF file asks of its loader: the interpreter, the libraries and where to look for them. Pure.
+#![deny(clippy::disallowed_methods)]
 
 use object::elf;
 use object::read::elf::{Dyn as _, ElfFile32, ElfFile64, FileHeader, ProgramHeader as _};

@@ -2,6 +2,7 @@
 //! its own, with the entries of the host's that name files in it. Pure.
 //!
 //! Format: glibc 2.36, `sysdeps/generic/dl-cache.h`, `struct cache_file_new`; all numbers in the host's byte order.
+#![deny(clippy::disallowed_methods)]
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const HEADER: usize = 48;
