@@ -8,6 +8,7 @@ use bstr::{BString, ByteSlice as _};
 use clap::Parser;
 use localstore::{Evicted, LocalStore, Place, Size, Warning};
 use nixstore::{Store as _, StorePath};
+use regenerate::Current;
 use report::Teller;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, lock};
@@ -144,7 +145,7 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, r
     if options.verbose {
         report::tell_of_runner(&store, &runner)?;
     }
-    let manifest = regenerate::current_manifest(directory, &options.file)?;
+    let Current { manifest, always } = regenerate::current_manifest(directory, &options.file)?;
     let wanted = regenerate::wanted(&manifest.graph, targets)?;
     let plan = Plan::new(&manifest.graph, &wanted)?;
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -178,7 +179,7 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, r
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }
-    state.complete = success.then(|| targets.to_vec());
+    state.complete = (success && !always).then(|| targets.to_vec());
     let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     tools.save()?;

@@ -216,6 +216,7 @@ impl Drive<'_> {
                         Event { edge, done: outcome.done, log: outcome.log, bound: outcome.bound }
                     }
                     Err(Failed { error, log }) => {
+                        queue.ended(edge);
                         failed += 1;
                         Event { edge, done: Done::Failed(error), log, bound: None }
                     }

@@ -299,6 +299,10 @@ impl Commands for Program {
             dyndep: dyndep.map(|i| self.texts.get(self.dyndeps[i].1).into()),
         }
     }
+
+    fn pool(&self, _: &Graph, id: EdgeId) -> graph::Pool {
+        self.pools[self.edges[id.0 as usize].pool as usize].clone()
+    }
 }
 
 impl Program {
