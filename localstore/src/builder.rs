@@ -22,7 +22,7 @@ use nixstore::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub(crate) fn realise(
     let file_failed = |error: FileError| failed(error.into());
     let session = store.session().map_err(file_failed)?;
     let temporary = session.temporary();
-    let scratch = Scratch::create(temporary.path()).map_err(file_failed)?;
+    let scratch = Scratch::create(temporary.path(), session.root()).map_err(file_failed)?;
 
     let (ended, duration) = build.run(&scratch, options).map_err(failed)?;
     let failure = match ended {
@@ -117,32 +117,41 @@ impl<'a> Build<'a> {
         let rewrite = OwnOutputs::new(self);
         let structured = self.drv.env.get(b"__json".as_bstr());
         let (timeout, cancelled) = (options.timeout, options.cancelled);
+        let runner = self.store.keeper()?;
         let start = |program: Program<'_>| -> Result<(Ended, Duration), SandboxError> {
             let start = Instant::now();
-            let ended = sandbox::run(&Job { program, scratch: &scratch.directory, log, timeout, cancelled })?;
+            let (root, scratch) = (&*scratch.root, &*scratch.directory);
+            let ended = sandbox::run(&Job { runner, program, root, scratch, log, timeout, cancelled })?;
             Ok((ended, start.elapsed()))
         };
         if let (Some(runner), Some(json)) = (self.store.runner(), structured)
             && self.drv.builder == self.store.store_dir().print(&runner.path)
         {
-            let attributes = attributes::with_outputs(json, &rewrite.paths)?;
-            let attributes = rewrite.apply(&attributes);
-            let (program, store) = (&*runner.program, &*self.store.layout().store());
-            return Ok(start(Program::Runner { program, attributes: &attributes, store })?);
+            let attributes = rewrite.apply(&attributes::with_outputs(json, &rewrite.paths)?);
+            let log = self.outputs.iter().find(|output| output.name.as_str() == "log");
+            let log = log.map(|output| output.scratch.to_string());
+            let store = &*self.store.layout().store();
+            return Ok(start(Program::Edge { attributes: &attributes, store, log: log.as_deref() })?);
         }
         let env = self.environment(&rewrite, &scratch.build())?;
         let args: Vec<BString> = self.drv.args.iter().map(|arg| rewrite.apply(arg)).collect();
         let dir = self.store.store_dir();
-        let inputs: Vec<(String, PathBuf)> =
-            self.inputs.iter().map(|path| (dir.print(path), self.store.physical_path(path))).collect();
-        let program = rewrite.apply(&self.drv.builder);
+        let inputs = self.inputs.iter().map(|path| (dir.print(path).into(), self.store.physical_path(path)));
+        let of_host = self.store.sandbox_paths()?.iter().map(|(at, from)| (at.clone(), from.clone()));
         Ok(start(Program::Builder {
-            program: program.as_bstr(),
+            program: rewrite.apply(&self.drv.builder).as_bstr(),
             args: &args,
             env: &env,
-            inputs: &inputs,
-            network: self.is_fixed(),
+            inputs: of_host.chain(inputs).collect(),
+            network: self.has_network(),
+            narrow: self.drv.system == "i686-linux",
         })?)
+    }
+
+    /// Nix 2.34, `DerivationType::isSandboxed`: what fetches is held to a hash, or is expected to differ.
+    fn has_network(&self) -> bool {
+        let impure = |output: &Output<'_>| matches!(output.kind, DerivationOutput::Impure { .. });
+        self.is_fixed() || self.outputs.iter().any(impure)
     }
 
     fn is_fixed(&self) -> bool {
@@ -540,13 +549,17 @@ impl OwnOutputs {
 /// The directory of one build.
 struct Scratch {
     directory: PathBuf,
+    /// Over which a root is mounted.
+    root: PathBuf,
 }
 
 impl Scratch {
-    fn create(directory: &Path) -> Result<Self, FileError> {
-        let scratch = Self { directory: directory.into() };
-        for directory in [directory, &scratch.store(), &scratch.build()] {
-            fs::create_dir(directory).map_err(FileError::of("make the directory", directory))?;
+    fn create(directory: &Path, root: PathBuf) -> Result<Self, FileError> {
+        let scratch = Self { directory: directory.into(), root };
+        for (directory, mode) in [(directory, 0o755), (&scratch.store(), 0o755), (&scratch.build(), 0o700)] {
+            let mut builder = fs::DirBuilder::new();
+            builder.mode(mode);
+            builder.create(directory).map_err(FileError::of("make the directory", directory))?;
         }
         Ok(scratch)
     }

@@ -31,10 +31,17 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(FileError::of("make the directory", &directory)(error)),
             }
+            let root = directory.join(ROOT);
+            fs::create_dir(&root).map_err(FileError::of("make the directory", &root))?;
             let held = lock(&directory.join(LOCK), FlockOperation::LockExclusive)?;
             let _lock = held.expect("a lock that waits is got");
             return Ok(Self { directory, count: AtomicU64::new(0), _lock });
         }
+    }
+
+    /// An empty directory: where jobs mount their roots, each seen by itself alone.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.join(ROOT)
     }
 
     /// A name in the session's directory that nothing has.
@@ -91,6 +98,7 @@ pub(crate) fn clear_stale(layout: &Layout) -> Result<(), FileError> {
 }
 
 const LOCK: &str = "lock";
+const ROOT: &str = "root";
 
 /// Held while sessions are made or looked for.
 fn gate(layout: &Layout) -> PathBuf {

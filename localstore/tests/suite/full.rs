@@ -1,7 +1,7 @@
 //! A store on a disk that is full. The disk is a small file system in memory, in namespaces that the test makes by
 //! running itself again under `unshare`.
 
-use crate::kit::{chain, kit_at, sh};
+use crate::kit::{Sees, chain, kit_at, sh};
 use nixstore::Store as _;
 use nixstore::store::RealiseError;
 use std::fs;
@@ -46,7 +46,7 @@ fn fill(disk: &Path) {
 #[test]
 fn a_full_disk_is_named_and_leaves_nothing_behind() {
     let Some(disk) = with_disk("a_full_disk_is_named_and_leaves_nothing_behind", "8m") else { return };
-    let kit = kit_at(&disk);
+    let kit = kit_at(&disk, Sees::Programs);
     let before = kit.add("before", "text");
 
     let large = vec![7; 16 << 20];
@@ -54,8 +54,9 @@ fn a_full_disk_is_named_and_leaves_nothing_behind() {
     assert!(chain(&error).contains("No space left on device"), "{}", chain(&error));
     assert_eq!((kit.files().len(), kit.leftovers().len()), (1, 0));
 
-    // A builder fills the disk, and is cleared away.
-    let (_, log) = kit.fail(&sh("fills", "exec /usr/bin/head -c 16M /dev/zero > $out"));
+    // A builder fills the disk, and is cleared away. While the disk is full its log has no place either.
+    let script = "/usr/bin/head -c 16M /dev/zero > $out 2> /dev/shm/said || { rm $out; cat /dev/shm/said; exit 1; }";
+    let (_, log) = kit.fail(&sh("fills", script));
     assert!(log.contains("No space left on device"), "{log}");
     assert_eq!((kit.files().len(), kit.leftovers().len()), (1, 0));
 
@@ -75,7 +76,7 @@ fn a_full_disk_is_named_and_leaves_nothing_behind() {
 #[test]
 fn a_database_that_cannot_grow_registers_nothing_half() {
     let Some(disk) = with_disk("a_database_that_cannot_grow_registers_nothing_half", "8m") else { return };
-    let mut kit = kit_at(&disk);
+    let mut kit = kit_at(&disk, Sees::Programs);
     kit.add("before", "text");
     fill(&disk);
     let mut added = 0;
