@@ -1,41 +1,26 @@
 //! A store on a disk that is full. The disk is a small file system in memory, in namespaces that the test makes by
 //! running itself again under `unshare`.
 
-use crate::kit::{Sees, chain, kit_at, sh};
+use crate::kit::{Sees, again, chain, kit_at, place, sh};
 use nixstore::Store as _;
 use nixstore::store::RealiseError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Says to the copy of this program in the namespaces where the small disk is.
-const DISK: &str = "LOCALSTORE_TEST_SMALL_DISK";
-
 /// Runs `test` again with a disk of `size`, and says whether this is that run. Where namespaces are refused the test
 /// is reported as not run.
 fn with_disk(test: &str, size: &str) -> Option<PathBuf> {
-    if let Some(disk) = std::env::var_os(DISK) {
-        return Some(disk.into());
+    let disk = place();
+    if disk.is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = format!("mount -t tmpfs -o size={size} none \"$0\" || exit 99; exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+        command.arg(directory.path()).arg(std::env::current_exe().unwrap());
+        again(&format!("full::{test}"), directory.path(), &mut command);
     }
-    let directory = tempfile::tempdir().unwrap();
-    let script = format!("mount -t tmpfs -o size={size} none \"$0\" || exit 99; exec \"$@\"");
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
-        .arg(directory.path())
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", &format!("full::{test}")])
-        .env(DISK, directory.path())
-        .output();
-    let errors = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match output {
-        Ok(output) if output.status.success() => {
-            assert!(errors(&output.stdout).contains("1 passed"), "{}", errors(&output.stdout));
-        }
-        Ok(output) if output.status.code() == Some(101) => panic!("{}", errors(&output.stderr)),
-        Ok(output) => crate::kit::not_run(test, &errors(&output.stderr)),
-        Err(error) => crate::kit::not_run(test, &error.to_string()),
-    }
-    None
+    disk
 }
 
 fn fill(disk: &Path) {

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 /// A store in a directory of its own.
@@ -162,6 +163,28 @@ pub fn not_run(test: &str, reason: &str) {
         writeln!(file, "{line}").expect("the list of what did not run");
     }
 }
+
+/// Runs `test` once more by `command`, which ends in starting this program, and tells it of a place. That it cannot be
+/// started so is reported as not run.
+pub fn again(test: &str, place: &Path, command: &mut Command) {
+    let output = command.args(["--exact", "--nocapture", test]).env(PLACE, place).output();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match output {
+        Ok(output) if output.status.success() => {
+            assert!(text(&output.stdout).contains("1 passed"), "{}", text(&output.stdout));
+        }
+        Ok(output) if output.status.code() == Some(101) => panic!("{}", text(&output.stderr)),
+        Ok(output) => not_run(test, &text(&output.stderr)),
+        Err(error) => not_run(test, &error.to_string()),
+    }
+}
+
+/// Where a test is to do its work that [`again`] has run.
+pub fn place() -> Option<PathBuf> {
+    std::env::var_os(PLACE).map(PathBuf::from)
+}
+
+const PLACE: &str = "LOCALSTORE_TEST_PLACE";
 
 /// An error with its causes, as a program would print it.
 pub fn chain(error: &dyn std::error::Error) -> String {
