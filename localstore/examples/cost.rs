@@ -1,4 +1,5 @@
-//! Prints what the store's operations cost: `cargo run --release -p localstore --example cost [DIRECTORY]`.
+//! Prints what the store's operations cost: `cargo run --release -p localstore --example cost [DIRECTORY [edges]]`. With
+//! `edges`, that of edges alone.
 
 use localstore::database::{Database, Journal, Placing};
 use localstore::{Layout, LocalStore};
@@ -20,8 +21,10 @@ const EDGES: usize = 2000;
 fn main() {
     let parent = std::env::args_os().nth(1).unwrap_or_else(|| std::env::temp_dir().into());
     let directory = tempfile::tempdir_in(parent).expect("a temporary directory");
-    database(directory.path());
-    store(directory.path());
+    if std::env::args_os().nth(2).is_none_or(|part| part != "edges") {
+        database(directory.path());
+        store(directory.path());
+    }
     edges(directory.path());
 }
 
@@ -104,24 +107,13 @@ fn edges(directory: &Path) {
     let drvs: Vec<ResolvedDerivation> = (0..RUN).map(|edge| self::edge(edge, &runner, &tools, &inputs)).collect();
     let cancelled = AtomicBool::new(false);
     let options = BuildOptions { timeout: None, cancelled: &cancelled };
-    measure_all("run the command alone", RUN, || {
-        for edge in 0..RUN {
-            let script = format!("echo {edge} > {}/plain", directory.display());
-            assert!(Command::new("/bin/sh").args(["-c", &script]).status().expect("it starts").success());
-        }
+    measure_all("run the command alone", 0..RUN, |edge| {
+        let script = format!("echo {edge} > {}/plain", directory.display());
+        assert!(Command::new("/bin/sh").args(["-c", &script]).status().expect("it starts").success());
     });
-    measure_all("realise a trivial edge", RUN, || {
-        for drv in &drvs {
-            store.realise(drv, &options).expect("it is realised");
-        }
-    });
-    let usage = processor_time();
-    measure_all("realise a trivial edge, again", RUN, || {
-        for drv in &drvs {
-            store.realise(drv, &options).expect("it is realised");
-        }
-    });
-    println!("{:<45} {:>30.1} µs processor", "  of that in this thread", (processor_time() - usage) * 1e6 / RUN as f64);
+    let realise = |edge: usize| drop(store.realise(&drvs[edge], &options).expect("it is realised"));
+    measure_all("realise a trivial edge", 0..RUN, realise);
+    measure_all("realise a trivial edge, again", 0..RUN, realise);
     drop(store);
     localstore::delete(&root).expect("it can be deleted");
 }
@@ -218,19 +210,28 @@ fn measure<T>(what: &str, count: usize, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// As [`measure`], with the processor time of all threads, and of the processes that have ended.
-fn measure_all<T>(what: &str, count: usize, run: impl FnOnce() -> T) -> T {
+/// As [`measure`], with the processor time of all threads and of the processes that have ended: the median of batches,
+/// since other work on the machine comes and goes.
+fn measure_all(what: &str, all: std::ops::Range<usize>, mut run: impl FnMut(usize)) {
     let times = || {
         let all = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let fields = all.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4);
         fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0 // ticks of USER_HZ
     };
-    let (start, before) = (Instant::now(), times());
-    let result = run();
-    let (wall, processor) = (start.elapsed().as_secs_f64(), times() - before);
-    let each = |seconds: f64| seconds * 1e6 / count as f64;
-    println!("{what:<45} {:>9.1} µs wall {:>9.1} µs processor", each(wall), each(processor));
-    result
+    let size = all.len() / 10;
+    let mut batches: Vec<(f64, f64, f64)> = Vec::new();
+    for batch in 0..10 {
+        let (start, before, here) = (Instant::now(), times(), processor_time());
+        (batch * size..(batch + 1) * size).for_each(&mut run);
+        batches.push((times() - before, start.elapsed().as_secs_f64(), processor_time() - here));
+    }
+    let each = |seconds: f64| seconds * 1e6 / size as f64;
+    let mut median = |part: fn(&(f64, f64, f64)) -> f64| {
+        batches.sort_by(|a, b| part(a).total_cmp(&part(b)));
+        each(part(&batches[batches.len() / 2]))
+    };
+    let (processor, wall, here) = (median(|all| all.0), median(|all| all.1), median(|all| all.2));
+    println!("{what:<45} {wall:>9.1} µs wall {processor:>9.1} µs processor, {here:.1} µs of it in this thread");
 }
 
 fn processor_time() -> f64 {
