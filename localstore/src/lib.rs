@@ -12,6 +12,7 @@ pub mod layout;
 mod obstacle;
 pub mod runner;
 pub mod sandbox;
+mod scratch;
 mod session;
 mod shell;
 pub mod store;

@@ -8,7 +8,7 @@ use nixstore::text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@ pub struct Job<'a> {
     /// their scratch path) and `build/` (a builder's `/build`) exist in it and are empty, but for the files that
     /// `build/` holds structured attributes and `passAsFile` in.
     pub scratch: &'a Path,
-    /// Gets standard output and standard error.
+    /// Gets standard output and standard error; empty, and open for reading too.
     pub log: File,
     /// The longest it may run.
     pub timeout: Option<Duration>,
@@ -62,8 +62,6 @@ pub enum Program<'a> {
         attributes: &'a [u8],
         /// The physical store directory.
         store: &'a Path,
-        /// The base name of the output that gets what the commands print.
-        log: Option<&'a str>,
     },
     /// Nothing: [`run`] says whether a sandbox can be made.
     Nothing,
@@ -130,11 +128,6 @@ pub fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     }
     let report: Report = serde_json::from_slice(&answer).map_err(|error| failed(error.into()))?;
     let mut log = &job.log;
-    if let (Program::Edge { log: Some(name), .. }, false) = (&job.program, matches!(report, Report::Done { .. })) {
-        // Missing where it failed before the first command.
-        let printed = fs::read(job.scratch.join("store").join(name)).unwrap_or_default();
-        log.write_all(&printed).map_err(failed)?;
-    }
     match report {
         Report::Done { .. } => Ok(Ended::Exit(0)),
         Report::Exit(code) => Ok(Ended::Exit(code)),
@@ -158,7 +151,7 @@ fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
     let place = |name: &str| job.scratch.join(name);
     let text = |bytes: &BString| text::from_bytes(bytes);
     let work = match &job.program {
-        Program::Edge { attributes, store, .. } => {
+        Program::Edge { attributes, store } => {
             let manifest: &RawValue = serde_json::from_slice(attributes)?;
             Work::Edge(Edge { manifest, store: store.to_path_buf(), outputs: place("store") })
         }

@@ -7,12 +7,15 @@ use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The directory of one open store. Deleted with all in it when dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     directory: PathBuf,
     count: AtomicU64,
+    /// Directories of builds that are over. Deleted with all else.
+    idle: Mutex<Vec<Temporary>>,
     /// Tells others that the directory is in use.
     _lock: File,
 }
@@ -35,8 +38,13 @@ impl Session {
             fs::create_dir(&root).map_err(FileError::of("make the directory", &root))?;
             let held = lock(&directory.join(LOCK), FlockOperation::LockExclusive)?;
             let _lock = held.expect("a lock that waits is got");
-            return Ok(Self { directory, count: AtomicU64::new(0), _lock });
+            return Ok(Self { directory, count: AtomicU64::new(0), idle: Mutex::default(), _lock });
         }
+    }
+
+    /// Directories of builds that the next ones may use.
+    pub(crate) fn idle(&self) -> MutexGuard<'_, Vec<Temporary>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An empty directory: where jobs mount their roots, each seen by itself alone.

@@ -79,7 +79,8 @@ pub struct Builder {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
-    /// All succeeded. Of an edge the outputs are in place.
+    /// All succeeded. Of an edge the outputs are in place, but an empty file `log` and an empty directory `rest` are left
+    /// out: nearly every edge has these.
     Done {
         /// Declared outputs of an edge that the commands left unwritten.
         missing: Vec<String>,
@@ -148,9 +149,11 @@ fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
     }
     let outside = root::Outside::open(edge)?;
     let staged = root::enter(&job.root, edge)?;
-    let log = outside.create("log")?;
-    Ok(match run::commands(manifest, &log)? {
-        run::Ended::Exit(0) => Report::Done { missing: collect::outputs(manifest, &staged, &outside)? },
+    Ok(match run::commands(manifest)? {
+        run::Ended::Exit(0) => {
+            collect::log(&outside)?;
+            Report::Done { missing: collect::outputs(manifest, &staged, &outside)? }
+        }
         run::Ended::Exit(code) => Report::Exit(code),
         run::Ended::Signal(signal) => Report::Signal(signal),
         run::Ended::LeftRunning(names) => {

@@ -46,16 +46,6 @@ impl Outside {
         })?;
         Ok(PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd())).join(name))
     }
-
-    pub fn create(&self, output: &str) -> Result<File, Error> {
-        let path = self.path(output)?;
-        File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-            .map_err(Error::io(format!("create output `{output}`")))
-    }
 }
 
 /// Makes the root of an edge and changes into it.

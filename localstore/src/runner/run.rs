@@ -6,7 +6,7 @@ use super::{Error, Manifest, Step};
 use nixstore::text;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -22,12 +22,12 @@ pub enum Ended {
     LeftRunning(Vec<String>),
 }
 
-/// Runs every command until one fails; what they print goes to `log`.
-pub fn commands(manifest: &Manifest, log: &File) -> Result<Ended, Error> {
+/// Runs every command until one fails; they print where this process does.
+pub fn commands(manifest: &Manifest) -> Result<Ended, Error> {
     for step in &manifest.commands {
         match step {
             Step::Run { argv, cwd } => {
-                let ended = command(manifest, argv, &to_path(cwd), log)?;
+                let ended = command(manifest, argv, &to_path(cwd))?;
                 if !matches!(ended, Ended::Exit(0)) {
                     end_all();
                     return Ok(ended);
@@ -50,11 +50,10 @@ pub fn commands(manifest: &Manifest, log: &File) -> Result<Ended, Error> {
     Ok(if left.is_empty() { Ended::Exit(0) } else { Ended::LeftRunning(left) })
 }
 
-fn command(manifest: &Manifest, argv: &[String], cwd: &Path, log: &File) -> Result<Ended, Error> {
+fn command(manifest: &Manifest, argv: &[String], cwd: &Path) -> Result<Ended, Error> {
     let program = argv.first().map(|text| word(text)).unwrap_or_default();
-    let output = || log.try_clone().map(Stdio::from).map_err(Error::io("share the log"));
     let mut command = Command::new(find(&program, manifest));
-    command.arg0(&program).args(argv.iter().skip(1).map(|text| word(text))).stdout(output()?).stderr(output()?);
+    command.arg0(&program).args(argv.iter().skip(1).map(|text| word(text)));
     wait_for(&mut command, &manifest.env, cwd)
 }
 

@@ -2,6 +2,7 @@
 
 mod adding;
 mod collecting;
+mod edges;
 mod full;
 mod isolation;
 mod kit;
