@@ -1,10 +1,10 @@
 //! Places for what a store is still making: below `nix/var/splitter/builds`, on the store's file system, one directory
 //! for each open store, cleared when it is closed or, after a crash, when a store is opened the next time.
 
-use crate::files::{FileError, lock, remove_tree};
+use crate::files::{FileError, Lock, lock, remove_tree};
 use crate::layout::Layout;
 use rustix::fs::FlockOperation;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ pub(crate) struct Session {
     /// Directories of builds that are over. Deleted with all else.
     idle: Mutex<Vec<Temporary>>,
     /// Tells others that the directory is in use.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Session {

@@ -5,7 +5,7 @@
 
 use crate::builder;
 use crate::database::{Database, DatabaseError, Journal, Placing};
-use crate::files::{self, FileError, lock};
+use crate::files::{self, FileError, Lock, lock};
 use crate::layout::{Layout, LayoutError, Warning, network_file_system};
 use crate::sandbox::{self, Ended, SandboxError};
 use crate::session::{self, Session, Temporary};
@@ -49,8 +49,8 @@ pub struct LocalStore {
     used: Mutex<HashMap<StorePath, i64>>,
     database: Database,
     // Let go of last, in this order.
-    _gc_lock: File,
-    _big_lock: File,
+    _gc_lock: Lock,
+    _big_lock: Lock,
 }
 
 /// The program that runs edges.
@@ -74,7 +74,7 @@ impl LocalStore {
             let gc_lock = lock(&layout.gc_lock(), FlockOperation::LockShared)?.expect("a lock that waits is got");
             let big_lock = lock(&layout.big_lock(), FlockOperation::LockShared)?.expect("a lock that waits is got");
             // Whoever held the lock may have deleted the store.
-            let same = |file: &File, path: &Path| match (file.metadata(), fs::metadata(path)) {
+            let same = |lock: &Lock, path: &Path| match (lock.file().metadata(), fs::metadata(path)) {
                 (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
                 _ => false,
             };
