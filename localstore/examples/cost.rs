@@ -101,19 +101,23 @@ fn edges(directory: &Path) {
     let store = LocalStore::open(&root).expect("a new store");
     let runner = store.install_runner(&runner).expect("it is added");
     let tools = store.add_path(&"tools".parse().expect("a name"), &shell(directory)).expect("they are added").path;
-    let inputs: Vec<_> = (0..5)
+    let inputs: Vec<_> = (0..200)
         .map(|i: u8| store.add_file(&"source.c".parse().expect("a name"), &[i; 2048], false).expect("it is added").path)
         .collect();
-    let drvs: Vec<ResolvedDerivation> = (0..RUN).map(|edge| self::edge(edge, &runner, &tools, &inputs)).collect();
+    let drvs = |inputs: &[StorePath]| -> Vec<ResolvedDerivation> {
+        (0..RUN).map(|edge| self::edge(edge, &runner, &tools, inputs)).collect()
+    };
+    let (few, many) = (drvs(&inputs[..5]), drvs(&inputs));
     let cancelled = AtomicBool::new(false);
     let options = BuildOptions { timeout: None, cancelled: &cancelled };
     measure_all("run the command alone", 0..RUN, |edge| {
         let script = format!("echo {edge} > {}/plain", directory.display());
         assert!(Command::new("/bin/sh").args(["-c", &script]).status().expect("it starts").success());
     });
-    let realise = |edge: usize| drop(store.realise(&drvs[edge], &options).expect("it is realised"));
-    measure_all("realise a trivial edge", 0..RUN, realise);
-    measure_all("realise a trivial edge, again", 0..RUN, realise);
+    let realise = |drv: &ResolvedDerivation| drop(store.realise(drv, &options).expect("it is realised"));
+    measure_all("realise a trivial edge of 5 inputs", 0..RUN, |edge| realise(&few[edge]));
+    measure_all("realise it again", 0..RUN, |edge| realise(&few[edge]));
+    measure_all("realise a trivial edge of 200 inputs", 0..RUN, |edge| realise(&many[edge]));
     drop(store);
     localstore::delete(&root).expect("it can be deleted");
 }
