@@ -142,6 +142,7 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, r
     let store = Arc::new(LocalStore::open(root)?);
     warn(store.warnings().iter());
     let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
+    store.probe()?;
     if options.verbose {
         report::tell_of_runner(&store, &runner)?;
     }

@@ -139,12 +139,12 @@ mod tests {
         let graph = builder.finish(Box::new(Links));
         let plan = Plan::new(&graph, &graph.roots()).unwrap();
         let mut queue = Queue::new(&graph, &plan);
-        let mut take = |queue: &mut Queue| queue.take().map(|edge| edge.0);
+        let take = |queue: &mut Queue| queue.take().map(|edge| edge.0);
         assert_eq!([take(&mut queue), take(&mut queue), take(&mut queue)], [Some(0), Some(1), Some(3)]);
         assert_eq!(take(&mut queue), None);
         queue.ended(EdgeId(0)); // it failed
         assert_eq!(take(&mut queue), Some(2));
-        [1, 2, 3].map(|edge| queue.done(EdgeId(edge)));
+        [1, 2, 3].into_iter().for_each(|edge| queue.done(EdgeId(edge)));
         assert!(!queue.is_empty());
     }
 }
