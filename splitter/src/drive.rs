@@ -132,9 +132,9 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// A source that is not there.
+/// A source that is not there, in Ninja's words.
 #[derive(Debug, thiserror::Error)]
-#[error("`{path}`, needed by `{user}`, missing and no known rule to make it")]
+#[error("'{path}', needed by '{user}', missing and no known rule to make it")]
 pub struct MissingSource {
     /// The file.
     pub path: BString,
