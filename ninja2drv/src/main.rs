@@ -12,6 +12,7 @@ use report::Teller;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, lock};
 use splitter::host_tools::HostTools;
+use splitter::history::History;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
 use splitter::state::{self, Records, State};
@@ -182,8 +183,8 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, r
     let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     tools.save()?;
-    if let Some(history) = &history {
-        history.save()?;
+    if let Some(Err(error)) = history.as_ref().map(History::save) {
+        eprintln!("ninja2drv: warning: what commands read is not remembered: {}", places::chain(&error));
     }
     teller.end(success);
     let outputs = records.by_name.values().flat_map(|record| record.outputs.values().flatten());
