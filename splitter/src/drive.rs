@@ -165,7 +165,9 @@ impl Drive<'_> {
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
         };
-        let mut records = Records { by_name: old.by_name.clone(), ..Records::default() };
+        // What this run does not look at, as it has another target or is stopped, is kept for the next.
+        let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
+        let mut records = Records { by_name, contents, ..Records::default() };
         let success = self.work(plan, &steps, &mut records, tell);
         let state = self.remember(plan, steps, &mut records);
         Ok((success, state, records))
@@ -235,8 +237,9 @@ impl Drive<'_> {
             state.watched.push(("/".into(), None));
         }
         for (path, standing, content) in steps.contents.into_identities() {
-            if let Some(identity) = standing {
-                records.contents.insert(path.clone(), (identity, content.to_string()));
+            match standing {
+                Some(identity) => drop(records.contents.insert(path.clone(), (identity, content.to_string()))),
+                None => drop(records.contents.remove(&path)),
             }
             state.watched.push((path, standing));
         }
