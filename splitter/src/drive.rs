@@ -13,6 +13,7 @@ use crate::state::{self, Records, State};
 use crate::step::{Failed, Steps};
 use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
+use nixstore::store::Failure;
 use nixstore::{Store, StorePath};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -217,6 +218,8 @@ impl Drive<'_> {
                         records.by_name.extend(outcome.record.map(|record| (self.name(edge), record)));
                         Event { edge, done: outcome.done, log: outcome.log, bound: outcome.bound }
                     }
+                    // It did not fail, but was not let end.
+                    Err(failed) if matches!(failed.error.downcast_ref(), Some(Failure::Cancelled)) => continue,
                     Err(Failed { error, log }) => {
                         failed += 1;
                         Event { edge, done: Done::Failed(error), log, bound: None }
@@ -293,13 +296,25 @@ impl Drive<'_> {
 /// Takes the lock of a build directory, which its holder keeps until the file is closed.
 ///
 /// # Errors
-/// Those of the file system.
-pub fn lock(directory: &std::path::Path, busy: &mut dyn FnMut()) -> io::Result<fs::File> {
-    fs::create_dir_all(directory)?;
-    let file = fs::File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
-    if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
-        busy();
-    }
-    file.lock()?;
-    Ok(file)
+/// [`LockError`].
+pub fn lock(directory: &std::path::Path, busy: &mut dyn FnMut()) -> Result<fs::File, LockError> {
+    let mut take = || {
+        fs::create_dir_all(directory)?;
+        let file = fs::File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+        if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+            busy();
+        }
+        file.lock()?;
+        Ok(file)
+    };
+    take().map_err(|error| LockError { directory: directory.into(), error })
+}
+
+/// A build directory in which nothing can be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep the state of this build in `{}`", .directory.display())]
+pub struct LockError {
+    directory: PathBuf,
+    #[source]
+    error: io::Error,
 }
