@@ -5,13 +5,15 @@ mod regenerate;
 mod report;
 
 use bstr::{BString, ByteSlice as _};
-use clap::Parser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use localstore::{Evicted, LocalStore, Place, Size, Warning};
 use nixstore::{Store as _, StorePath};
 use regenerate::Current;
 use report::Teller;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, lock};
+use splitter::history::History;
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
@@ -63,9 +65,13 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let words = Options::command().get_matches();
+    let options = Options::from_arg_matches(&words).unwrap_or_else(|error| error.exit());
+    match run(&options, &again(&words)) {
+        Ok(End::Success) => ExitCode::SUCCESS,
+        Ok(End::Failure) => ExitCode::FAILURE,
+        // Ninja 1.13, `ExitInterrupted`: what a shell says of a program that Ctrl-C ended.
+        Ok(End::Interrupted) => ExitCode::from(130),
         Err(error) => {
             eprintln!("ninja2drv: {error}");
             let mut cause = error.source();
@@ -78,10 +84,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// This command without its targets: with another, it builds that in the same way.
+fn again(words: &ArgMatches) -> Vec<OsString> {
+    let mut again: Vec<OsString> = env::args_os().take(1).collect();
+    for (id, option) in
+        [("directory", "-C"), ("file", "-f"), ("store", "--store"), ("root", "--root"), ("map", "--map")]
+    {
+        if words.value_source(id) == Some(ValueSource::CommandLine) {
+            again.extend(words.get_raw(id).into_iter().flatten().flat_map(|value| [option.into(), value.to_owned()]));
+        }
+    }
+    again
+}
+
 /// Where a build directory keeps what is ours.
 const OWN: &str = ".splitter";
 
-fn run(options: &Options) -> Result<bool, Error> {
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Success,
+    Failure,
+    /// By a signal; what was done until then is kept.
+    Interrupted,
+}
+
+fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     if let Some(directory) = &options.directory {
         println!("ninja2drv: Entering directory `{}'", directory.display());
         env::set_current_dir(directory).map_err(|e| format!("cannot enter `{}`: {e}", directory.display()))?;
@@ -102,21 +130,21 @@ fn run(options: &Options) -> Result<bool, Error> {
     })?;
     if read_own::<State>(&own.join("state")).is_up_to_date(&targets) {
         println!("ninja: no work to do.");
-        return Ok(true);
+        return Ok(End::Success);
     }
     warn(Warning::about(Place::BuildState, &own)?.iter());
     let root = localstore::root_of(&options.store, |name| env::var_os(name), &directory)?;
     if options.verbose {
         println!("ninja2drv: store: embedded, in `{}`", root.display());
     }
-    let ended = build(options, &directory, &targets, &own, &root)?;
-    if !ended.cancelled {
+    let ended = build(options, again, &directory, &targets, &own, &root)?;
+    if ended.end != End::Interrupted {
         match options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0)) {
             Ok(limit) => keep_within(&root, limit, &ended, options.verbose),
             Err(error) => eprintln!("ninja2drv: warning: the store has no limit: {error}: {}", error.source),
         }
     }
-    Ok(ended.success)
+    Ok(ended.end)
 }
 
 /// Reads a file of ours; one that is spoilt is named, and as good as none.
@@ -127,17 +155,23 @@ fn read_own<T: serde::de::DeserializeOwned + Default>(file: &Path) -> T {
     })
 }
 
-/// How a run ended.
+/// How a build ended.
 struct Ended {
-    success: bool,
-    cancelled: bool,
+    end: End,
     /// The store takes no more, as NARs.
     store_size: u64,
     /// The outputs of the build, whether or not this run had to look at them.
     outputs: Vec<StorePath>,
 }
 
-fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, root: &Path) -> Result<Ended, Error> {
+fn build(
+    options: &Options,
+    again: &[OsString],
+    directory: &Path,
+    targets: &[BString],
+    own: &Path,
+    root: &Path,
+) -> Result<Ended, Error> {
     let old: Records = read_own(&own.join("records"));
     let store = Arc::new(LocalStore::open(root)?);
     warn(store.warnings().iter());
@@ -173,7 +207,7 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, r
         cancelled: &cancelled,
     };
     let commands = plan.order.iter().filter(|edge| !manifest.graph.edge(**edge).phony).count();
-    let mut teller = Teller::new(&manifest.graph, options.verbose, commands);
+    let mut teller = Teller::new(&manifest.graph, options.verbose, commands, again);
     let (success, mut state, records) = drive.run(&plan, &old, &mut |event| teller.tell(event))?;
     for file in &manifest.files {
         let path = splitter::graph::absolute(file.as_bstr(), manifest.graph.working_directory());
@@ -184,13 +218,18 @@ fn build(options: &Options, directory: &Path, targets: &[BString], own: &Path, r
     let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     tools.save()?;
-    if let Some(history) = &history {
-        history.save()?;
+    if let Some(Err(error)) = history.as_ref().map(History::save) {
+        eprintln!("ninja2drv: warning: what commands read is not remembered: {}", places::chain(&error));
     }
-    teller.end(success);
+    let end = match (success, cancelled.load(Ordering::Relaxed)) {
+        (true, _) => End::Success,
+        (false, true) => End::Interrupted,
+        (false, false) => End::Failure,
+    };
+    teller.end(end);
     let outputs = records.by_name.values().flat_map(|record| record.outputs.values().flatten());
     let outputs = outputs.filter_map(|path| path.parse().ok()).collect();
-    Ok(Ended { success, cancelled: cancelled.load(Ordering::Relaxed), store_size: store.size_at_most()?, outputs })
+    Ok(Ended { end, store_size: store.size_at_most()?, outputs })
 }
 
 fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {

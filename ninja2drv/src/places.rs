@@ -25,15 +25,25 @@ pub fn roots(options: &Options, directory: &Path) -> Result<Roots, Error> {
     Ok(Roots::new(named.into_iter().map(|(root, name)| (root.as_os_str().as_bytes().into(), name.into()))))
 }
 
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// The user's history; a build goes on without one.
 pub fn open_history() -> Option<History> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let directory = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home)?;
     let file = directory.join("splitter/history.sqlite");
-    match History::open(&file) {
+    let mut tell = |error| {
+        eprintln!("ninja2drv: warning: the history `{}` was spoilt and begins anew: {error}", file.display());
+    };
+    match History::open(&file, &mut tell) {
         Ok(history) => Some(history),
-        Err(e) => {
-            eprintln!("ninja2drv: warning: the history `{}` is not used: {e}", file.display());
+        Err(error) => {
+            let error = chain(&error);
+            eprintln!("ninja2drv: warning: the history `{}` is not used: {error}", file.display());
             None
         }
     }

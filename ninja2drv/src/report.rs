@@ -1,11 +1,15 @@
 //! Tells the user what was done.
 
+use crate::End;
+use bstr::ByteSlice as _;
 use localstore::{LocalStore, Pin};
 use nixstore::{Store as _, StorePath};
 use splitter::drive::{Done, Error, Event};
 use splitter::graph::Graph;
 use splitter::toolchain::Snapshot;
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// Says which runner is a part of every key, and whether other machines have the same.
 pub fn tell_of_runner(store: &LocalStore, runner: &StorePath) -> Result<(), Error> {
@@ -37,6 +41,8 @@ pub struct Teller<'a> {
     graph: &'a Graph,
     verbose: bool,
     commands: usize,
+    /// The words of this command, without targets.
+    again: &'a [OsString],
     told: usize,
     ran: usize,
     reused: usize,
@@ -45,8 +51,8 @@ pub struct Teller<'a> {
 
 impl<'a> Teller<'a> {
     /// Nothing is told yet of a plan with so many `commands`.
-    pub fn new(graph: &'a Graph, verbose: bool, commands: usize) -> Self {
-        Self { graph, verbose, commands, told: 0, ran: 0, reused: 0, failed: 0 }
+    pub fn new(graph: &'a Graph, verbose: bool, commands: usize, again: &'a [OsString]) -> Self {
+        Self { graph, verbose, commands, again, told: 0, ran: 0, reused: 0, failed: 0 }
     }
 
     /// Tells of an edge that is done.
@@ -90,14 +96,26 @@ impl<'a> Teller<'a> {
             }
             println!("  command: {}", command.text);
             println!("  stated at: {}", self.graph.edge(event.edge).location);
-            println!("  again, alone: ninja2drv {name}");
+            let words = self.again.iter().map(|word| word.as_bytes()).chain([name.as_bytes()]).map(quoted);
+            println!("  again, alone: {}", words.collect::<Vec<_>>().join(" "));
         }
     }
 
     /// Tells how all ended.
-    pub fn end(&self, success: bool) {
+    pub fn end(&self, end: End) {
         let rest = self.told - self.ran - self.reused - self.failed;
-        let end = if success { "done" } else { "ninja: build stopped: subcommand failed." };
+        let end = match end {
+            End::Success => "done",
+            End::Failure => "ninja: build stopped: subcommand failed.",
+            End::Interrupted => "ninja: build stopped: interrupted by user.",
+        };
         println!("ninja2drv: {} ran, {} reused, {rest} up to date; {end}", self.ran, self.reused);
     }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &[u8]) -> String {
+    let text = word.as_bstr().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "-_./+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

@@ -43,10 +43,13 @@ impl<'a> Contents<'a> {
         }
         let file = to_path(path);
         let (identity, now) = (Identity::of(file), SystemTime::now());
-        let remembered = self.remembered.get(path).filter(|(old, _)| Some(*old) == identity);
-        let remembered = remembered.and_then(|(_, content)| content.parse::<StorePath>().ok());
-        let content = match remembered.filter(|path| self.is_valid(path)) {
-            Some(content) => content,
+        let remembered = self.remembered.get(path);
+        let old = remembered.and_then(|(_, content)| content.parse::<StorePath>().ok());
+        let same = remembered.is_some_and(|(old, _)| Some(*old) == identity);
+        let content = match old {
+            Some(old) if same && self.is_valid(&old) => old,
+            // By the name that it had, the same content has the same path: an output that the store has lost, too.
+            Some(old) => self.store.add_path(old.name(), file)?.path,
             None => self.store.add_path(&StoreName::sanitised(path.rsplit_str("/").next().unwrap_or(path)), file)?.path,
         };
         let standing = identity.filter(|identity| identity.settled(now));

@@ -13,6 +13,7 @@ use crate::state::{self, Records, State};
 use crate::step::{Failed, Steps};
 use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
+use nixstore::store::Failure;
 use nixstore::{Store, StorePath};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
@@ -132,9 +133,9 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// A source that is not there.
+/// A source that is not there, in Ninja's words.
 #[derive(Debug, thiserror::Error)]
-#[error("`{path}`, needed by `{user}`, missing and no known rule to make it")]
+#[error("'{path}', needed by '{user}', missing and no known rule to make it")]
 pub struct MissingSource {
     /// The file.
     pub path: BString,
@@ -165,7 +166,9 @@ impl Drive<'_> {
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
         };
-        let mut records = Records { by_name: old.by_name.clone(), ..Records::default() };
+        // What this run does not look at, as it has another target or is stopped, is kept for the next.
+        let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
+        let mut records = Records { by_name, contents, ..Records::default() };
         let success = self.work(plan, &steps, &mut records, tell);
         let state = self.remember(plan, steps, &mut records);
         Ok((success, state, records))
@@ -215,6 +218,8 @@ impl Drive<'_> {
                         records.by_name.extend(outcome.record.map(|record| (self.name(edge), record)));
                         Event { edge, done: outcome.done, log: outcome.log, bound: outcome.bound }
                     }
+                    // It did not fail, but was not let end.
+                    Err(failed) if matches!(failed.error.downcast_ref(), Some(Failure::Cancelled)) => continue,
                     Err(Failed { error, log }) => {
                         queue.ended(edge);
                         failed += 1;
@@ -236,8 +241,9 @@ impl Drive<'_> {
             state.watched.push(("/".into(), None));
         }
         for (path, standing, content) in steps.contents.into_identities() {
-            if let Some(identity) = standing {
-                records.contents.insert(path.clone(), (identity, content.to_string()));
+            match standing {
+                Some(identity) => drop(records.contents.insert(path.clone(), (identity, content.to_string()))),
+                None => drop(records.contents.remove(&path)),
             }
             state.watched.push((path, standing));
         }
@@ -291,13 +297,25 @@ impl Drive<'_> {
 /// Takes the lock of a build directory, which its holder keeps until the file is closed.
 ///
 /// # Errors
-/// Those of the file system.
-pub fn lock(directory: &std::path::Path, busy: &mut dyn FnMut()) -> io::Result<fs::File> {
-    fs::create_dir_all(directory)?;
-    let file = fs::File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
-    if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
-        busy();
-    }
-    file.lock()?;
-    Ok(file)
+/// [`LockError`].
+pub fn lock(directory: &std::path::Path, busy: &mut dyn FnMut()) -> Result<fs::File, LockError> {
+    let mut take = || {
+        fs::create_dir_all(directory)?;
+        let file = fs::File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+        if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+            busy();
+        }
+        file.lock()?;
+        Ok(file)
+    };
+    take().map_err(|error| LockError { directory: directory.into(), error })
+}
+
+/// A build directory in which nothing can be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep the state of this build in `{}`", .directory.display())]
+pub struct LockError {
+    directory: PathBuf,
+    #[source]
+    error: io::Error,
 }

@@ -5,10 +5,10 @@
 
 use crate::discover::Found;
 use bstr::BString;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
@@ -26,8 +26,11 @@ pub struct Lesson {
 
 /// The history of one user. All threads share one.
 pub struct History {
+    file: PathBuf,
     connection: Mutex<Connection>,
     pending: Mutex<Vec<([u8; 32], Vec<u8>)>>,
+    /// What went wrong first: from then on nothing is known and nothing learnt.
+    problem: Mutex<Option<HistoryError>>,
 }
 
 /// The file cannot be used.
@@ -41,6 +44,17 @@ pub enum HistoryError {
     Database(#[from] rusqlite::Error),
 }
 
+impl HistoryError {
+    /// Whether the file is spoilt, and not only out of reach.
+    fn is_spoilt(&self) -> bool {
+        matches!(self, Self::Database(error) if is_spoilt(error))
+    }
+}
+
+fn is_spoilt(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
+}
+
 /// The layout of the file; another version is thrown away.
 const VERSION: i32 = 1;
 
@@ -52,23 +66,25 @@ const OF_ALL: i64 = 200_000;
 const BATCH: usize = 64;
 
 impl History {
-    /// Opens the file, new where there is none. One that SQLite cannot read, or of another version, is put away first.
+    /// Opens the file, new where there is none. One that is spoilt is removed first, and `tell` gets what was wrong; one
+    /// of another version is emptied.
     ///
     /// # Errors
-    /// [`HistoryError`].
-    pub fn open(file: &Path) -> Result<Self, HistoryError> {
+    /// [`HistoryError`]; the file is as it was.
+    pub fn open(file: &Path, tell: &mut dyn FnMut(rusqlite::Error)) -> Result<Self, HistoryError> {
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory)?;
         }
-        let connection = Self::try_open(file).or_else(|_| {
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = file.as_os_str().to_owned();
-                name.push(suffix);
-                fs::remove_file(name).ok(); // it may not be there
+        let connection = Self::try_open(file).or_else(|error| {
+            if !is_spoilt(&error) {
+                return Err(error); // such as a full disk: the lessons are good
             }
+            remove(file);
+            tell(error);
             Self::try_open(file)
         })?;
-        Ok(Self { connection: Mutex::new(connection), pending: Mutex::default() })
+        let (connection, pending, problem) = (Mutex::new(connection), Mutex::default(), Mutex::default());
+        Ok(Self { file: file.into(), connection, pending, problem })
     }
 
     fn try_open(file: &Path) -> rusqlite::Result<Connection> {
@@ -89,11 +105,18 @@ impl History {
         Ok(connection)
     }
 
-    /// What is known of a command, the newest first.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub fn lessons(&self, command: &[u8; 32]) -> Result<Vec<Lesson>, HistoryError> {
+    /// What is known of a command, the newest first; nothing where the file cannot be read, which [`History::save`] tells.
+    pub fn lessons(&self, command: &[u8; 32]) -> Vec<Lesson> {
+        if self.is_out_of_use() {
+            return Vec::new();
+        }
+        self.try_lessons(command).unwrap_or_else(|error| {
+            self.note(error);
+            Vec::new()
+        })
+    }
+
+    fn try_lessons(&self, command: &[u8; 32]) -> Result<Vec<Lesson>, HistoryError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let mut query =
             connection.prepare_cached("select lesson from lesson where command = ? order by id desc limit ?")?;
@@ -102,28 +125,47 @@ impl History {
         Ok(bytes.iter().filter_map(|bytes| postcard::from_bytes(bytes).ok()).collect())
     }
 
-    /// Adds a lesson; it is written by and by.
-    ///
-    /// # Errors
-    /// [`HistoryError`].
-    pub fn learn(&self, command: [u8; 32], lesson: &Lesson) -> Result<(), HistoryError> {
+    /// Adds a lesson; it is written by and by, at the latest by [`History::save`].
+    pub fn learn(&self, command: [u8; 32], lesson: &Lesson) {
+        if self.is_out_of_use() {
+            return;
+        }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.push((command, postcard::to_stdvec(lesson).expect("a lesson is plain data")));
         if pending.len() < BATCH {
-            return Ok(());
+            return;
         }
         let batch = std::mem::take(&mut *pending);
         drop(pending);
-        self.write(&batch)
+        self.write(&batch).unwrap_or_else(|error| self.note(error));
     }
 
-    /// Writes what waits.
+    /// Writes what waits. A file that was found to be spoilt is removed: the next run begins a new one.
     ///
     /// # Errors
-    /// [`HistoryError`].
+    /// What went wrong first since the history was opened, at no cost but time.
     pub fn save(&self) -> Result<(), HistoryError> {
         let batch = std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        self.write(&batch)
+        if !self.is_out_of_use() {
+            self.write(&batch).unwrap_or_else(|error| self.note(error));
+        }
+        match self.problem.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None => Ok(()),
+            Some(error) => {
+                if error.is_spoilt() {
+                    remove(&self.file);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn is_out_of_use(&self) -> bool {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn note(&self, error: HistoryError) {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
     fn write(&self, batch: &[([u8; 32], Vec<u8>)]) -> Result<(), HistoryError> {
@@ -153,6 +195,15 @@ impl History {
     }
 }
 
+/// Removes a history, with what SQLite keeps beside it.
+fn remove(file: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        fs::remove_file(name).ok(); // it may not be there
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,28 +220,67 @@ mod tests {
     #[test]
     fn the_newest_lessons_of_a_command_are_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let history = History::open(&directory.path().join("state/history")).unwrap();
+        let history = open(&directory.path().join("state/history"));
         for i in 0..20 {
-            history.learn([1; 32], &lesson(&i.to_string())).unwrap();
+            history.learn([1; 32], &lesson(&i.to_string()));
         }
-        history.learn([1; 32], &lesson("15")).unwrap();
+        history.learn([1; 32], &lesson("15"));
         history.save().unwrap();
         drop(history);
-        let history = History::open(&directory.path().join("state/history")).unwrap();
+        let history = open(&directory.path().join("state/history"));
         let contents = |lesson: &Lesson| lesson.contents.values().next().unwrap().clone();
-        let known: Vec<String> = history.lessons(&[1; 32]).unwrap().iter().map(contents).collect();
+        let known: Vec<String> = history.lessons(&[1; 32]).iter().map(contents).collect();
         assert_eq!(known, ["15", "19", "18", "17", "16", "14", "13", "12"]);
-        assert_eq!(history.lessons(&[2; 32]).unwrap(), []);
+        assert_eq!(history.lessons(&[2; 32]), []);
+    }
+
+    /// A good one.
+    fn open(file: &Path) -> History {
+        History::open(file, &mut |error| panic!("{error}")).unwrap()
     }
 
     #[test]
-    fn a_spoilt_file_is_replaced() {
+    fn a_spoilt_file_is_told_and_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("history");
         fs::write(&file, vec![7; 8192]).unwrap();
-        let history = History::open(&file).unwrap();
-        history.learn([1; 32], &lesson("1")).unwrap();
+        let mut told = 0;
+        let history = History::open(&file, &mut |_| told += 1).unwrap();
+        assert_eq!(told, 1);
+        history.learn([1; 32], &lesson("1"));
         history.save().unwrap();
-        assert_eq!(history.lessons(&[1; 32]).unwrap().len(), 1);
+        assert_eq!(history.lessons(&[1; 32]).len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_spoilt_behind_its_head_is_told_once_and_then_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("history");
+        let history = open(&file);
+        history.learn([1; 32], &lesson("1"));
+        history.save().unwrap();
+        drop(history);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[4096..].fill(7);
+        fs::write(&file, bytes).unwrap();
+
+        let history = open(&file);
+        assert_eq!(history.lessons(&[1; 32]), []);
+        history.learn([1; 32], &lesson("2"));
+        history.save().unwrap_err();
+        drop(history);
+        let history = open(&file);
+        history.learn([1; 32], &lesson("3"));
+        history.save().unwrap();
+        assert_eq!(history.lessons(&[1; 32]), [lesson("3")]);
+    }
+
+    #[test]
+    fn a_file_that_is_only_out_of_reach_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("history");
+        fs::create_dir(&file).unwrap();
+        assert!(History::open(&file, &mut |error| panic!("{error}")).is_err());
+        assert!(file.exists());
     }
 }
