@@ -146,6 +146,7 @@ fn edge(edge: usize, runner: &StorePath, tools: &StorePath, inputs: &[StorePath]
         links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
         writes: [(text("o0"), text("/home/user/project/build/out"))].into(),
         observed: false,
+        native: None,
         outputs: BTreeMap::new(),
     };
     let json = serde_json::to_vec(&manifest).expect("plain data");

@@ -27,6 +27,10 @@ pub struct Manifest {
     /// Whether to say in the output `reads`, as [`Reads`], what the commands opened and listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observed: bool,
+    /// What the compiler makes of `native` as the name of a processor, for commands that say so: on another machine the
+    /// same words are another command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<String>,
     /// Where parts of the toolchain snapshot are seen.
     pub tools: BTreeMap<String, String>,
     /// Symbolic links at the root, such as `/bin` to `usr/bin`.

@@ -7,6 +7,7 @@
 //! | one that reads what its words name | that, and what the graph states |
 //! | any other | unknown: it is run in a wide view, and what it opened there is what it reads ([`wide`]) |
 
+pub mod absent;
 pub mod compile;
 pub mod link;
 pub mod wide;
@@ -14,6 +15,7 @@ pub mod wide;
 use crate::graph::absolute;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::Roots;
+use absent::Absent;
 use bstr::{BStr, BString, ByteSlice as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -39,15 +41,6 @@ pub struct Found {
     pub absent: Vec<Absent>,
     /// The preprocessed text names a root, so the outputs will: by `__FILE__`, as `assert` does.
     pub names_root: bool,
-}
-
-/// Names that none of some directories holds.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Absent {
-    /// Absolute.
-    pub directories: Vec<BString>,
-    /// One a line.
-    pub names: BString,
 }
 
 /// A step, as far as discovery has to know it.

@@ -40,6 +40,9 @@ pub trait Toolchains: Sync {
     /// Of `files` that a snapshot was made for, as few as give the same snapshot.
     fn essential(&self, files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf>;
 
+    /// What `-march=native` means to a compiler driver on this processor.
+    fn native(&self, driver: &std::path::Path) -> Option<String>;
+
     /// Files that tell by their identity whether the tools are still the same.
     fn probes(&self) -> Vec<Probe>;
 }

@@ -4,7 +4,7 @@
 use crate::drive::{Error, Toolchains as Tools};
 use crate::lower::Toolchain;
 use crate::toolchain::program::resolve_program;
-use crate::toolchain::{Probe, Request, Snapshot, Toolchains, elf};
+use crate::toolchain::{Probe, Request, Snapshot, Toolchains, elf, native_march};
 use bstr::{BString, ByteSlice as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -34,12 +34,13 @@ pub struct HostTools {
     /// Told of each snapshot when a run asks for it first.
     tell: Box<dyn Fn(&Snapshot) + Send + Sync>,
     told: Mutex<BTreeSet<nixstore::StorePath>>,
+    native: Mutex<BTreeMap<PathBuf, Option<String>>>,
 }
 
 impl HostTools {
     /// Snapshots from `toolchains`; `tell` is told of each once.
     pub fn new(toolchains: Toolchains, tell: Box<dyn Fn(&Snapshot) + Send + Sync>) -> Self {
-        Self { toolchains, tell, told: Mutex::default() }
+        Self { toolchains, tell, told: Mutex::default(), native: Mutex::default() }
     }
 
     /// Writes down what was learned.
@@ -86,6 +87,12 @@ impl Tools for HostTools {
 
     fn essential(&self, files: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
         self.toolchains.essential(files)
+    }
+
+    fn native(&self, driver: &Path) -> Option<String> {
+        let found = resolve_program(driver.as_os_str(), SEARCH_PATH.as_ref())?;
+        let mut native = self.native.lock().expect("no panic under the lock");
+        native.entry(found).or_insert_with_key(|driver| native_march(driver, SEARCH_PATH.as_ref())).clone()
     }
 
     fn probes(&self) -> Vec<Probe> {

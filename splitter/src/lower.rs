@@ -19,6 +19,8 @@ pub struct Inputs {
     pub directories: BTreeSet<BString>,
     /// Files of which the command must see the names, but does not read the content: empty here.
     pub names: BTreeSet<BString>,
+    /// What `-march=native` and its kin mean on this processor, where the command says that.
+    pub native: Option<String>,
     /// Whether the derivation has an output `reads` too: which of the files were opened and which directories listed.
     pub observed: bool,
 }
@@ -67,6 +69,7 @@ pub fn lower(
         inputs: inputs.files.iter().map(|(at, path)| (text::from_bytes(at), in_store(path))).collect(),
         rest: text::from_bytes(&recipe.build_directory),
         observed: inputs.observed,
+        native: inputs.native.clone(),
         tools: tools.mounts.iter().map(|(at, sub)| (text::from_bytes(at), below(sub))).collect(),
         links: pairs(&tools.links),
         writes: writes.clone().map(|(name, path)| (name.to_string(), text::from_bytes(path))).collect(),

@@ -109,6 +109,14 @@ impl Recipe {
         }
     }
 
+    /// The compiler that is told to compile for the processor that it runs on.
+    pub fn native_driver(&self) -> Option<BString> {
+        let native =
+            |word: &BString| [&b"-march=native"[..], b"-mtune=native", b"-mcpu=native"].contains(&word.as_slice());
+        let mut runs = self.runs();
+        runs.find(|(argv, cwd)| self.expanded(argv, cwd.as_bstr()).iter().any(native)).map(|(argv, _)| argv[0].clone())
+    }
+
     /// Why this has to be run at its real path in the canonical view's stead: a word that holds a root, or a phrase.
     /// None if only path operands of a compile name a root, or nothing does.
     pub fn bound_by(&self, roots: &Roots) -> Option<BString> {

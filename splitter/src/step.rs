@@ -370,8 +370,9 @@ impl Steps<'_> {
         observed: bool,
     ) -> Result<ResolvedDerivation, Failed> {
         let seen = |path: &BString| self.drive.roots.seen(path.as_bstr(), view);
-        let mut inputs =
-            Inputs { directories: found.directories.iter().map(seen).collect(), observed, ..Inputs::default() };
+        let directories = found.directories.iter().map(seen).collect();
+        let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
+        let mut inputs = Inputs { directories, native, observed, ..Inputs::default() };
         for file in &found.files {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }

@@ -64,6 +64,7 @@ impl Edges {
             links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
             writes: [("o0".into(), "/src/build/out".into())].into(),
             observed: false,
+            native: None,
             outputs: BTreeMap::new(),
         };
         change(&mut manifest);

@@ -1,13 +1,14 @@
 //! What a compile reads: the compiler is asked, and the places where it looked before it found each header are noted.
 
-use super::{Absent, Found, Named, Question, is_system, parent, to_path};
+use super::absent::Lookups;
+use super::{Found, Named, Question, is_system, parent, to_path};
 use crate::compiler::Compile;
 use crate::depfile;
 use crate::graph::absolute;
 use crate::recipe::Recipe;
 use crate::roots::Roots;
 use bstr::{BStr, BString, ByteSlice as _};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
@@ -40,8 +41,11 @@ impl Found {
     fn read(&mut self, answer: &Answer, compile: &Compile, cwd: &BStr) {
         self.names_root = answer.names_root;
         let at = |path: &BString| absolute(path.as_bstr(), cwd);
-        let places: BTreeSet<BString> = compile.search.iter().chain(&answer.search).map(at).collect();
+        // The compiler does not list directories that are not there; what lies in them later comes first.
+        let missing = compile.search.iter().map(at).filter(|path| !to_path(path.as_bstr()).is_dir());
+        let places: Vec<BString> = missing.chain(answer.search.iter().map(at)).collect();
         let mut beside: BTreeSet<BString> = BTreeSet::new();
+        let mut lookups = Lookups::default();
         for file in &answer.files {
             for end in file.find_iter("/..") {
                 self.directory(absolute(file[..end].as_bstr(), cwd).as_bstr());
@@ -52,48 +56,46 @@ impl Found {
                 beside.insert(parent(file.as_bstr()).into());
             }
         }
-        let project: BTreeSet<&BString> = places.iter().chain(&beside).filter(|p| !is_system(p.as_bstr())).collect();
-        // How an `#include` may have spelt each file: relative to any directory that is searched.
-        let files: BTreeSet<BString> = answer.files.iter().map(at).collect();
-        let below = |file: &BString, place: &BString| {
-            file.strip_prefix(place.as_slice()).and_then(|rest| rest.strip_prefix(b"/")).map(BString::from)
-        };
-        let names: BTreeSet<BString> =
-            files.iter().flat_map(|file| places.iter().chain(&beside).filter_map(|place| below(file, place))).collect();
-        let mut absent: BTreeMap<BString, BTreeSet<BString>> = BTreeMap::new();
-        let mut known = BTreeMap::new();
-        for place in project {
-            for name in &names {
-                looked(place, name.as_bstr(), &mut known, &mut absent);
+        // An `#include` may have spelt a file relative to any directory that is searched; then it was looked for beside
+        // the files that include, and in the directories before that one.
+        for file in answer.files.iter().map(at) {
+            for (i, place) in places.iter().enumerate() {
+                if let Some(name) = below(&file, place) {
+                    beside.iter().chain(&places[..i]).for_each(|earlier| lookups.look(earlier, name));
+                }
+            }
+            for name in beside.iter().filter_map(|place| below(&file, place)) {
+                beside.iter().for_each(|other| lookups.look(other, name));
             }
         }
-        let mut groups: BTreeMap<BString, Vec<BString>> = BTreeMap::new();
-        for (directory, names) in absent {
-            let names: Vec<BString> = names.into_iter().filter(|name| !name.contains(&b'\n')).collect();
-            groups.entry(bstr::join("\n", names).into()).or_default().push(directory);
+        let own = self.files.iter().filter_map(|path| fs::read(to_path(path.as_bstr())).ok());
+        for name in own.flat_map(|text| probed(&text)) {
+            beside.iter().chain(&places).for_each(|place| lookups.look(place, name.as_bstr()));
         }
-        self.absent = groups.into_iter().map(|(names, directories)| Absent { directories, names }).collect();
+        self.absent = lookups.into_absent();
     }
 }
 
-/// Notes that `name` is looked for in `place`, by its first component that is absent there.
-fn looked(
-    place: &BString,
-    name: &BStr,
-    known: &mut BTreeMap<BString, bool>,
-    absent: &mut BTreeMap<BString, BTreeSet<BString>>,
-) {
-    let mut directory = place.clone();
-    for component in name.split_str("/") {
-        let path = absolute(component.as_bstr(), directory.as_bstr());
-        let exists =
-            *known.entry(path).or_insert_with_key(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_ok());
-        if !exists {
-            absent.entry(directory).or_default().insert(component.into());
-            return;
-        }
-        directory = absolute(component.as_bstr(), directory.as_bstr());
+/// What follows a directory in a path below it.
+fn below<'a>(file: &'a BString, place: &BString) -> Option<&'a BStr> {
+    file.strip_prefix(place.as_slice()).and_then(|rest| rest.strip_prefix(b"/")).map(|rest| rest.as_bstr())
+}
+
+/// The names that a text asks for by `__has_include` and its kin; those that a macro makes are not known.
+fn probed(text: &[u8]) -> Vec<BString> {
+    let mut names = Vec::new();
+    for start in text.find_iter("__has_include").chain(text.find_iter("__has_embed")) {
+        let rest = text[start..].trim_start_with(|c| c.is_ascii_alphanumeric() || c == '_');
+        let Some(rest) = rest.trim_start().strip_prefix(b"(") else { continue };
+        let rest = rest.trim_start();
+        let end = match rest.first() {
+            Some(b'<') => b'>',
+            Some(b'"') => b'"',
+            _ => continue,
+        };
+        names.extend(rest[1..].find_byte(end).map(|length| BString::from(&rest[1..=length])));
     }
+    names
 }
 
 /// Asks the compiler; none if it fails, as it does where a header is missing. Where there are roots, it is asked for the
@@ -166,6 +168,12 @@ fn searched(said: &[u8]) -> Vec<BString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_text_asks_for_is_known() {
+        let text = b"#if __has_include(<a/b.h>) || __has_include_next( \"c.h\" )\n#elif __has_include(MACRO)\n#endif\n";
+        assert_eq!(probed(text), ["a/b.h", "c.h"]);
+    }
 
     #[test]
     fn the_search_lists_are_read_from_what_the_compiler_says() {

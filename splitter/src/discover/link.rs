@@ -1,6 +1,7 @@
 //! What a link or an archive reads: what the graph states and the words name, the libraries that `-l` finds in the
 //! project's directories, the members of thin archives, and the libraries that shared libraries need in turn.
 
+use super::absent::Lookups;
 use super::{Found, Named, Question, is_system, parent, to_path};
 use crate::graph::absolute;
 use crate::toolchain::elf;
@@ -13,28 +14,31 @@ pub(super) fn discover(question: &Question<'_>) -> Found {
     let mut found = Found::default();
     question.stated.iter().for_each(|path| found.file(path.as_bstr()));
     let mut search = Vec::new();
+    let mut lookups = Lookups::default();
     for (argv, cwd) in question.recipe.runs() {
         let words = question.recipe.expanded(&argv, cwd.as_bstr());
         found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Everything);
         search.extend(directories(&words, cwd.as_bstr()));
-        found.libraries(&words, &search);
+        found.libraries(&words, &search, &mut lookups);
     }
     found.needed(search, &question.recipe.outputs);
+    found.absent = lookups.into_absent();
     found.represented = represented(question.stated, &found.files);
     found
 }
 
 impl Found {
     /// Adds what `-lNAME` finds in the project's directories: the linker takes the first directory that has one, and in
-    /// it a shared library before an archive.
-    fn libraries(&mut self, words: &[BString], search: &[BString]) {
+    /// it a shared library before an archive. What is not there is noted.
+    fn libraries(&mut self, words: &[BString], search: &[BString], lookups: &mut Lookups) {
         for name in words.iter().filter_map(|word| word.strip_prefix(b"-l")) {
+            let files = match name.strip_prefix(b":") {
+                Some(exact) => vec![BString::from(exact)],
+                None => [".so", ".a"].map(|end| [b"lib", name, end.as_bytes()].concat().into()).to_vec(),
+            };
             for directory in search {
-                for (before, after) in [("lib", ".so"), ("lib", ".a")] {
-                    let file = match name.strip_prefix(b":") {
-                        Some(exact) => exact.to_vec(),
-                        None => [before.as_bytes(), name, after.as_bytes()].concat(),
-                    };
+                for file in &files {
+                    lookups.look(directory, file.as_bstr());
                     self.existing(absolute(file.as_bstr(), directory.as_bstr()).as_bstr(), Named::Everything);
                 }
             }
