@@ -12,7 +12,6 @@ use nixstore::{Store as _, StorePath};
 use report::Teller;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, lock};
-use splitter::history::History;
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
@@ -216,9 +215,7 @@ fn build(
     let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     tools.save()?;
-    if let Some(Err(error)) = history.as_ref().map(History::save) {
-        eprintln!("ninja2drv: warning: what commands read is not remembered: {}", places::chain(&error));
-    }
+    history.as_ref().inspect(|history| places::save(history));
     let end = match (success, cancelled.load(Ordering::Relaxed)) {
         (true, _) => End::Success,
         (false, true) => End::Interrupted,
