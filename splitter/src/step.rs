@@ -394,6 +394,9 @@ impl Steps<'_> {
             own.extend(named.own);
             shell = true;
             if programs.iter().any(|program| is_driver(program.as_os_str().as_bytes().as_bstr())) {
+            if of_project {
+                programs.extend(wide::of_script(to_path(program.as_bstr()), SEARCH_PATH));
+            }
                 files.extend(wide::headers());
             }
         }

@@ -8,7 +8,8 @@ use crate::recipe::Recipe;
 use crate::toolchain::resolve_program;
 use bstr::{BStr, BString, ByteSlice as _};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -156,16 +157,28 @@ pub fn programs(recipe: &Recipe, search_path: &str) -> Programs {
                 continue;
             }
             programs.own.insert(to_path(path.as_bstr()).to_owned());
-            if metadata.len() < SCRIPT {
-                let text = fs::read(to_path(path.as_bstr())).unwrap_or_default();
-                let of_shell = text.lines().next().is_some_and(|line| line.starts_with(b"#!") && line.ends_with(b"sh"));
-                let lines = text.lines().filter(|line| !line.trim_start().starts_with(b"#"));
-                let words = lines.flat_map(parts).filter(|part| is_system(part) || of_shell && !part.contains(&b'/'));
-                programs.host.extend(words.filter_map(resolve));
-            }
+            programs.host.extend(named_in(to_path(path.as_bstr()), search_path));
         }
     }
     programs
+}
+
+/// The host's programs that a script names, as [`Programs::host`] says; none for a file that is no script.
+pub fn of_script(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
+    let mut head = [0; 2];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
+    if read.is_ok() && head == *b"#!" { named_in(file, search_path) } else { BTreeSet::new() }
+}
+
+fn named_in(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
+    if fs::metadata(file).is_ok_and(|metadata| metadata.len() >= SCRIPT) {
+        return BTreeSet::new();
+    }
+    let text = fs::read(file).unwrap_or_default(); // what cannot be read names nothing
+    let of_shell = text.lines().next().is_some_and(|line| line.starts_with(b"#!") && line.ends_with(b"sh"));
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with(b"#"));
+    let words = lines.flat_map(parts).filter(|part| is_system(part) || of_shell && !part.contains(&b'/'));
+    words.filter_map(|word| resolve_program(to_path(word).as_os_str(), search_path.as_ref())).collect()
 }
 
 /// The host's headers that a compiler started by a script may be asked for: those at the top of the directories that every
