@@ -154,7 +154,13 @@ impl Steps<'_> {
     fn restore(&self, record: &Record) -> Result<Restored, Failed> {
         let mut restored = Restored::Untouched;
         for (at, path) in &record.outputs {
-            let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else { continue };
+            let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else {
+                // Nobody had asked for it then.
+                if self.is_needed(at.as_bstr()) {
+                    return Ok(Restored::Lost(Reason::Output(at.clone())));
+                }
+                continue;
+            };
             if self.contents.is_untouched(at.as_bstr(), &path) {
                 continue;
             }
