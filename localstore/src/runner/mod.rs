@@ -107,11 +107,12 @@ fn work(job: &Job) -> Report {
         Err(e) => return e.into(),
     };
     let begun = if manifest.observed { observe::begin(&staged) } else { Ok(()) };
+    let before = collect::Before::the_commands(manifest, &staged);
     let ended = begun.and_then(|()| outside.create("log")).and_then(|log| run::commands(manifest, &log));
     let reads = manifest.observed.then(|| observe::end(&staged));
     match ended {
         Err(e) => e.into(),
-        Ok(run::Ended::Exit(0)) => match collect::outputs(manifest, &staged, reads.as_ref(), &outside) {
+        Ok(run::Ended::Exit(0)) => match collect::outputs(manifest, &staged, &before, reads.as_ref(), &outside) {
             Ok(missing) => Report::Done { missing },
             Err(e) => e.into(),
         },
