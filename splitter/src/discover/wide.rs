@@ -156,6 +156,9 @@ pub fn programs(recipe: &Recipe, search_path: &str) -> Programs {
                 directories.push(path);
                 continue;
             }
+            if !metadata.is_file() {
+                continue; // such as /dev/zero, which has no end
+            }
             programs.own.insert(to_path(path.as_bstr()).to_owned());
             programs.host.extend(named_in(to_path(path.as_bstr()), search_path));
         }
@@ -171,7 +174,7 @@ pub fn of_script(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
 }
 
 fn named_in(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
-    if fs::metadata(file).is_ok_and(|metadata| metadata.len() >= SCRIPT) {
+    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() || metadata.len() >= SCRIPT) {
         return BTreeSet::new();
     }
     let text = fs::read(file).unwrap_or_default(); // what cannot be read names nothing
@@ -200,6 +203,15 @@ fn parts(text: &[u8]) -> impl Iterator<Item = &BStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_not_read_as_a_script() {
+        let command =
+            crate::graph::Command { text: "dd if=/dev/zero of=o count=1 | cat > o".into(), ..Default::default() };
+        let recipe = Recipe::new(&command, vec!["/b/o".into()], "/b".into());
+        assert_eq!(programs(&recipe, "/usr/bin:/bin").own, BTreeSet::new());
+        assert_eq!(of_script(Path::new("/dev/zero"), "/usr/bin"), BTreeSet::new());
+    }
 
     #[test]
     fn the_common_directory_ends_at_a_slash() {
