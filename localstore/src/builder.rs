@@ -7,6 +7,7 @@
 use crate::attributes;
 use crate::files::{self, CanonicaliseError, FileError};
 use crate::sandbox::{self, Ended, Job, Program, SandboxError};
+use crate::scratch::Scratch;
 use crate::store::{LocalStore, copy_through, now};
 use bstr::{BString, ByteSlice as _};
 use nixstore::content_address::InvalidReferences;
@@ -17,7 +18,7 @@ use nixstore::scan::ReferenceScanner;
 use nixstore::store::{BuildOptions, Built, Failure, RealiseError, Store, StoreError};
 use nixstore::{
     ContentAddress, Derivation, DerivationOutput, Hash, Method, OutputName, PathInfo, Placeholder, Realisation,
-    ResolvedDerivation, Sha256, StorePath,
+    ResolvedDerivation, Sha256, StorePath, Tree,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -45,8 +46,10 @@ pub(crate) fn realise(
     };
     let file_failed = |error: FileError| failed(error.into());
     let session = store.session().map_err(file_failed)?;
-    let temporary = session.temporary();
-    let scratch = Scratch::create(temporary.path()).map_err(file_failed)?;
+    let mut scratch = Scratch::new(session).map_err(file_failed)?;
+    if build.edge().is_some() {
+        scratch.reuse();
+    }
 
     let (ended, duration) = build.run(&scratch, options).map_err(failed)?;
     let failure = match ended {
@@ -113,36 +116,47 @@ impl<'a> Build<'a> {
     /// Runs the builder to its end.
     fn run(&self, scratch: &Scratch, options: &BuildOptions<'_>) -> Result<(Ended, Duration), BoxError> {
         let file = scratch.log();
-        let log = File::options().append(true).create_new(true).open(&file).map_err(FileError::of("make", &file))?;
+        let log =
+            File::options().read(true).append(true).create(true).open(&file).map_err(FileError::of("make", &file))?;
         let rewrite = OwnOutputs::new(self);
-        let structured = self.drv.env.get(b"__json".as_bstr());
         let (timeout, cancelled) = (options.timeout, options.cancelled);
+        let runner = self.store.keeper()?;
         let start = |program: Program<'_>| -> Result<(Ended, Duration), SandboxError> {
             let start = Instant::now();
-            let ended = sandbox::run(&Job { program, scratch: &scratch.directory, log, timeout, cancelled })?;
+            let (root, scratch) = (&*scratch.root(), scratch.path());
+            let ended = sandbox::run(&Job { runner, program, root, scratch, log, timeout, cancelled })?;
             Ok((ended, start.elapsed()))
         };
-        if let (Some(runner), Some(json)) = (self.store.runner(), structured)
-            && self.drv.builder == self.store.store_dir().print(&runner.path)
-        {
-            let attributes = attributes::with_outputs(json, &rewrite.paths)?;
-            let attributes = rewrite.apply(&attributes);
-            let (program, store) = (&*runner.program, &*self.store.layout().store());
-            return Ok(start(Program::Runner { program, attributes: &attributes, store })?);
+        if let Some(json) = self.edge() {
+            let attributes = rewrite.apply(&attributes::with_outputs(json, &rewrite.paths)?);
+            return Ok(start(Program::Edge { attributes: &attributes, store: &self.store.layout().store() })?);
         }
         let env = self.environment(&rewrite, &scratch.build())?;
         let args: Vec<BString> = self.drv.args.iter().map(|arg| rewrite.apply(arg)).collect();
         let dir = self.store.store_dir();
-        let inputs: Vec<(String, PathBuf)> =
-            self.inputs.iter().map(|path| (dir.print(path), self.store.physical_path(path))).collect();
-        let program = rewrite.apply(&self.drv.builder);
+        let inputs = self.inputs.iter().map(|path| (dir.print(path).into(), self.store.physical_path(path)));
+        let of_host = self.store.sandbox_paths()?.iter().map(|(at, from)| (at.clone(), from.clone()));
         Ok(start(Program::Builder {
-            program: program.as_bstr(),
+            program: rewrite.apply(&self.drv.builder).as_bstr(),
             args: &args,
             env: &env,
-            inputs: &inputs,
-            network: self.is_fixed(),
+            inputs: of_host.chain(inputs).collect(),
+            network: self.has_network(),
+            narrow: self.drv.system == "i686-linux",
         })?)
+    }
+
+    /// The manifest, if this is an edge: the runner stages it by itself.
+    fn edge(&self) -> Option<&'a BString> {
+        let runner = self.store.runner()?;
+        let json = self.drv.env.get(b"__json".as_bstr())?;
+        (self.drv.builder == self.store.store_dir().print(&runner.path)).then_some(json)
+    }
+
+    /// Nix 2.34, `DerivationType::isSandboxed`: what fetches is held to a hash, or is expected to differ.
+    fn has_network(&self) -> bool {
+        let impure = |output: &Output<'_>| matches!(output.kind, DerivationOutput::Impure { .. });
+        self.is_fixed() || self.outputs.iter().any(impure)
     }
 
     fn is_fixed(&self) -> bool {
@@ -214,6 +228,9 @@ impl<'a> Build<'a> {
             infos[index] = Some(info);
         }
         let infos: Vec<PathInfo> = infos.into_iter().flatten().collect();
+        for (info, tree) in infos.iter().zip(&examined) {
+            self.make_empty(info, tree)?;
+        }
         let ids = self.resolved.output_ids(self.store.store_dir());
         let realisations: Vec<Realisation> = self
             .outputs
@@ -227,6 +244,23 @@ impl<'a> Build<'a> {
         Ok(self.store.register(new, &realisations)?)
     }
 
+    /// Makes the files of an output that was left out, unless they are in the store already, as they nearly always are.
+    fn make_empty(&self, info: &PathInfo, tree: &Examined) -> Result<(), FinishError> {
+        let Some(empty) = tree.empty else { return Ok(()) };
+        if !self.store.path_infos(std::slice::from_ref(&info.path))?.contains(&None) {
+            return Ok(());
+        }
+        let made = match empty {
+            Empty::File => File::create(&tree.at).map(drop),
+            Empty::Directory => fs::create_dir(&tree.at),
+        };
+        made.map_err(FileError::of("make", &tree.at))?;
+        match files::canonicalise(&tree.at) {
+            Ok(()) | Err(CanonicaliseError::Unstorable(_)) => Ok(()),
+            Err(CanonicaliseError::File(error)) => Err(error.into()),
+        }
+    }
+
     /// Makes an output canonical, hashes it and finds what it refers to, in one reading.
     fn examine(
         &self,
@@ -236,7 +270,10 @@ impl<'a> Build<'a> {
     ) -> Result<Examined, FinishError> {
         let at = scratch.store().join(output.scratch.to_string());
         let Ok(metadata) = fs::symlink_metadata(&at) else {
-            return Err(bad(output, "the builder has not made it".into()));
+            let empty = self.left_out(output).ok_or_else(|| bad(output, "the builder has not made it".into()))?;
+            let (nar_hash, nar_size) = empty.hash();
+            let (plain, references) = (empty == Empty::File, BTreeSet::new());
+            return Ok(Examined { at, empty: Some(empty), plain, nar_hash, nar_size, references });
         };
         files::canonicalise(&at).map_err(|error| match error {
             CanonicaliseError::Unstorable(found) => {
@@ -250,7 +287,18 @@ impl<'a> Build<'a> {
         let Both(hash, scanner) = both;
         let (nar_hash, nar_size) = hash.finish();
         let plain = metadata.is_file() && metadata.permissions().mode() & 0o100 == 0;
-        Ok(Examined { at, plain, nar_hash, nar_size, references: scanner.found() })
+        Ok(Examined { at, empty: None, plain, nar_hash, nar_size, references: scanner.found() })
+    }
+
+    /// What stands for an output that the runner has left out, see [`crate::runner::Report::Done`].
+    fn left_out(&self, output: &Output<'_>) -> Option<Empty> {
+        let nar = DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
+        self.edge().filter(|_| *output.kind == nar)?;
+        match output.name.as_str() {
+            "log" => Some(Empty::File),
+            "rest" => Some(Empty::Directory),
+            _ => None,
+        }
     }
 
     /// The outputs in an order in which none refers to a later one.
@@ -356,12 +404,32 @@ impl<'a> Build<'a> {
 struct Examined {
     /// Where its files are.
     at: PathBuf,
+    /// Set where it has none and is this.
+    empty: Option<Empty>,
     /// Whether it is a regular file that is not executable.
     plain: bool,
     nar_hash: Sha256,
     nar_size: u64,
     /// What is named in it, by scratch paths where these are named.
     references: BTreeSet<StorePath>,
+}
+
+/// Something with nothing in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    File,
+    Directory,
+}
+
+impl Empty {
+    /// Hash and size of the NAR.
+    fn hash(self) -> (Sha256, u64) {
+        let nar = match self {
+            Self::File => Tree::file("").to_nar(),
+            Self::Directory => Tree::directory::<&str>([]).to_nar(),
+        };
+        (Sha256::of(&nar), nar.len() as u64)
+    }
 }
 
 impl Examined {
@@ -534,33 +602,6 @@ impl OwnOutputs {
             }
         }
         text
-    }
-}
-
-/// The directory of one build.
-struct Scratch {
-    directory: PathBuf,
-}
-
-impl Scratch {
-    fn create(directory: &Path) -> Result<Self, FileError> {
-        let scratch = Self { directory: directory.into() };
-        for directory in [directory, &scratch.store(), &scratch.build()] {
-            fs::create_dir(directory).map_err(FileError::of("make the directory", directory))?;
-        }
-        Ok(scratch)
-    }
-
-    fn store(&self) -> PathBuf {
-        self.directory.join("store")
-    }
-
-    fn build(&self) -> PathBuf {
-        self.directory.join("build")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.directory.join("log")
     }
 }
 

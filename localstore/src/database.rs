@@ -150,11 +150,15 @@ impl Database {
             .insert(&writer, infos, realisations)
             .and_then(|added| added.iter().try_for_each(|info| placing.place(info).map_err(RegisterError::Place)))
             .and_then(|()| Ok(writer.execute_batch("commit").map_err(self.write_error())?));
-        // Where SQLite itself has rolled back, another process may have registered by now: then the files stay, in
-        // nobody's way.
-        if result.is_err() && !writer.is_autocommit() {
-            placing.undo();
-            // What is left to do is to end the transaction; the cause is in `result`.
+        if result.is_err() {
+            // Where SQLite itself has rolled back, as it does on a full disk, another process may have registered by
+            // now: then the files stay, in nobody's way.
+            let ours = !writer.is_autocommit()
+                || writer.execute_batch("begin immediate").is_ok() && self.none_is_valid(&writer, infos);
+            if ours {
+                placing.undo();
+            }
+            // What is left to do is to end the transaction, if there is one; the cause is in `result`.
             let _ = writer.execute_batch("rollback");
         }
         result
@@ -207,6 +211,14 @@ impl Database {
             self.record(connection, realisation).map_err(&fail)?;
         }
         Ok(added.into_iter().map(|(_, info)| info).collect())
+    }
+
+    fn none_is_valid(&self, connection: &Connection, infos: &[&PathInfo]) -> bool {
+        let absent = |info: &&PathInfo| {
+            let mut query = connection.prepare_cached("select 1 from ValidPaths where path = ?")?;
+            query.exists([self.store_dir.print(&info.path)]).map(|exists| !exists)
+        };
+        infos.iter().all(|info| absent(info).unwrap_or(false))
     }
 
     fn write_error(&self) -> impl Fn(rusqlite::Error) -> DatabaseError {

@@ -27,16 +27,34 @@ impl FileError {
     }
 }
 
+/// A lock on a file, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Lock {
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said in words: closing the file is not enough while a process that another thread is starting has it too. Where
+        // it is refused, closing has to do.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 /// Takes a lock on the file at `path`, which is made if missing; `None` where somebody else has it and `operation` does
-/// not wait. The lock ends when the file is dropped.
-pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Option<File>, FileError> {
+/// not wait.
+pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Option<Lock>, FileError> {
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path).map_err(FileError::of("open", path))?;
     loop {
         match flock(&file, operation) {
-            Ok(()) => return Ok(Some(file)),
+            Ok(()) => return Ok(Some(Lock(file))),
             Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
             Err(errno) => return Err(FileError::of("lock", path)(errno)),

@@ -1,26 +1,37 @@
-//! Runs one builder. A stand-in without isolation: it uses the system's `unshare`, `mount` and `chroot` programs.
+//! Runs one job in a sandbox: starts a keeper (see [`crate::runner`]), tells it what to do, waits, and ends it in time.
+//! Needs no rights but those of an ordinary user.
 
-use crate::runner;
-use bstr::{BStr, BString, ByteSlice as _};
+use crate::obstacle::obstacle;
+use crate::runner::{self, Edge, Report, Work};
+use bstr::{BStr, BString};
+use nixstore::text;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One run of a builder.
 pub struct Job<'a> {
+    /// The program `splitter-runner`, by its physical path.
+    pub runner: &'a Path,
     /// What to run.
     pub program: Program<'a>,
+    /// An existing directory, empty or not: the root is mounted over it, where only the job sees it. Jobs may share it.
+    pub root: &'a Path,
     /// The directory of this build, on the store's file system: `store/` (outputs appear there under the base name of
-    /// their scratch path) and `build/` (the builder's `/build`) exist in it and are empty, but for the files that
+    /// their scratch path) and `build/` (a builder's `/build`) exist in it and are empty, but for the files that
     /// `build/` holds structured attributes and `passAsFile` in.
     pub scratch: &'a Path,
-    /// Gets standard output and standard error.
+    /// Gets standard output and standard error; empty, and open for reading too.
     pub log: File,
     /// The longest it may run.
     pub timeout: Option<Duration>,
@@ -38,23 +49,25 @@ pub enum Program<'a> {
         args: &'a [BString],
         /// All of its environment.
         env: &'a BTreeMap<BString, BString>,
-        /// The closure of its inputs: logical path, physical path.
-        inputs: &'a [(String, PathBuf)],
+        /// All it can read: logical path, physical path.
+        inputs: BTreeMap<PathBuf, PathBuf>,
         /// Whether it may use the network.
         network: bool,
+        /// Whether it is made for 32 bits and the kernel for 64.
+        narrow: bool,
     },
-    /// The project's own runner on an edge's manifest: it stages by itself from the physical store.
-    Runner {
-        /// Its physical path.
-        program: &'a Path,
+    /// An edge's manifest: its inputs are staged from the physical store.
+    Edge {
         /// The structured attributes as JSON, `outputs` filled in.
         attributes: &'a [u8],
         /// The physical store directory.
         store: &'a Path,
     },
+    /// Nothing: [`run`] says whether a sandbox can be made.
+    Nothing,
 }
 
-/// How a job ended.
+/// How a job ended. All its processes have ended, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// With an exit code.
@@ -70,34 +83,32 @@ pub enum Ended {
 /// Why a job could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
+    /// The store was not told of the program that makes sandboxes.
+    #[error("no program that makes sandboxes is known; `splitter-runner` is to be installed")]
+    NoRunner,
+    /// The host has no shell for builders.
+    #[error("cannot find out what `/bin/sh` needs")]
+    NoShell(#[source] io::Error),
     /// A process could not be started or waited for.
-    #[error("cannot start the builder")]
-    Start(#[from] io::Error),
+    #[error("cannot run `{}`", .runner.display())]
+    Start {
+        /// The program.
+        runner: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
     /// The kernel refused a part of the sandbox.
-    #[error("cannot {step}; {}", hint(step))]
+    #[error("cannot {step}; {obstacle}")]
     Refused {
         /// Which step of setting it up.
         step: String,
+        /// The setting that is in the way, as far as it can be told.
+        obstacle: String,
         /// What the kernel said.
         #[source]
         error: io::Error,
     },
-}
-
-/// The setting that most often stands in the way of a step.
-fn hint(step: &str) -> &'static str {
-    match step {
-        _ if step.contains("/proc`") && step.contains("mount") => {
-            "a container masks /proc here: run it with `--security-opt systempaths=unconfined`"
-        }
-        _ if step.contains("user namespace") || step.contains("uid_map") || step.contains("setgroups") => {
-            "look at the settings kernel.unprivileged_userns_clone (must be 1), user.max_user_namespaces (not 0) and \
-             kernel.apparmor_restrict_unprivileged_userns (must be 0)"
-        }
-        _ => {
-            "namespaces or mounts are refused: look at kernel.apparmor_restrict_unprivileged_userns and the container's seccomp profile"
-        }
-    }
 }
 
 /// Runs a job to its end.
@@ -105,127 +116,126 @@ fn hint(step: &str) -> &'static str {
 /// # Errors
 /// [`SandboxError`] where it cannot be started.
 pub fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
-    let (program, args, env, inputs) = match &job.program {
-        Program::Builder { program, args, env, inputs, .. } => (program, args, env, inputs),
-        Program::Runner { program, attributes, store } => return run_runner(job, program, attributes, store),
+    let failed = |error| SandboxError::Start { runner: job.runner.into(), error };
+    let order = order(job).map_err(failed)?;
+    let (answer, status) = match converse(job, &order).map_err(failed)? {
+        Conversation::Stopped(ended) => return Ok(ended),
+        Conversation::Over { answer, status } => (answer, status),
     };
-    let root = job.scratch.join("root");
-    for directory in ["nix/store", "build", "bin", "usr", "lib", "lib64", "dev", "proc", "tmp"] {
-        fs::create_dir_all(root.join(directory))?;
+    if answer.is_empty() {
+        // It was ended from outside, or could not begin: its log says why.
+        return Ok(status.signal().map_or(Ended::Exit(status.code().unwrap_or(MISBEHAVED)), Ended::Signal));
     }
-    let mut script = format!(
-        "set -e; r={0}; for d in bin usr lib lib64 dev; do mount --rbind /$d $r/$d; done; mount -t proc proc $r/proc || true; \
-         mount --bind {1}/store $r/nix/store; mount --bind {1}/build $r/build\n",
-        root.display(),
-        job.scratch.display()
-    );
-    let mut mounted = Vec::new();
-    for (logical, physical) in *inputs {
-        let name = Path::new(logical).file_name().expect("a store path has a name");
-        let at = job.scratch.join("store").join(name);
-        if physical.is_symlink() {
-            std::os::unix::fs::symlink(fs::read_link(physical)?, &at)?;
-        } else {
-            if physical.is_dir() {
-                fs::create_dir(&at)?
-            } else {
-                fs::write(&at, "")?
-            }
-            script += &format!("mount --bind {} $r{logical}\n", physical.display());
-        }
-        mounted.push(at);
-    }
-    script += "exec chroot $r /usr/bin/env -i -C /build \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["-Umpf", "--map-root-user", "--kill-child", "sh", "-c", &script, "sh"]);
-    for (key, value) in *env {
-        let pair = [key.as_bytes(), b"=", value.as_bytes()].concat();
-        command.arg(std::ffi::OsStr::from_bytes(&pair));
-    }
-    command.arg(std::ffi::OsStr::from_bytes(program));
-    command.args(args.iter().map(|arg| std::ffi::OsStr::from_bytes(arg)));
-    command.stdin(Stdio::null()).stdout(job.log.try_clone()?).stderr(job.log.try_clone()?).process_group(0);
-    let start = Instant::now();
-    let mut child = command.spawn()?;
-    let ended = wait(job, &mut child, start)?;
-    for at in mounted {
-        if at.is_dir() && !at.is_symlink() { fs::remove_dir(at)? } else { fs::remove_file(at)? }
-    }
-    Ok(ended)
-}
-
-/// Waits for a job's process, or ends it.
-fn wait(job: &Job<'_>, child: &mut Child, start: Instant) -> io::Result<Ended> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(match (status.code(), status.signal()) {
-                (Some(code), _) if code > 128 => Ended::Signal(code - 128),
-                (Some(code), _) => Ended::Exit(code),
-                (None, signal) => Ended::Signal(signal.unwrap_or(0)),
-            });
-        }
-        let late = job.timeout.is_some_and(|timeout| start.elapsed() > timeout);
-        if late || job.cancelled.load(Ordering::Relaxed) {
-            let pid = rustix::process::Pid::from_child(child);
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok(); // it may have just ended
-            child.wait()?;
-            return Ok(if late { Ended::TimedOut } else { Ended::Cancelled });
-        }
-        std::thread::sleep(POLL);
-    }
-}
-
-/// How often a job's time and the user's wish to stop are looked at.
-const POLL: Duration = Duration::from_micros(500);
-
-/// Runs the project's own runner, which makes its sandbox itself, and reads how it ended.
-fn run_runner(job: &Job<'_>, program: &Path, attributes: &[u8], store: &Path) -> Result<Ended, SandboxError> {
-    let manifest = serde_json::from_slice(attributes).map_err(io::Error::other)?;
-    let place = |name: &str| job.scratch.join(name);
-    let order = runner::Job {
-        manifest,
-        store: store.into(),
-        root: place("root"),
-        outputs: place("store"),
-        report: place("report"),
-    };
-    fs::create_dir(&order.root)?;
-    fs::write(place("job"), serde_json::to_vec(&order).map_err(io::Error::other)?)?;
-    let mut command = Command::new(program);
-    command.arg(place("job")).stdin(Stdio::null()).stdout(job.log.try_clone()?).stderr(job.log.try_clone()?);
-    let mut child = command.spawn()?;
-    let ended = wait(job, &mut child, Instant::now())?;
-    if matches!(ended, Ended::TimedOut | Ended::Cancelled) {
-        return Ok(ended);
-    }
-    let report: runner::Report = match fs::read(&order.report) {
-        Ok(report) if !report.is_empty() => serde_json::from_slice(&report).map_err(io::Error::other)?,
-        _ => return Ok(ended), // it was ended from outside, or could not begin: its log says why
-    };
-    let mut log = job.log.try_clone()?;
-    let printed = manifest_log(&order);
-    if !matches!(report, runner::Report::Done { .. }) {
-        log.write_all(&printed)?;
-    }
+    let report: Report = serde_json::from_slice(&answer).map_err(|error| failed(error.into()))?;
+    let mut log = &job.log;
     match report {
-        runner::Report::Done { .. } => Ok(Ended::Exit(0)),
-        runner::Report::Exit(code) => Ok(Ended::Exit(code)),
-        runner::Report::Signal(signal) => Ok(Ended::Signal(signal)),
-        runner::Report::Misbehaved(what) | runner::Report::Error(what) => {
-            writeln!(log, "splitter: {what}")?;
+        Report::Done { .. } => Ok(Ended::Exit(0)),
+        Report::Exit(code) => Ok(Ended::Exit(code)),
+        Report::Signal(signal) => Ok(Ended::Signal(signal)),
+        Report::Misbehaved(what) | Report::Error(what) => {
+            writeln!(log, "splitter: {what}").map_err(failed)?;
             Ok(Ended::Exit(MISBEHAVED))
         }
-        runner::Report::Refused { step, errno } => {
-            Err(SandboxError::Refused { step, error: io::Error::from_raw_os_error(errno) })
+        Report::Refused { step, errno } => {
+            let obstacle = obstacle(&step);
+            Err(SandboxError::Refused { step, obstacle, error: io::Error::from_raw_os_error(errno) })
         }
     }
 }
 
-/// The exit code of a command that succeeded but did what an edge must not do; the log says what.
+/// The exit code of what succeeded but did what it must not do, or could not be run; the log says what.
 const MISBEHAVED: i32 = 125;
 
-/// What the commands of a runner printed.
-fn manifest_log(order: &runner::Job) -> Vec<u8> {
-    let name = order.manifest.outputs.get("log").and_then(|path| Path::new(path).file_name());
-    name.and_then(|name| fs::read(order.outputs.join(name)).ok()).unwrap_or_default()
+/// What the keeper is told.
+fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
+    let place = |name: &str| job.scratch.join(name);
+    let text = |bytes: &BString| text::from_bytes(bytes);
+    let work = match &job.program {
+        Program::Edge { attributes, store } => {
+            let manifest: &RawValue = serde_json::from_slice(attributes)?;
+            Work::Edge(Edge { manifest, store: store.to_path_buf(), outputs: place("store") })
+        }
+        Program::Builder { program, args, env, inputs, network, narrow } => Work::Builder(runner::Builder {
+            program: text::from_bytes(program),
+            args: args.iter().map(text).collect(),
+            env: env.iter().map(|(key, value)| (text(key), text(value))).collect(),
+            inputs: inputs.clone(),
+            store: place("store"),
+            build: place("build"),
+            network: *network,
+            narrow: *narrow,
+        }),
+        Program::Nothing => Work::Nothing,
+    };
+    Ok(serde_json::to_vec(&runner::Job { root: job.root.into(), work })?)
+}
+
+/// What came of a keeper.
+enum Conversation {
+    /// It has ended by itself.
+    Over {
+        /// A [`Report`], or nothing.
+        answer: Vec<u8>,
+        status: ExitStatus,
+    },
+    /// It was stopped.
+    Stopped(Ended),
+}
+
+/// Starts a keeper, tells it `order` and waits for its answer, or ends it.
+fn converse(job: &Job<'_>, order: &[u8]) -> io::Result<Conversation> {
+    let start = Instant::now();
+    let (mut socket, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(job.runner);
+    command.stdin(OwnedFd::from(theirs)).stdout(job.log.try_clone()?).stderr(job.log.try_clone()?);
+    let mut child = command.spawn()?;
+    drop(command); // and with it our copy of the other end
+    match socket.write_all(order).and_then(|()| socket.shutdown(Shutdown::Write)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {} // it has ended already
+        result => result?,
+    }
+    let mut answer = Vec::new();
+    let ended = loop {
+        // Where it is over only when the keeper and the first process have closed their ends.
+        match readable(&socket, job.timeout.map(|timeout| timeout.saturating_sub(start.elapsed())))? {
+            true => {
+                let mut part = [0; 4096];
+                match socket.read(&mut part)? {
+                    0 => break None,
+                    size => answer.extend_from_slice(&part[..size]),
+                }
+            }
+            false if job.timeout.is_some_and(|timeout| start.elapsed() >= timeout) => break Some(Ended::TimedOut),
+            false if job.cancelled.load(Ordering::Relaxed) => break Some(Ended::Cancelled),
+            false => {}
+        }
+    };
+    if ended.is_some() {
+        stop(&child);
+    }
+    let status = child.wait()?;
+    Ok(match ended {
+        Some(ended) => Conversation::Stopped(ended),
+        None => Conversation::Over { answer, status },
+    })
+}
+
+/// How often the user's wish to stop is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Waits until there is something to read, or for a moment.
+fn readable(socket: &UnixStream, left: Option<Duration>) -> io::Result<bool> {
+    let wait = left.map_or(LOOK, |left| left.min(LOOK));
+    let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&wait)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Asks the keeper to end; it ends all else first.
+fn stop(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok(); // it may have just ended
 }

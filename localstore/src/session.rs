@@ -1,20 +1,23 @@
 //! Places for what a store is still making: below `nix/var/splitter/builds`, on the store's file system, one directory
 //! for each open store, cleared when it is closed or, after a crash, when a store is opened the next time.
 
-use crate::files::{FileError, lock, remove_tree};
+use crate::files::{FileError, Lock, lock, remove_tree};
 use crate::layout::Layout;
 use rustix::fs::FlockOperation;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The directory of one open store. Deleted with all in it when dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     directory: PathBuf,
     count: AtomicU64,
+    /// Directories of builds that are over. Deleted with all else.
+    idle: Mutex<Vec<Temporary>>,
     /// Tells others that the directory is in use.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Session {
@@ -31,10 +34,22 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(FileError::of("make the directory", &directory)(error)),
             }
+            let root = directory.join(ROOT);
+            fs::create_dir(&root).map_err(FileError::of("make the directory", &root))?;
             let held = lock(&directory.join(LOCK), FlockOperation::LockExclusive)?;
             let _lock = held.expect("a lock that waits is got");
-            return Ok(Self { directory, count: AtomicU64::new(0), _lock });
+            return Ok(Self { directory, count: AtomicU64::new(0), idle: Mutex::default(), _lock });
         }
+    }
+
+    /// Directories of builds that the next ones may use.
+    pub(crate) fn idle(&self) -> MutexGuard<'_, Vec<Temporary>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty directory: where jobs mount their roots, each seen by itself alone.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.join(ROOT)
     }
 
     /// A name in the session's directory that nothing has.
@@ -91,6 +106,7 @@ pub(crate) fn clear_stale(layout: &Layout) -> Result<(), FileError> {
 }
 
 const LOCK: &str = "lock";
+const ROOT: &str = "root";
 
 /// Held while sessions are made or looked for.
 fn gate(layout: &Layout) -> PathBuf {

@@ -5,10 +5,12 @@
 
 use crate::builder;
 use crate::database::{Database, DatabaseError, Journal, Placing, Totals};
-use crate::files::{self, FileError, lock};
+use crate::files::{self, FileError, Lock, lock};
 use crate::layout::{Layout, LayoutError, Place, Warning, network_file_system};
 use crate::runner;
+use crate::sandbox::{self, Ended, SandboxError};
 use crate::session::{self, Session, Temporary};
+use crate::shell;
 use crate::usage;
 use nixstore::hash::Sha256Writer;
 use nixstore::path::StoreName;
@@ -17,11 +19,12 @@ use nixstore::{
     ContentAddress, DrvOutputId, PathInfo, Realisation, ResolvedDerivation, Sha256, Store, StoreDir, StorePath, nar,
 };
 use rustix::fs::FlockOperation;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,14 +37,18 @@ pub struct LocalStore {
     store_dir: StoreDir,
     warnings: Vec<Warning>,
     runner: OnceLock<Runner>,
+    /// The program that makes sandboxes.
+    keeper: OnceLock<PathBuf>,
+    /// What builders see of the host: places in the sandbox, with their files.
+    sandbox_paths: OnceLock<BTreeMap<PathBuf, PathBuf>>,
     /// Made when something is first written.
     session: Mutex<Option<Arc<Session>>>,
     known: RwLock<HashMap<StorePath, Arc<PathInfo>>>,
     used: Mutex<HashMap<StorePath, i64>>,
     database: Database,
     // Let go of last, in this order.
-    _gc_lock: File,
-    _big_lock: File,
+    _gc_lock: Lock,
+    _big_lock: Lock,
 }
 
 /// The program that runs edges.
@@ -65,7 +72,7 @@ impl LocalStore {
             let gc_lock = lock(&layout.gc_lock(), FlockOperation::LockShared)?.expect("a lock that waits is got");
             let big_lock = lock(&layout.big_lock(), FlockOperation::LockShared)?.expect("a lock that waits is got");
             // Whoever held the lock may have deleted the store.
-            let same = |file: &File, path: &Path| match (file.metadata(), fs::metadata(path)) {
+            let same = |lock: &Lock, path: &Path| match (lock.file().metadata(), fs::metadata(path)) {
                 (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
                 _ => false,
             };
@@ -83,6 +90,8 @@ impl LocalStore {
             store_dir,
             warnings,
             runner: OnceLock::new(),
+            keeper: OnceLock::new(),
+            sandbox_paths: OnceLock::new(),
             session: Mutex::default(),
             known: RwLock::default(),
             used: Mutex::default(),
@@ -112,14 +121,63 @@ impl LocalStore {
     }
 
     /// Adds the executable file `program` as the runner: a derivation with it as builder is run by
-    /// [`crate::sandbox::Program::Runner`]. The first call counts.
+    /// [`crate::sandbox::Program::Edge`]. It makes the
+    /// sandboxes of other builders, too. The first call counts.
     ///
     /// # Errors
     /// As [`Store::add_path`].
     pub fn install_runner(&self, program: &Path) -> Result<StorePath, StoreError> {
         let path = self.add_path(&runner::NAME.parse().expect("a valid name"), program)?.path;
         let runner = Runner { program: self.physical_path(&path), path };
+        self.isolate_with(&runner.program);
         Ok(self.runner.get_or_init(|| runner).path.clone())
+    }
+
+    /// Has sandboxes made by `program`, a `splitter-runner` that need not be in the store. The first call counts.
+    pub fn isolate_with(&self, program: &Path) {
+        self.keeper.get_or_init(|| program.into());
+    }
+
+    /// What builders see of the host, as Nix's `sandbox-paths`: places in the sandbox, with their files. Edges see
+    /// nothing of it. Without this call it is a `/bin/sh` with its libraries; the first call counts.
+    pub fn show_builders(&self, paths: BTreeMap<PathBuf, PathBuf>) {
+        self.sandbox_paths.get_or_init(|| paths);
+    }
+
+    /// Whether builders can be run here: makes an empty sandbox, in all its steps, since some hosts grant the namespaces
+    /// and then refuse the mounts.
+    ///
+    /// # Errors
+    /// [`SandboxError`], which names the setting that is in the way.
+    pub fn probe(&self) -> Result<(), SandboxError> {
+        let failed =
+            |error: io::Error| SandboxError::Start { runner: self.keeper.get().cloned().unwrap_or_default(), error };
+        let session = self.session().map_err(|error| failed(io::Error::other(error)))?;
+        let job = sandbox::Job {
+            runner: self.keeper()?,
+            program: sandbox::Program::Nothing,
+            root: &session.root(),
+            scratch: &session.root(),
+            log: File::options().write(true).open("/dev/null").map_err(failed)?,
+            timeout: None,
+            cancelled: &AtomicBool::new(false),
+        };
+        match sandbox::run(&job)? {
+            Ended::Exit(0) => Ok(()),
+            ended => Err(failed(io::Error::other(format!("it has ended early: {ended:?}")))),
+        }
+    }
+
+    pub(crate) fn keeper(&self) -> Result<&Path, SandboxError> {
+        self.keeper.get().map(PathBuf::as_path).ok_or(SandboxError::NoRunner)
+    }
+
+    pub(crate) fn sandbox_paths(&self) -> Result<&BTreeMap<PathBuf, PathBuf>, SandboxError> {
+        if let Some(paths) = self.sandbox_paths.get() {
+            return Ok(paths);
+        }
+        let paths = shell::host_shell().map_err(SandboxError::NoShell)?;
+        Ok(self.sandbox_paths.get_or_init(|| paths))
     }
 
     /// The runner, if one is installed.

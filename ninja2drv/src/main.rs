@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use localstore::{Evicted, LocalStore, Place, Size, Warning};
 use nixstore::{Store as _, StorePath};
+use regenerate::Current;
 use report::Teller;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, lock};
@@ -174,10 +175,11 @@ fn build(
     let store = Arc::new(LocalStore::open(root)?);
     warn(store.warnings().iter());
     let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
+    store.probe()?;
     if options.verbose {
         report::tell_of_runner(&store, &runner)?;
     }
-    let manifest = regenerate::current_manifest(directory, &options.file)?;
+    let Current { manifest, always } = regenerate::current_manifest(directory, &options.file)?;
     let wanted = regenerate::wanted(&manifest.graph, targets)?;
     let plan = Plan::new(&manifest.graph, &wanted)?;
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -211,7 +213,7 @@ fn build(
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }
-    state.complete = success.then(|| targets.to_vec());
+    state.complete = (success && !always).then(|| targets.to_vec());
     let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     tools.save()?;

@@ -1,6 +1,7 @@
 //! Reads Ninja manifests: bytes in, a graph out. Pure: files come through a closure, and nothing is run.
 //!
 //! The language is that of Ninja 1.13 with the `$^` of 1.14. What the manual leaves open is as Ninja 1.13.2 does it.
+#![deny(clippy::disallowed_methods)]
 
 mod eval;
 mod lexer;

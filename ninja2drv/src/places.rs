@@ -13,7 +13,7 @@ use std::{env, fs};
 pub fn roots(options: &Options, directory: &Path) -> Result<Roots, Error> {
     let checkout = match env::var_os("SPLITTER_ROOT") {
         Some(root) => Some(fs::canonicalize(&root).map_err(|e| format!("SPLITTER_ROOT `{}`: {e}", root.display()))?),
-        None => Roots::checkout(directory),
+        None => splitter::checkout::top(directory),
     };
     let mut named: Vec<(PathBuf, String)> = checkout.map(|root| (root, "source".to_owned())).into_iter().collect();
     for map in &options.map {

@@ -5,43 +5,74 @@ use ninja2drv::manifest::{self, Manifest};
 use splitter::discover::to_path;
 use splitter::drive::Error;
 use splitter::graph::{EdgeId, FileId, Graph};
+use splitter::plan::Plan;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
-/// Reads the manifest, after an edge that makes it has been run if its inputs are newer, as ninja does.
-pub fn current_manifest(directory: &Path, file: &Path) -> Result<Manifest, Error> {
-    for _ in 0..100 {
+/// The manifest as it is after everything that makes it.
+pub struct Current {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// A command before it asks to be run each time, as CMake's check of globs does: there is always something to do.
+    pub always: bool,
+}
+
+/// How often a manifest may ask to be made again, as in ninja.
+const MOST: usize = 100;
+
+/// Reads the manifest, after the edges that make it have been run where their inputs are newer, as ninja does.
+pub fn current_manifest(directory: &Path, file: &Path) -> Result<Current, Error> {
+    let name = file.as_os_str().as_bytes().as_bstr();
+    for _ in 0..MOST {
         let mut load = |path: &BStr| fs::read(directory.join(to_path(path)));
-        let manifest = manifest::parse(
-            directory.as_os_str().as_bytes().as_bstr(),
-            file.as_os_str().as_bytes().as_bstr(),
-            &mut load,
-        )
-        .map_err(|e| format!("error: {e}"))?;
+        let manifest = manifest::parse(directory.as_os_str().as_bytes().as_bstr(), name, &mut load)
+            .map_err(|e| format!("error: {e}"))?;
         for warning in &manifest.warnings {
             eprintln!("ninja2drv: warning: {warning}");
         }
-        let maker =
-            manifest.graph.find(file.as_os_str().as_bytes().as_bstr()).and_then(|id| manifest.graph.file(id).maker);
-        let Some(edge) = maker.filter(|edge| is_outdated(&manifest.graph, *edge, file)) else { return Ok(manifest) };
-        let command = manifest.graph.command(edge);
-        println!("[0/1] {}", if command.description.is_empty() { &command.text } else { &command.description });
-        let status =
-            std::process::Command::new("/bin/sh").arg("-c").arg(std::ffi::OsStr::from_bytes(&command.text)).status()?;
-        if !status.success() {
-            return Err(format!("rebuilding `{}` failed: {status}", file.display()).into());
+        let graph = &manifest.graph;
+        let Some(target) = graph.find(name).filter(|file| graph.file(*file).maker.is_some()) else {
+            return Ok(Current { manifest, always: false });
+        };
+        let plan = Plan::new(graph, &[target])?;
+        let always = plan.always(graph, &|file| modified(graph, file).is_some());
+        let before = modified(graph, target);
+        for &edge in plan.order.iter().filter(|edge| !graph.edge(**edge).phony) {
+            if always.contains(&edge) || is_outdated(graph, edge) {
+                run(graph, edge)?;
+            }
+        }
+        if modified(graph, target) == before {
+            return Ok(Current { always: !always.is_empty(), manifest });
         }
     }
-    Err(format!("`{}` is still outdated after 100 regenerations", file.display()).into())
+    Err(format!("`{}` is still outdated after {MOST} regenerations", file.display()).into())
 }
 
-fn is_outdated(graph: &Graph, edge: EdgeId, file: &Path) -> bool {
-    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    let made = modified(file);
-    let newer =
-        |input: &FileId| modified(to_path(graph.file(*input).path.as_bstr())).is_none_or(|time| Some(time) > made);
-    !graph.edge(edge).phony && graph.edge(edge).dirtying().iter().any(newer)
+fn run(graph: &Graph, edge: EdgeId) -> Result<(), Error> {
+    let command = graph.command(edge);
+    println!("[0/1] {}", if command.description.is_empty() { &command.text } else { &command.description });
+    let text = std::ffi::OsStr::from_bytes(&command.text);
+    let status = std::process::Command::new("/bin/sh").arg("-c").arg(text).status()?;
+    if status.success() {
+        return Ok(());
+    }
+    let name = graph.edge(edge).outputs.first().map(|file| graph.file(*file).path.clone()).unwrap_or_default();
+    Err(format!("making `{name}` before the manifest failed: {status}").into())
+}
+
+fn modified(graph: &Graph, file: FileId) -> Option<SystemTime> {
+    fs::metadata(to_path(graph.file(file).path.as_bstr())).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Whether an output is missing or older than an input, by their times.
+fn is_outdated(graph: &Graph, edge: EdgeId) -> bool {
+    let oldest = graph.edge(edge).outputs.iter().map(|file| modified(graph, *file)).min().flatten();
+    let is_phony = |file: &FileId| graph.file(*file).maker.is_some_and(|maker| graph.edge(maker).phony);
+    let newer = |input: &FileId| !is_phony(input) && modified(graph, *input).is_none_or(|time| Some(time) > oldest);
+    oldest.is_none() || graph.edge(edge).dirtying().iter().any(newer)
 }
 
 /// The files that were asked for; by default those that the manifest names, else those that nothing reads.

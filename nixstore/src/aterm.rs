@@ -3,6 +3,7 @@
 //! Only the text that Nix itself would write is read, so that what has been read is written as the same bytes and keeps
 //! its store path: lists are sorted, escapes are the necessary ones, and the path of a fixed output is the one that
 //! follows from its hash. Nix reads a little more, and writes it differently.
+#![deny(clippy::disallowed_methods)]
 
 use crate::derivation::{DerivationOutput, InputOutputs};
 use crate::path::StoreName;

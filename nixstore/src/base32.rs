@@ -2,6 +2,7 @@
 //!
 //! The bytes are read as one little-endian number, written in base 32 with the most significant digit first, in an
 //! alphabet without `e`, `o`, `t` and `u` (Nix 2.34, `BaseNix32`).
+#![deny(clippy::disallowed_methods)]
 
 /// The 32 digits, in order of value.
 pub const ALPHABET: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";

@@ -1,4 +1,5 @@
 //! What names a content-addressed path: how its content is hashed, and the hash; and the paths that follow from names.
+#![deny(clippy::disallowed_methods)]
 
 use crate::hash::{Algorithm, InvalidHash, UnknownAlgorithm};
 use crate::path::StoreName;

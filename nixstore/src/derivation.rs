@@ -1,4 +1,5 @@
 //! Derivations: what a store is asked to run.
+#![deny(clippy::disallowed_methods)]
 
 use crate::content_address::{ContentAddress, Method};
 use crate::path::{MAX_NAME, OutputName, StoreName, StorePath};

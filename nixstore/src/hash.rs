@@ -2,6 +2,7 @@
 //!
 //! Nix writes a digest in base 16, nixbase32 or base64, and says which algorithm it is in front of it (`sha256:…`), by
 //! SRI (`sha256-…`, always base64) or not at all. The length of the text tells the base.
+#![deny(clippy::disallowed_methods)]
 
 use crate::{base32, base64};
 use sha2::Digest as _;

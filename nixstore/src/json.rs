@@ -2,6 +2,7 @@
 //!
 //! Store paths are without the store directory, and structured attributes stand beside the environment. JSON holds no
 //! bytes that are not UTF-8; the `.drv` text does.
+#![deny(clippy::disallowed_methods)]
 
 use crate::derivation::{DerivationOutput, InputOutputs};
 use crate::hash::Algorithm;

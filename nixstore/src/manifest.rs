@@ -1,4 +1,5 @@
 //! What the project's runner is asked to do: the structured attributes of every derivation that it builds.
+#![deny(clippy::disallowed_methods)]
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

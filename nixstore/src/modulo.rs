@@ -3,6 +3,7 @@
 //! Fixed outputs count by their content, so that two ways to fetch the same file are one. Every other input counts by
 //! its own such hash (Nix 2.34, `hashDerivationModulo`). The hash names input-addressed outputs and, in Nix 2.4 to
 //! 2.34, the realisations of all outputs. Outputs of outputs do not count.
+#![deny(clippy::disallowed_methods)]
 
 use crate::aterm::{HashedInputs, Mask, Writer};
 use crate::derivation::{DerivationOutput, InvalidOutputs, Kind};

@@ -1,4 +1,5 @@
 //! Store paths and the names of outputs.
+#![deny(clippy::disallowed_methods)]
 
 use crate::{base32, hash::Sha256};
 use std::{fmt, str::FromStr};

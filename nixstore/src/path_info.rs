@@ -1,4 +1,5 @@
 //! What a store knows of a valid path, and its text form in binary caches.
+#![deny(clippy::disallowed_methods)]
 
 use crate::{ContentAddress, Hash, Sha256, StoreDir, StorePath};
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
 //! The record that an output of a derivation has become a certain path (Nix 2.4 to 2.34).
+#![deny(clippy::disallowed_methods)]
 
 use crate::hash::{Algorithm, Hash};
 use crate::json::{JsonError, Node};

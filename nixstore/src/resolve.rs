@@ -1,4 +1,5 @@
 //! Puts store paths in the place of derived paths, so that a derivation can be run.
+#![deny(clippy::disallowed_methods)]
 
 use crate::aterm::Mask;
 use crate::derivation::{DerivationOutput, InputOutputs, InvalidOutputs, Kind};

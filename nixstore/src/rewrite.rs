@@ -1,4 +1,5 @@
 //! Replaces hash parts in a stream of bytes, and hashes a stream as if it did not name itself.
+#![deny(clippy::disallowed_methods)]
 
 use crate::hash::Sha256Writer;
 use crate::scan::{Needles, UnequalNeedles};

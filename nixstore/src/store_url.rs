@@ -3,6 +3,7 @@
 //!
 //! Stricter than Nix where Nix only warns: a parameter that is unknown, has no value or is given twice is an error, for
 //! with a slip in `root` the build would go to another store.
+#![deny(clippy::disallowed_methods)]
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

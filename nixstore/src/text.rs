@@ -3,6 +3,7 @@
 //! Commands and paths are bytes; JSON holds Unicode. Bytes that are valid UTF-8 stand as they are. Any other byte `b`
 //! becomes the character U+10FF00 + `b`, and so do the four bytes of the characters U+10FF00 to U+10FFFF themselves, so
 //! that every sequence of bytes has one text and is found again from it.
+#![deny(clippy::disallowed_methods)]
 
 const ESCAPE: u32 = 0x10_FF00;
 

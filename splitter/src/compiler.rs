@@ -3,6 +3,7 @@
 //!
 //! The options are those of the GCC 12 manual, "Options Controlling the Preprocessor" and "Directory Search"; clang
 //! takes the same.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::{BStr, BString, ByteSlice as _};
 

@@ -3,6 +3,7 @@
 //! What escapes mean is as in Ninja 1.13.2, `depfile_parser.in.cc`: a backslash stands for itself but before a blank
 //! (where `\\` are one, too), `#` and `:`; `$$` is a dollar; a NUL byte and bytes that mean something to Make or a shell
 //! end a path.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::{BString, ByteSlice as _};
 use hashbrown::HashSet;

@@ -104,6 +104,8 @@ pub enum Reason {
     New,
     /// The command is another.
     Command,
+    /// It was built with `--root=canonical` and now is not, or the other way about.
+    Mode,
     /// An input has other content.
     Input(BString),
     /// A file appeared where one had been looked for.
@@ -123,6 +125,7 @@ impl std::fmt::Display for Reason {
         match self {
             Self::New => write!(f, "not built here before"),
             Self::Command => write!(f, "command changed"),
+            Self::Mode => write!(f, "another root mode"),
             Self::Input(path) => write!(f, "`{path}` changed"),
             Self::Appeared(path) => write!(f, "`{path}` appeared"),
             Self::Tools => write!(f, "tools of the host changed"),
@@ -221,6 +224,7 @@ impl Drive<'_> {
                     // It did not fail, but was not let end.
                     Err(failed) if matches!(failed.error.downcast_ref(), Some(Failure::Cancelled)) => continue,
                     Err(Failed { error, log }) => {
+                        queue.ended(edge);
                         failed += 1;
                         Event { edge, done: Done::Failed(error), log, bound: None }
                     }

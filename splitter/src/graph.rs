@@ -2,6 +2,7 @@
 //!
 //! The words are those of the Ninja manual: an edge has explicit, implicit and order-only inputs, validations, and
 //! explicit and implicit outputs; a phony edge runs nothing.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -36,6 +37,11 @@ pub struct Graph {
 pub trait Commands: Send + Sync {
     /// What `edge` runs; only asked of edges that are not phony.
     fn command(&self, graph: &Graph, edge: EdgeId) -> Command;
+
+    /// The pool alone, which costs less than the whole.
+    fn pool(&self, graph: &Graph, edge: EdgeId) -> Pool {
+        self.command(graph, edge).pool
+    }
 }
 
 /// A file that is named in the build file.
@@ -193,6 +199,11 @@ impl Graph {
     /// What a non-phony edge runs.
     pub fn command(&self, edge: EdgeId) -> Command {
         self.commands.command(self, edge)
+    }
+
+    /// The pool of a non-phony edge.
+    pub fn pool(&self, edge: EdgeId) -> Pool {
+        self.commands.pool(self, edge)
     }
 
     /// Files that nothing in the graph reads, in the order of the build file: what is made by default.

@@ -20,8 +20,8 @@ pub struct Lesson {
     pub found: Found,
     /// The content of each of [`Found::files`], as a store path.
     pub contents: BTreeMap<BString, String>,
-    /// The word or the reason that binds it to its path, if it was found out by running it.
-    pub bound: Option<BString>,
+    /// Whether its outputs, made at the canonical root, hold that; none if nobody has looked.
+    pub holds_root: Option<bool>,
 }
 
 /// The history of one user. All threads share one.
@@ -56,7 +56,7 @@ fn is_spoilt(error: &rusqlite::Error) -> bool {
 }
 
 /// The layout of the file; another version is thrown away.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// How many lessons of one command are kept, and of all.
 const OF_ONE: i64 = 8;
@@ -218,7 +218,7 @@ mod tests {
         Lesson {
             found: Found { files: files.clone().into(), ..Found::default() },
             contents: files.map(|file| (file, text.into())).into(),
-            bound: None,
+            holds_root: None,
         }
     }
 

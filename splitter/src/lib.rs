@@ -2,6 +2,7 @@
 //!
 //! The way of one edge: [`graph`] → [`plan`] → [`discover`] → [`lower`] → [`drive`] → [`materialise`].
 
+pub mod checkout;
 pub mod compiler;
 pub mod contents;
 pub mod depfile;

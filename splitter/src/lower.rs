@@ -1,4 +1,5 @@
 //! Turns a step with its exact inputs into a derivation. Pure: equal arguments give equal bytes on any machine.
+#![deny(clippy::disallowed_methods)]
 
 use crate::recipe::Recipe;
 use bstr::{BString, ByteSlice as _};

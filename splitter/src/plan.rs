@@ -1,4 +1,5 @@
 //! Which edges a build needs, makers before users. Pure.
+#![deny(clippy::disallowed_methods)]
 
 use crate::graph::{EdgeId, FileId, Graph};
 use bstr::BString;
@@ -33,7 +34,7 @@ impl Plan {
             seen: vec![false; graph.files().count()],
             plan: Self::default(),
         };
-        let mut waiting: Vec<FileId> = targets.to_vec();
+        let mut waiting: Vec<FileId> = targets.iter().rev().copied().collect();
         while let Some(target) = waiting.pop() {
             let before = walk.plan.order.len();
             walk.file(target)?;

@@ -1,5 +1,6 @@
 //! Reads response files (`@FILE`), as GCC, clang and binutils do: words between white space, with quotes of both kinds,
 //! and a backslash before any character. Source: GCC 12 manual, "Overall Options", `@file`. Pure.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::{BStr, BString};
 

@@ -1,10 +1,9 @@
-//! Roots: the directories of a project that may lie anywhere, and the names under which a sandbox shows them. Pure but
-//! for [`Roots::checkout`].
+//! Roots: the directories of a project that may lie anywhere, and the names under which a sandbox shows them. Pure.
 //!
 //! A root stands at its real path and is seen in the canonical view as `/build/NAME`, where a Nix build has its sources.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::{BStr, BString, ByteSlice as _, ByteVec as _};
-use std::path::{Path, PathBuf};
 
 /// Which edges are run at the canonical root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,9 +46,6 @@ pub struct Roots {
     roots: Vec<(BString, BString)>,
 }
 
-/// What marks the top of a checkout.
-const MARKS: [&str; 4] = [".git", ".hg", ".jj", ".splitter-root"];
-
 impl Roots {
     /// Of pairs of a directory, absolute and normal, and the name under which it is seen. `/` is no root.
     pub fn new(named: impl IntoIterator<Item = (BString, BString)>) -> Self {
@@ -58,13 +54,6 @@ impl Roots {
             named.map(|(at, name)| (at, BString::from([b"/build/", name.as_slice()].concat()))).collect();
         roots.sort_by_key(|(at, _)| std::cmp::Reverse(at.len()));
         Self { roots }
-    }
-
-    /// The top of the checkout that `directory` lies in: its nearest ancestor with `.git` (a file too, as in a worktree),
-    /// `.hg`, `.jj` or `.splitter-root`.
-    pub fn checkout(directory: &Path) -> Option<PathBuf> {
-        let marked = |top: &&Path| MARKS.iter().any(|mark| top.join(mark).symlink_metadata().is_ok());
-        directory.ancestors().find(marked).map(Path::to_owned)
     }
 
     /// Whether there is none.
@@ -196,14 +185,5 @@ mod tests {
     fn what_was_printed_names_real_paths() {
         let text = roots().real_text(b"/build/source/a.c:1: in /build/out/b.h, not /build/sources\n");
         assert_eq!(text.as_bstr(), "/home/u/p/a.c:1: in /home/u/p/build/b.h, not /build/sources\n");
-    }
-
-    #[test]
-    fn a_worktree_is_a_checkout_by_its_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let deep = directory.path().join("tree/build/deep");
-        std::fs::create_dir_all(&deep).unwrap();
-        std::fs::write(directory.path().join("tree/.git"), "gitdir: elsewhere\n").unwrap();
-        assert_eq!(Roots::checkout(&deep), Some(directory.path().join("tree")));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Build files hold texts for `/bin/sh -c`, most of which use nothing of a shell but quotes and `&&`. Those are run
 //! without one, so that the same compile is the same derivation whoever asks for it.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::{BStr, BString, ByteSlice as _};
 

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::{fs, io};
 
 /// The version of both files.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Record {
     pub outputs: BTreeMap<BString, Option<String>>,
     /// The store path of its toolchain snapshot.
     pub tools: String,
+    /// It was made in mode `canonical`, in which outputs may hold the canonical root.
+    pub canonical: bool,
 }
 
 /// Reads a file; what was wrong with it is for the user.

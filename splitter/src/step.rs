@@ -69,6 +69,8 @@ struct Realised {
     view: View,
     tools: Arc<Toolchain>,
     bound: Option<BString>,
+    /// As [`Lesson::holds_root`].
+    holds_root: Option<bool>,
 }
 
 impl Realised {
@@ -134,6 +136,9 @@ impl Steps<'_> {
         if record.recipe != recipe.fingerprint() {
             return Ok(Some(Reason::Command));
         }
+        if record.canonical != (self.drive.mode == Mode::Canonical) {
+            return Ok(Some(Reason::Mode));
+        }
         for (path, content) in &record.inputs {
             if fs::symlink_metadata(to_path(path.as_bstr())).is_err()
                 || self.contents.of(path.as_bstr())?.to_string() != *content
@@ -176,8 +181,8 @@ impl Steps<'_> {
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
         let key = recipe.seen(&self.drive.roots, View::Canonical).fingerprint();
         let (found, realised) = match self.lesson(&key)? {
-            Some((found, bound)) => {
-                let realised = self.attempt(recipe, &found, Learned::Yes(bound), false)?;
+            Some((found, holds_root)) => {
+                let realised = self.attempt(recipe, &found, holds_root, false)?;
                 (found, realised)
             }
             None => {
@@ -203,7 +208,8 @@ impl Steps<'_> {
             inputs.insert(file.clone(), self.contents.of(file.as_bstr())?.to_string());
         }
         let tools = realised.tools.path.to_string();
-        let record = Record { recipe: recipe.fingerprint(), found, inputs, outputs, tools };
+        let canonical = self.drive.mode == Mode::Canonical;
+        let record = Record { recipe: recipe.fingerprint(), found, inputs, outputs, tools, canonical };
         let done = if realised.ran { Done::Ran(reason) } else { Done::Reused(reason) };
         Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound: realised.bound })
     }
@@ -214,7 +220,7 @@ impl Steps<'_> {
         let none = Roots::default();
         let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
         if let Some(found) = discover::discover(&Question { recipe, stated: &stated, roots }) {
-            let realised = self.attempt(recipe, &found, Learned::No, false)?;
+            let realised = self.attempt(recipe, &found, None, false)?;
             return Ok((found, realised));
         }
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -225,14 +231,14 @@ impl Steps<'_> {
         for path in &recipe.outputs {
             view.files.remove(path);
         }
-        let realised = self.attempt(recipe, &view, Learned::No, true)?;
+        let realised = self.attempt(recipe, &view, None, true)?;
         let reads = fs::read(self.drive.store.physical_path(realised.path(&output("reads"))?))?;
         let reads: Reads = serde_json::from_slice(&reads)?;
         Ok((narrowed(&view, &reads, recipe), realised))
     }
 
     /// What is known to be read, where every file still has the content that it had.
-    fn lesson(&self, key: &[u8; 32]) -> Result<Option<(Found, Option<BString>)>, Failed> {
+    fn lesson(&self, key: &[u8; 32]) -> Result<Option<(Found, Option<bool>)>, Failed> {
         let Some(history) = self.drive.history else { return Ok(None) };
         for lesson in history.lessons(key) {
             let real = |path: &BStr| self.drive.roots.real(path);
@@ -244,7 +250,7 @@ impl Steps<'_> {
             if lesson.contents.iter().all(same) {
                 let found = lesson.found.map(&real);
                 if found.appeared().is_none() {
-                    return Ok(Some((found, lesson.bound)));
+                    return Ok(Some((found, lesson.holds_root)));
                 }
             }
         }
@@ -259,28 +265,39 @@ impl Steps<'_> {
             contents.insert(seen, self.contents.of(file.as_bstr())?.to_string());
         }
         let found = found.map(&|path| self.drive.roots.seen(path, View::Canonical));
-        history.learn(key, &Lesson { found, contents, bound: realised.bound.clone() });
+        history.learn(key, &Lesson { found, contents, holds_root: realised.holds_root });
         Ok(())
     }
 
-    /// Realises a step in the canonical view if nothing binds it to its path, else at its path.
-    fn attempt(&self, recipe: &Recipe, found: &Found, learned: Learned, observed: bool) -> Result<Realised, Failed> {
-        let mut bound = match (self.drive.mode, &learned) {
-            (Mode::Same, _) => None,
-            (_, Learned::Yes(Some(bound))) => Some(bound.clone()),
-            _ => self.binding(recipe, found)?,
-        };
-        let canonical = self.drive.mode != Mode::Same && bound.is_none();
+    /// Realises a step in the canonical view if nothing binds it to its path, else at its path. `holds_root` is what an
+    /// earlier run of it taught.
+    fn attempt(
+        &self,
+        recipe: &Recipe,
+        found: &Found,
+        holds_root: Option<bool>,
+        observed: bool,
+    ) -> Result<Realised, Failed> {
         let tools = self.tools(recipe, found)?;
-        if canonical {
-            let realised = self.realise(recipe, found, View::Canonical, &tools, observed)?;
-            let known = self.drive.mode == Mode::Canonical || matches!(learned, Learned::Yes(_));
-            if known || !self.holds_canonical_root(&realised, recipe)? {
-                return Ok(realised);
-            }
-            bound = Some("its output, which holds the path".into());
+        if self.drive.mode == Mode::Same {
+            return self.realise(recipe, found, View::Real, &tools, observed);
         }
-        Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, observed)? })
+        if let bound @ Some(_) = self.binding(recipe, found)? {
+            return Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, observed)? });
+        }
+        let guarded = self.drive.mode == Mode::Auto;
+        if !guarded || holds_root != Some(true) {
+            let realised = self.realise(recipe, found, View::Canonical, &tools, observed)?;
+            if !guarded || holds_root == Some(false) {
+                return Ok(Realised { holds_root, ..realised });
+            }
+            if !self.holds_canonical_root(&realised, recipe)? {
+                return Ok(Realised { holds_root: Some(false), ..realised });
+            }
+        }
+        let bound = Some("its output, which holds the path".into());
+        let realised = self.realise(recipe, found, View::Real, &tools, observed)?;
+        Ok(Realised { bound, holds_root: Some(true), ..realised })
     }
 
     /// What binds a step to its path.
@@ -340,12 +357,12 @@ impl Steps<'_> {
             .map(|(realisation, (name, _))| realisation.map(|realisation| (name.clone(), realisation.path)))
             .collect();
         if let Some(outputs) = known {
-            return Ok(Realised { ran: false, outputs, view, tools: tools.clone(), bound: None });
+            return Ok(Realised { ran: false, outputs, view, tools: tools.clone(), bound: None, holds_root: None });
         }
         match store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
             Ok(built) => {
                 let outputs = built.outputs.into_iter().map(|(name, info)| (name, info.path)).collect();
-                Ok(Realised { ran: true, outputs, view, tools: tools.clone(), bound: None })
+                Ok(Realised { ran: true, outputs, view, tools: tools.clone(), bound: None, holds_root: None })
             }
             Err(RealiseError::Failed { reason, log }) => {
                 Err(Failed { error: reason.into(), log: self.as_real(&log, view) })
@@ -494,12 +511,6 @@ impl Steps<'_> {
     fn as_real(&self, log: &[u8], view: View) -> Vec<u8> {
         if view == View::Canonical { self.drive.roots.real_text(log) } else { log.to_vec() }
     }
-}
-
-/// Whether a step's way was known before.
-enum Learned {
-    No,
-    Yes(Option<BString>),
 }
 
 /// What became of the outputs of a record.

@@ -5,7 +5,8 @@ use super::{Error, Manifest};
 use nixstore::manifest::{Reads, UNWRITTEN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// What tells whether the command has replaced or written an input where it can. Inputs are read-only, so that writing one
@@ -70,10 +71,22 @@ pub fn outputs(
         fs::write(outside.path("reads")?, json).map_err(Error::io("write output `reads`"))?;
     }
     let rest = outside.path("rest")?;
-    fs::create_dir(&rest).map_err(Error::io("create output `rest`"))?;
     let inputs: BTreeSet<PathBuf> = manifest.inputs.keys().map(|at| to_path(at)).collect();
     undeclared(&to_path(&manifest.rest), &rest, &new, &inputs)?;
     Ok(missing)
+}
+
+/// Copies what the commands printed, standard output of this process, to the output `log`, if it is anything.
+pub fn log(outside: &Outside) -> Result<(), Error> {
+    let printed = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(Error::io("read the log"))?;
+    let size = printed.metadata().map_err(Error::io("read the log"))?.len();
+    if size == 0 {
+        return Ok(());
+    }
+    // Read from the start, whatever the place of others in it.
+    let mut text = vec![0; size as usize];
+    printed.read_exact_at(&mut text, 0).map_err(Error::io("read the log"))?;
+    fs::write(outside.path("log")?, text).map_err(Error::io("write output `log`"))
 }
 
 /// Copies what is new below `from` to `to`, with the directories on the way.

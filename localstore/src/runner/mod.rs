@@ -1,53 +1,99 @@
-//! The runner: one edge, from its manifest to its outputs. It works alone in a process of its own, knows nothing of
-//! graphs or databases, and is the same program inside Nix's sandbox and the embedded store's.
+//! The runner: makes a sandbox and runs one job in it, an edge by its manifest or any builder as Nix does. It works alone
+//! in a process of its own, knows nothing of graphs or databases, and is the same program inside Nix's sandbox and the
+//! embedded store's.
 //!
-//! The processes: the *keeper* (started by the builder) waits; its child, the *first process* of a new PID namespace,
+//! The processes: the *keeper* (started by the store) waits; its child, the *first process* of a new PID namespace,
 //! builds the root, runs the commands and collects. When the keeper is told to stop or dies, the kernel ends the
 //! namespace and everything in it.
 
+mod builder;
 mod collect;
 mod namespaces;
 mod observe;
 mod root;
 mod run;
 
+use namespaces::Network;
 use nixstore::manifest::{ABI, Manifest, Step};
 use serde::{Deserialize, Serialize};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 /// Its name, as a program beside the commands and in a store.
 pub const NAME: &str = "splitter-runner";
 
-/// What the keeper is told besides the manifest, in the embedded store.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Job {
-    /// The edge.
-    pub manifest: Manifest,
-    /// Where the store's files are.
-    pub store: PathBuf,
+/// What the keeper reads, as JSON, from the socket that is its standard input; it answers there with a [`Report`]. The
+/// store passes the manifest `M` on as the text that it has.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Job<M> {
     /// An existing directory over which the root is mounted, seen by this process alone.
     pub root: PathBuf,
+    /// What is done there.
+    pub work: Work<M>,
+}
+
+/// What is done in the root.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work<M> {
+    /// An edge.
+    Edge(Edge<M>),
+    /// Any builder.
+    Builder(Builder),
+    /// Nothing: the answer says whether a root can be made.
+    Nothing,
+}
+
+/// An edge in the embedded store.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Edge<M> {
+    /// What it runs, needs and gives.
+    pub manifest: M,
+    /// Where the store's files are.
+    pub store: PathBuf,
     /// Where outputs are put, under the base name of their store path.
     pub outputs: PathBuf,
-    /// Where the runner says how it ended, as a [`Report`].
-    pub report: PathBuf,
+}
+
+/// A builder as Nix runs it. Texts are bytes as [`nixstore::text`] writes them.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Builder {
+    /// Its path as it sees it.
+    pub program: String,
+    /// What follows its name.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// What it may read: places as it sees them, with their files.
+    pub inputs: BTreeMap<PathBuf, PathBuf>,
+    /// What it sees as `/nix/store`: it writes its outputs there, beside the inputs.
+    pub store: PathBuf,
+    /// What it sees as `/build`.
+    pub build: PathBuf,
+    /// Whether it has the host's network.
+    pub network: bool,
+    /// Whether the kernel is to look like one of 32 bits.
+    pub narrow: bool,
 }
 
 /// How a runner ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
-    /// The commands succeeded and the outputs are in place; names those that were not written.
+    /// All succeeded. Of an edge the outputs are in place, but an empty file `log` and an empty directory `rest` are left
+    /// out: nearly every edge has these.
     Done {
-        /// Declared outputs that the commands left unwritten.
+        /// Declared outputs of an edge that the commands left unwritten.
         missing: Vec<String>,
     },
     /// A command ended with this code.
     Exit(i32),
     /// A command was ended by this signal.
     Signal(i32),
-    /// The commands succeeded, but did what an edge must not do.
+    /// The commands did what they must not do, or cannot be run.
     Misbehaved(String),
     /// The kernel refused a part of the sandbox.
     Refused {
@@ -60,67 +106,75 @@ pub enum Report {
     Error(String),
 }
 
-/// The program: the job's file is its only argument. Answers 0 if the outputs are in place.
+/// The program: its standard input is the socket of a [`Job`]. Answers 0 if it could begin.
 pub fn main() -> i32 {
-    let Some(path) = std::env::args_os().nth(1) else {
-        eprintln!("splitter-runner: is started by the store, with the file of a job");
-        return 2;
-    };
-    let job = std::fs::read(&path).map_err(|e| e.to_string());
-    let job = match job.and_then(|bytes| serde_json::from_slice::<Job>(&bytes).map_err(|e| e.to_string())) {
-        Ok(job) => job,
+    let (job, socket) = match read() {
+        Ok(read) => read,
         Err(e) => {
-            eprintln!("splitter-runner: cannot read the job `{}`: {e}", Path::new(&path).display());
+            eprintln!("splitter-runner: is started by the store, with a job on its standard input: {e}");
             return 2;
         }
     };
-    // Opened now: when the first process changes its root, the keeper's changes too.
-    let mut file = match std::fs::File::create(&job.report) {
-        Ok(file) => file,
-        Err(e) => {
-            eprintln!("splitter-runner: cannot create `{}`: {e}", job.report.display());
-            return 2;
-        }
+    let network = match &job.work {
+        Work::Builder(builder) if builder.network => Network::Host,
+        _ => Network::Own,
     };
-    let report = namespaces::in_first_process(|| work(&job));
-    let done = matches!(report, Some(Report::Done { .. }));
-    let text = report.map(|report| serde_json::to_vec(&report).expect("a report is plain data")).unwrap_or_default();
-    if let Err(e) = file.write_all(&text) {
-        eprintln!("splitter-runner: cannot write `{}`: {e}", job.report.display());
-        return 2;
+    match namespaces::in_first_process(network, &socket, || work(&job)) {
+        Ok(()) => 0,
+        Err(e) => {
+            eprintln!("splitter-runner: cannot report: {e}");
+            2
+        }
     }
-    i32::from(!done)
+}
+
+fn read() -> io::Result<(Job<Manifest>, UnixStream)> {
+    // A copy that programs do not inherit.
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut text = Vec::new();
+    socket.read_to_end(&mut text)?;
+    Ok((serde_json::from_slice(&text)?, socket))
 }
 
 /// The first process: root, commands, outputs.
-fn work(job: &Job) -> Report {
-    let manifest = &job.manifest;
+fn work(job: &Job<Manifest>) -> Report {
+    let result = match &job.work {
+        Work::Edge(edge) => self::edge(job, edge),
+        Work::Builder(builder) => builder::run(job, builder),
+        Work::Nothing => root::Root::make(&job.root).and_then(root::Root::enter).map(|()| Report::done()),
+    };
+    result.unwrap_or_else(Report::from)
+}
+
+fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
+    let manifest = &edge.manifest;
     if manifest.abi != ABI {
-        return Report::Error(format!("this runner reads manifests of version {ABI}, not {}", manifest.abi));
+        return Ok(Report::Error(format!("this runner reads manifests of version {ABI}, not {}", manifest.abi)));
     }
-    let outside = match root::Outside::open(job) {
-        Ok(outside) => outside,
-        Err(e) => return e.into(),
-    };
-    let staged = match root::enter(job) {
-        Ok(staged) => staged,
-        Err(e) => return e.into(),
-    };
-    let begun = if manifest.observed { observe::begin(&staged) } else { Ok(()) };
+    let outside = root::Outside::open(edge)?;
+    let staged = root::enter(&job.root, edge)?;
+    if manifest.observed {
+        observe::begin(&staged)?;
+    }
     let before = collect::Before::the_commands(manifest, &staged);
-    let ended = begun.and_then(|()| outside.create("log")).and_then(|log| run::commands(manifest, &log));
+    let ended = run::commands(manifest)?;
     let reads = manifest.observed.then(|| observe::end(&staged));
-    match ended {
-        Err(e) => e.into(),
-        Ok(run::Ended::Exit(0)) => match collect::outputs(manifest, &staged, &before, reads.as_ref(), &outside) {
-            Ok(missing) => Report::Done { missing },
-            Err(e) => e.into(),
-        },
-        Ok(run::Ended::Exit(code)) => Report::Exit(code),
-        Ok(run::Ended::Signal(signal)) => Report::Signal(signal),
-        Ok(run::Ended::LeftRunning(names)) => {
+    Ok(match ended {
+        run::Ended::Exit(0) => {
+            collect::log(&outside)?;
+            Report::Done { missing: collect::outputs(manifest, &staged, &before, reads.as_ref(), &outside)? }
+        }
+        run::Ended::Exit(code) => Report::Exit(code),
+        run::Ended::Signal(signal) => Report::Signal(signal),
+        run::Ended::LeftRunning(names) => {
             Report::Misbehaved(format!("left running in the background: {}", names.join(", ")))
         }
+    })
+}
+
+impl Report {
+    fn done() -> Self {
+        Self::Done { missing: Vec::new() }
     }
 }
 
@@ -128,12 +182,12 @@ fn work(job: &Job) -> Report {
 #[derive(Debug)]
 pub(crate) enum Error {
     Refused { step: String, errno: i32 },
-    Io { what: String, error: std::io::Error },
+    Io { what: String, error: io::Error },
     Misbehaved(String),
 }
 
 impl Error {
-    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |error| Self::Io { what, error }
     }

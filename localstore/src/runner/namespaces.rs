@@ -2,46 +2,75 @@
 #![expect(unsafe_code, reason = "namespaces and fork are system calls without a safe form")]
 
 use super::{Error, Report};
-use std::io::{Error as IoError, Read as _, Write as _};
+use std::io::{self, Error as IoError, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 /// The user and group that commands run as, whoever started the build; those of Nix's sandbox.
 const USER: u32 = 1000;
 const GROUP: u32 = 100;
 
-/// Runs `work` as the first process of new user, mount, PID, IPC, UTS and network namespaces, and gives its report;
-/// `None` if that process was ended from outside. All processes that `work` starts have ended when this returns.
-pub fn in_first_process(work: impl FnOnce() -> Report) -> Option<Report> {
+/// Which network there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// A loopback device and nothing else.
+    Own,
+    /// That of the host.
+    Host,
+}
+
+/// Runs `work` as the first process of new user, mount, PID, IPC, UTS and, if wanted, network namespaces, and sends its
+/// report to `socket`; none if that process was ended from outside. All processes that `work` starts have ended when
+/// this returns.
+pub fn in_first_process(network: Network, socket: &UnixStream, work: impl FnOnce() -> Report) -> io::Result<()> {
     let signals = stop_signals();
-    if let Err(e) = isolate() {
-        return Some(e.into());
+    if let Err(e) = isolate(network) {
+        return send(socket, &e.into());
     }
-    let (mut reader, mut writer) = match std::io::pipe() {
-        Ok(ends) => ends,
-        Err(error) => return Some(Error::Io { what: "make a pipe".into(), error }.into()),
-    };
     // SAFETY: this process has one thread, so the child may use everything.
     match unsafe { libc::fork() } {
-        -1 => Some(refused("start a process in the new PID namespace").into()),
+        -1 => send(socket, &refused("start a process in the new PID namespace").into()),
         0 => {
-            drop(reader);
             // SAFETY: plain system calls on values of ours.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 libc::sigprocmask(libc::SIG_UNBLOCK, &signals, std::ptr::null_mut());
             }
-            let report = work();
-            let text = serde_json::to_vec(&report).expect("a report is plain data");
-            let written = writer.write_all(&text);
-            std::process::exit(i32::from(written.is_err()));
+            confine();
+            std::process::exit(i32::from(send(socket, &work()).is_err()));
         }
         child => {
-            drop(writer);
             wait(child, &signals);
-            let mut text = Vec::new();
-            reader.read_to_end(&mut text).ok()?;
-            serde_json::from_slice(&text).ok()
+            Ok(())
         }
     }
+}
+
+fn send(mut socket: &UnixStream, report: &Report) -> io::Result<()> {
+    socket.write_all(&serde_json::to_vec(report)?)
+}
+
+/// What every program started from here inherits, as in Nix's sandbox: no program gives more rights, addresses do not
+/// vary, nothing dumps core.
+fn confine() {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain system calls; `none` outlives its call. None can fail with these arguments but personality under a
+    // seccomp filter, and then addresses vary as they do outside.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::personality(FIXED_ADDRESSES);
+        libc::setrlimit(libc::RLIMIT_CORE, &none);
+        libc::umask(0o022);
+    }
+}
+
+const FIXED_ADDRESSES: libc::c_ulong = libc::ADDR_NO_RANDOMIZE as libc::c_ulong;
+
+/// Makes the kernel look like one of 32 bits to the programs started from here.
+pub fn look_narrow() {
+    const PER_LINUX32: libc::c_ulong = 8; // <linux/personality.h>
+    // SAFETY: a plain system call. It can fail as in `confine`; then the builder sees the machine that it runs on.
+    unsafe { libc::personality(PER_LINUX32 | FIXED_ADDRESSES) };
 }
 
 /// Blocks the signals that ask for an end, so that [`wait`] receives them one at a time.
@@ -75,7 +104,7 @@ fn wait(child: libc::pid_t, signals: &libc::sigset_t) {
     }
 }
 
-fn isolate() -> Result<(), Error> {
+fn isolate(network: Network) -> Result<(), Error> {
     // SAFETY: getuid and getgid cannot fail.
     let (uid, gid) = unsafe { (libc::getuid(), libc::getgid()) };
     unshare(libc::CLONE_NEWUSER, "make a user namespace")?;
@@ -86,13 +115,37 @@ fn isolate() -> Result<(), Error> {
     map("/proc/self/setgroups", "deny".into())?;
     map("/proc/self/uid_map", format!("{USER} {uid} 1"))?;
     map("/proc/self/gid_map", format!("{GROUP} {gid} 1"))?;
-    let rest = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET;
-    unshare(rest, "make mount, PID, IPC, UTS and network namespaces")?;
-    // SAFETY: the pointer and the length belong to one string.
-    if unsafe { libc::sethostname(c"localhost".as_ptr(), 9) } != 0 {
+    unshare(
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS,
+        "make mount, PID, IPC and UTS namespaces",
+    )?;
+    // SAFETY: each pointer and length belong to one string.
+    if unsafe { libc::sethostname(c"localhost".as_ptr(), 9) != 0 || libc::setdomainname(c"(none)".as_ptr(), 6) != 0 } {
         return Err(refused("set the host name"));
     }
-    Ok(())
+    match network {
+        Network::Host => Ok(()),
+        Network::Own => {
+            unshare(libc::CLONE_NEWNET, "make a network namespace")?;
+            start_loopback()
+        }
+    }
+}
+
+fn start_loopback() -> Result<(), Error> {
+    // SAFETY: the descriptor is new and ours; the request is initialised, and outlives the call.
+    let answer = unsafe {
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        if socket < 0 {
+            return Err(refused("make a socket"));
+        }
+        let socket = OwnedFd::from_raw_fd(socket);
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[..2].copy_from_slice(&[b'l' as libc::c_char, b'o' as libc::c_char]);
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_LOOPBACK | libc::IFF_RUNNING) as libc::c_short;
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request)
+    };
+    if answer == 0 { Ok(()) } else { Err(refused("start the loopback device")) }
 }
 
 fn unshare(flags: libc::c_int, step: &str) -> Result<(), Error> {

@@ -1,13 +1,16 @@
-//! The root file system of one edge: a tmpfs with the toolchain, a few devices, and the inputs at their places.
+//! The root file system of a job: a tmpfs with a few devices, and of an edge with the toolchain and the inputs at their
+//! places.
 #![expect(unsafe_code, reason = "mounts are system calls without a safe form")]
 
-use super::{Error, Job};
+use super::{Edge, Error};
+use nixstore::manifest::Manifest;
 use nixstore::text;
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Files up to this size (bytes) are copied into the root, larger ones are bound: a bind costs as much as this copy.
@@ -32,10 +35,10 @@ pub struct Outside {
 }
 
 impl Outside {
-    pub fn open(job: &Job) -> Result<Self, Error> {
-        let directory = File::open(&job.outputs).map_err(Error::io(format!("open `{}`", job.outputs.display())))?;
+    pub fn open(edge: &Edge<Manifest>) -> Result<Self, Error> {
+        let directory = File::open(&edge.outputs).map_err(Error::io(format!("open `{}`", edge.outputs.display())))?;
         let base = |path: &String| Path::new(path).file_name().unwrap_or(OsStr::new(path)).to_owned();
-        Ok(Self { directory, names: job.manifest.outputs.iter().map(|(k, v)| (k.clone(), base(v))).collect() })
+        Ok(Self { directory, names: edge.manifest.outputs.iter().map(|(k, v)| (k.clone(), base(v))).collect() })
     }
 
     /// The path by which this process reaches the place of an output.
@@ -47,50 +50,51 @@ impl Outside {
         })?;
         Ok(PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd())).join(name))
     }
-
-    pub fn create(&self, output: &str) -> Result<File, Error> {
-        let path = self.path(output)?;
-        File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-            .map_err(Error::io(format!("create output `{output}`")))
-    }
 }
 
-/// Makes the root and changes into it.
-pub fn enter(job: &Job) -> Result<Staged, Error> {
-    let mut root = Root { at: job.root.clone(), store: &job.store, staged: Staged::default() };
-    mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, "make mounts private")?;
-    mount(Some("tmpfs".as_ref()), &root.at, Some("tmpfs"), libc::MS_NOSUID | libc::MS_NODEV, "mount a tmpfs")?;
-    root.devices()?;
-    root.tools(job)?;
-    root.stage(job)?;
-    let staged = root.staged;
-    change_root(&job.root)?;
+/// Makes the root of an edge and changes into it.
+pub fn enter(at: &Path, edge: &Edge<Manifest>) -> Result<Staged, Error> {
+    let root = Root::make(at)?;
+    let mut stage = Stage { root: &root, store: &edge.store, made: BTreeSet::new(), staged: Staged::default() };
+    stage.tools(&edge.manifest)?;
+    stage.inputs(&edge.manifest)?;
+    let staged = stage.staged;
+    root.enter()?;
+    // Changed by nobody, as all directories on the way to the inputs.
+    fs::set_permissions("/", fs::Permissions::from_mode(0o555)).map_err(Error::io("close the new root"))?;
     Ok(staged)
 }
 
-struct Root<'a> {
+/// A root that is not entered yet.
+pub struct Root {
     at: PathBuf,
-    store: &'a Path,
-    staged: Staged,
 }
 
-impl Root<'_> {
+impl Root {
+    /// Mounts a file system in memory at `at` and fills it with what all jobs have: `/dev`, `/proc`, `/etc`, `/tmp`.
+    pub fn make(at: &Path) -> Result<Self, Error> {
+        mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, None, "make mounts private")?;
+        mount(Some("tmpfs".as_ref()), at, Some("tmpfs"), libc::MS_NOSUID | libc::MS_NODEV, None, "mount a tmpfs")?;
+        let root = Self { at: at.into() };
+        root.devices()?;
+        root.accounts()?;
+        let proc = root.inside(Path::new("/proc"));
+        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+        mount(Some("proc".as_ref()), &proc, Some("proc"), flags, None, "mount a new `/proc`")?;
+        Ok(root)
+    }
+
+    /// Changes into it. Nothing outside can be reached then but by what is open.
+    pub fn enter(self) -> Result<(), Error> {
+        change_root(&self.at)
+    }
+
     /// A path as commands see it, under the new root while that is still a directory.
-    fn inside(&self, path: &Path) -> PathBuf {
+    pub fn inside(&self, path: &Path) -> PathBuf {
         self.at.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// The file of a store path, or of a path below one.
-    fn physical(&self, store_path: &str) -> PathBuf {
-        let path = PathBuf::from(OsString::from_vec(text::to_bytes(store_path)));
-        path.strip_prefix("/nix/store").map(|below| self.store.join(below)).unwrap_or(path)
-    }
-
-    fn directory(&self, path: &Path) -> Result<(), Error> {
+    pub fn directory(&self, path: &Path) -> Result<(), Error> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -106,45 +110,101 @@ impl Root<'_> {
             let path = Path::new("/dev").join(device);
             self.bind(&path, &path, Access::Write)?;
         }
-        for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+        for (name, target) in [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ] {
             std::os::unix::fs::symlink(target, self.inside(&Path::new("/dev").join(name)))
                 .map_err(Error::io("link a device"))?;
         }
-        for (name, content) in [
-            (
-                "passwd",
-                "root:x:0:0::/build:/noshell\nnixbld:x:1000:100::/build:/noshell\nnobody:x:65534:65534::/:/noshell\n",
-            ),
-            ("group", "root:x:0:\nnixbld:!:100:\nnogroup:x:65534:\n"),
-            ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
-        ] {
-            fs::write(self.inside(&Path::new("/etc").join(name)), content)
-                .map_err(Error::io(format!("write `/etc/{name}`")))?;
+        for open in ["/dev/shm", "/tmp"] {
+            fs::set_permissions(self.inside(Path::new(open)), fs::Permissions::from_mode(0o1777))
+                .map_err(Error::io(format!("open `{open}`")))?;
         }
-        fs::set_permissions(self.inside(Path::new("/tmp")), fs::Permissions::from_mode(0o1777))
-            .map_err(Error::io("open `/tmp`"))?;
-        let proc = self.inside(Path::new("/proc"));
-        let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-        mount(Some("proc".as_ref()), &proc, Some("proc"), flags, "mount a new `/proc`")
+        Ok(())
     }
 
-    fn tools(&self, job: &Job) -> Result<(), Error> {
-        for (at, from) in &job.manifest.tools {
-            self.bind(&self.physical(from), &to_path(at), Access::Read)?;
+    /// Nix 2.34, `setBuildUser` and `prepareSandbox`.
+    fn accounts(&self) -> Result<(), Error> {
+        self.write(
+            "/etc/passwd",
+            "root:x:0:0:Nix build user:/build:/noshell\nnixbld:x:1000:100:Nix build user:/build:/noshell\n\
+             nobody:x:65534:65534:Nobody:/:/noshell\n",
+        )?;
+        self.write("/etc/group", "root:x:0:\nnixbld:!:100:\nnogroup:x:65534:\n")?;
+        self.write("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")
+    }
+
+    /// Writes a file of which the directory is there.
+    pub fn write(&self, path: &str, content: &str) -> Result<(), Error> {
+        fs::write(self.inside(Path::new(path)), content).map_err(Error::io(format!("write `{path}`")))
+    }
+
+    /// Makes the directory of `at`.
+    pub fn parent(&self, at: &Path) -> Result<(), Error> {
+        at.parent().map_or(Ok(()), |parent| self.directory(parent))
+    }
+
+    /// Makes the file or directory `from` visible at `at`.
+    pub fn bind(&self, from: &Path, at: &Path, access: Access) -> Result<(), Error> {
+        let inside = self.inside(at);
+        let is_directory = fs::metadata(from).map_err(Error::io(format!("look at `{}`", from.display())))?.is_dir();
+        if is_directory {
+            self.directory(at)?;
+        } else {
+            self.parent(at)?;
+            File::create(&inside).map_err(Error::io(format!("make a place for `{}`", at.display())))?;
         }
-        for (at, target) in &job.manifest.links {
-            let link = self.inside(&to_path(at));
+        let step = format!("bind `{}` at `{}`", from.display(), at.display());
+        mount(Some(from.as_os_str()), &inside, None, libc::MS_BIND | libc::MS_REC, None, &step)?;
+        match access {
+            Access::Write => Ok(()),
+            Access::Read => read_only(&inside, &step),
+        }
+    }
+
+    /// Makes the symlink `at` with the text of the symlink `from`.
+    pub fn copy_link(&self, from: &Path, at: &Path) -> Result<(), Error> {
+        let what = || format!("stage `{}` as `{}`", from.display(), at.display());
+        let target = fs::read_link(from).map_err(Error::io(what()))?;
+        std::os::unix::fs::symlink(target, self.inside(at)).map_err(Error::io(what()))
+    }
+}
+
+/// An edge's root while it is filled.
+struct Stage<'a> {
+    root: &'a Root,
+    store: &'a Path,
+    /// Directories that are there.
+    made: BTreeSet<PathBuf>,
+    staged: Staged,
+}
+
+impl Stage<'_> {
+    /// The file of a store path, or of a path below one.
+    fn physical(&self, store_path: &str) -> PathBuf {
+        let path = PathBuf::from(OsString::from_vec(text::to_bytes(store_path)));
+        path.strip_prefix("/nix/store").map(|below| self.store.join(below)).unwrap_or(path)
+    }
+
+    fn tools(&self, manifest: &Manifest) -> Result<(), Error> {
+        for (at, from) in &manifest.tools {
+            self.root.bind(&self.physical(from), &to_path(at), Access::Read)?;
+        }
+        for (at, target) in &manifest.links {
+            let link = self.root.inside(&to_path(at));
             std::os::unix::fs::symlink(to_path(target), link).map_err(Error::io(format!("link `{at}`")))?;
         }
         Ok(())
     }
 
-    fn stage(&mut self, job: &Job) -> Result<(), Error> {
-        let manifest = &job.manifest;
+    fn inputs(&mut self, manifest: &Manifest) -> Result<(), Error> {
         let rest = to_path(&manifest.rest);
-        self.directory(&rest)?;
+        self.root.directory(&rest)?;
         for directory in &manifest.directories {
-            self.directory(&to_path(directory))?;
+            self.root.directory(&to_path(directory))?;
         }
         for (at, from) in &manifest.inputs {
             let at = to_path(at);
@@ -154,7 +214,7 @@ impl Root<'_> {
         for (at, content) in &manifest.files {
             let at = to_path(at);
             self.parent(&at)?;
-            fs::write(self.inside(&at), text::to_bytes(content))
+            fs::write(self.root.inside(&at), text::to_bytes(content))
                 .map_err(Error::io(format!("write `{}`", at.display())))?;
             self.staged.paths.insert(at);
         }
@@ -167,30 +227,36 @@ impl Root<'_> {
         self.close(&rest)
     }
 
-    fn parent(&self, at: &Path) -> Result<(), Error> {
-        at.parent().map_or(Ok(()), |parent| self.directory(parent))
-    }
-
-    fn input(&self, from: &Path, at: &Path, copied: u64) -> Result<(), Error> {
+    fn input(&mut self, from: &Path, at: &Path, copied: u64) -> Result<(), Error> {
         let what = || format!("stage `{}` as `{}`", from.display(), at.display());
         self.parent(at)?;
-        let inside = self.inside(at);
         let metadata = fs::symlink_metadata(from).map_err(Error::io(what()))?;
         if metadata.is_symlink() {
-            let target = fs::read_link(from).map_err(Error::io(what()))?;
-            std::os::unix::fs::symlink(target, inside).map_err(Error::io(what()))
+            self.root.copy_link(from, at)
         } else if metadata.is_dir() || metadata.size() > copied {
-            self.bind(from, at, Access::Read)
+            self.root.bind(from, at, Access::Read)
         } else {
-            fs::copy(from, inside).map(drop).map_err(Error::io(what()))
+            copy(from, &self.root.inside(at), &metadata).map_err(Error::io(what()))
+        }
+    }
+
+    /// Makes the directory of `at`, once for all that lie in it.
+    fn parent(&mut self, at: &Path) -> Result<(), Error> {
+        match at.parent() {
+            Some(parent) if !self.made.contains(parent) => {
+                self.root.directory(parent)?;
+                self.made.insert(parent.into());
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
     /// Takes the right to write from every directory on the way to the inputs but the build directory, `/tmp` and
     /// those of outputs; the command then meets the error itself, where it happens.
     fn close(&mut self, rest: &Path) -> Result<(), Error> {
-        fn walk(root: &Root<'_>, directory: &Path, rest: &Path, known: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
-            let inside = root.inside(directory);
+        fn walk(stage: &Stage<'_>, directory: &Path, rest: &Path, known: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
+            let inside = stage.root.inside(directory);
             for entry in fs::read_dir(&inside).map_err(Error::io(format!("list `{}`", directory.display())))? {
                 let entry = entry.map_err(Error::io(format!("list `{}`", directory.display())))?;
                 let path = directory.join(entry.file_name());
@@ -198,11 +264,11 @@ impl Root<'_> {
                 let mounted =
                     || entry.metadata().is_ok_and(|m| fs::symlink_metadata(&inside).is_ok_and(|p| p.dev() != m.dev()));
                 if is_directory && !mounted() {
-                    walk(root, &path, rest, known)?;
+                    walk(stage, &path, rest, known)?;
                 }
                 known.insert(path);
             }
-            let writable = directory.starts_with(rest) || root.staged.writable.contains(directory);
+            let writable = directory.starts_with(rest) || stage.staged.writable.contains(directory);
             let mode = match directory {
                 _ if directory == Path::new("/tmp") => 0o1777,
                 _ if writable => 0o755,
@@ -212,7 +278,7 @@ impl Root<'_> {
                 .map_err(Error::io(format!("close `{}`", directory.display())))
         }
         let mut known = BTreeSet::new();
-        for top in fs::read_dir(&self.at).map_err(Error::io("list the new root"))? {
+        for top in fs::read_dir(&self.root.at).map_err(Error::io("list the new root"))? {
             let top = top.map_err(Error::io("list the new root"))?;
             let path = Path::new("/").join(top.file_name());
             let own = ["/dev", "/proc", "/etc", "/usr", "/nix"].iter().any(|own| path == Path::new(own));
@@ -224,27 +290,19 @@ impl Root<'_> {
         self.staged.paths.extend(known);
         Ok(())
     }
-
-    fn bind(&self, from: &Path, at: &Path, access: Access) -> Result<(), Error> {
-        let inside = self.inside(at);
-        let is_directory = fs::metadata(from).map_err(Error::io(format!("look at `{}`", from.display())))?.is_dir();
-        if is_directory {
-            self.directory(at)?;
-        } else {
-            self.parent(at)?;
-            File::create(&inside).map_err(Error::io(format!("make a place for `{}`", at.display())))?;
-        }
-        let step = format!("bind `{}` at `{}`", from.display(), at.display());
-        mount(Some(from.as_os_str()), &inside, None, libc::MS_BIND | libc::MS_REC, &step)?;
-        match access {
-            Access::Write => Ok(()),
-            Access::Read => read_only(&inside, &step),
-        }
-    }
 }
 
+/// Copies a small file. An edge has hundreds, so each system call counts: `fs::copy` makes twice as many.
+fn copy(from: &Path, to: &Path, metadata: &fs::Metadata) -> std::io::Result<()> {
+    let mut content = vec![0; metadata.size() as usize];
+    File::open(from)?.read_exact(&mut content)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    File::options().write(true).create_new(true).mode(mode).open(to)?.write_all(&content)
+}
+
+/// What a job may do with what is bound into its root.
 #[derive(Clone, Copy)]
-enum Access {
+pub enum Access {
     Read,
     Write,
 }
@@ -257,13 +315,21 @@ fn c_string(path: &OsStr) -> CString {
     CString::new(path.as_bytes()).unwrap_or_default() // a NUL cannot be in a path that exists; the call then fails
 }
 
-fn mount(from: Option<&OsStr>, at: &Path, kind: Option<&str>, flags: libc::c_ulong, step: &str) -> Result<(), Error> {
+pub fn mount(
+    from: Option<&OsStr>,
+    at: &Path,
+    kind: Option<&str>,
+    flags: libc::c_ulong,
+    options: Option<&str>,
+    step: &str,
+) -> Result<(), Error> {
     let from = from.map(c_string);
     let kind = kind.map(|kind| c_string(OsStr::new(kind)));
+    let options = options.map(|options| c_string(OsStr::new(options)));
     let at = c_string(at.as_os_str());
     let pointer = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
     // SAFETY: each pointer is null or a string that lives until the call returns.
-    let answer = unsafe { libc::mount(pointer(&from), at.as_ptr(), pointer(&kind), flags, std::ptr::null()) };
+    let answer = unsafe { libc::mount(pointer(&from), at.as_ptr(), pointer(&kind), flags, pointer(&options).cast()) };
     if answer == 0 { Ok(()) } else { Err(refused(step)) }
 }
 
@@ -281,7 +347,7 @@ fn read_only(at: &Path, step: &str) -> Result<(), Error> {
     let locked =
         libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME | libc::MS_NODIRATIME | libc::MS_RELATIME;
     let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | (inherited & locked);
-    mount(None, at, None, flags, step)
+    mount(None, at, None, flags, None, step)
 }
 
 fn change_root(root: &Path) -> Result<(), Error> {
@@ -295,8 +361,7 @@ fn change_root(root: &Path) -> Result<(), Error> {
             return Err(refused("leave the old root"));
         }
     }
-    let closed = fs::set_permissions("/", fs::Permissions::from_mode(0o555));
-    closed.and_then(|()| std::env::set_current_dir("/")).map_err(Error::io("enter the new root"))
+    std::env::set_current_dir("/").map_err(Error::io("enter the new root"))
 }
 
 fn refused(step: &str) -> Error {

@@ -4,8 +4,9 @@
 use super::root::to_path;
 use super::{Error, Manifest, Step};
 use nixstore::text;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -21,12 +22,12 @@ pub enum Ended {
     LeftRunning(Vec<String>),
 }
 
-/// Runs every command until one fails; what they print goes to `log`.
-pub fn commands(manifest: &Manifest, log: &File) -> Result<Ended, Error> {
+/// Runs every command until one fails; they print where this process does.
+pub fn commands(manifest: &Manifest) -> Result<Ended, Error> {
     for step in &manifest.commands {
         match step {
             Step::Run { argv, cwd } => {
-                let ended = command(manifest, argv, &to_path(cwd), log)?;
+                let ended = command(manifest, argv, &to_path(cwd))?;
                 if !matches!(ended, Ended::Exit(0)) {
                     end_all();
                     return Ok(ended);
@@ -49,23 +50,29 @@ pub fn commands(manifest: &Manifest, log: &File) -> Result<Ended, Error> {
     Ok(if left.is_empty() { Ended::Exit(0) } else { Ended::LeftRunning(left) })
 }
 
-fn command(manifest: &Manifest, argv: &[String], cwd: &Path, log: &File) -> Result<Ended, Error> {
-    let word = |text: &String| OsString::from_vec(text::to_bytes(text));
-    let program = argv.first().map(word).unwrap_or_default();
-    let output = || log.try_clone().map(Stdio::from).map_err(Error::io("share the log"));
+fn command(manifest: &Manifest, argv: &[String], cwd: &Path) -> Result<Ended, Error> {
+    let program = argv.first().map(|text| word(text)).unwrap_or_default();
     let mut command = Command::new(find(&program, manifest));
-    command.arg0(&program).args(argv.iter().skip(1).map(word));
-    command.env_clear().envs(manifest.env.iter().map(|(k, v)| (word(k), word(v))));
-    command.current_dir(cwd).stdin(Stdio::null()).stdout(output()?).stderr(output()?);
+    command.arg0(&program).args(argv.iter().skip(1).map(|text| word(text)));
+    wait_for(&mut command, &manifest.env, cwd)
+}
+
+/// Runs one program with this environment in `cwd`, and reaps whatever ends until it does.
+pub fn wait_for(command: &mut Command, env: &BTreeMap<String, String>, cwd: &Path) -> Result<Ended, Error> {
+    // This process has no other use for its own; a child that changes nothing of itself is started by vfork.
+    std::env::set_current_dir(cwd).map_err(Error::io(format!("enter `{}`", cwd.display())))?;
+    command.env_clear().envs(env.iter().map(|(k, v)| (word(k), word(v)))).stdin(Stdio::null());
     let child = match command.spawn() {
         Ok(child) => child,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EACCES)) => {
-            return Err(Error::Misbehaved(format!(
-                "cannot run `{}`: {error}; it is not among the edge's inputs or tools",
-                Path::new(&program).display()
-            )));
+        Err(error) => {
+            let program = Path::new(command.get_program()).display();
+            if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC)) {
+                return Err(Error::Misbehaved(format!(
+                    "cannot run `{program}`: {error}; it must be a program among the inputs or tools"
+                )));
+            }
+            return Err(Error::Io { what: format!("run `{program}`"), error });
         }
-        Err(error) => return Err(Error::Io { what: format!("run `{}`", Path::new(&program).display()), error }),
     };
     let pid = child.id() as libc::pid_t;
     loop {
@@ -79,6 +86,10 @@ fn command(manifest: &Manifest, argv: &[String], cwd: &Path, log: &File) -> Resu
             });
         }
     }
+}
+
+pub fn word(text: &str) -> OsString {
+    OsString::from_vec(text::to_bytes(text))
 }
 
 /// The program of a word, looked for in the manifest's PATH as a shell would.
@@ -120,7 +131,8 @@ fn running() -> Vec<String> {
     numbers.filter(|pid| *pid != 1).filter_map(name).collect()
 }
 
-fn end_all() {
+/// Ends every other process of this PID namespace.
+pub fn end_all() {
     // SAFETY: signals every other process of this PID namespace, then waits for our children.
     unsafe {
         libc::kill(-1, libc::SIGKILL);

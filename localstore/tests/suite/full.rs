@@ -1,41 +1,26 @@
 //! A store on a disk that is full. The disk is a small file system in memory, in namespaces that the test makes by
 //! running itself again under `unshare`.
 
-use crate::kit::{chain, kit_at, sh};
+use crate::kit::{Sees, again, chain, kit_at, place, sh};
 use nixstore::Store as _;
 use nixstore::store::RealiseError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Says to the copy of this program in the namespaces where the small disk is.
-const DISK: &str = "LOCALSTORE_TEST_SMALL_DISK";
-
 /// Runs `test` again with a disk of `size`, and says whether this is that run. Where namespaces are refused the test
 /// is reported as not run.
 fn with_disk(test: &str, size: &str) -> Option<PathBuf> {
-    if let Some(disk) = std::env::var_os(DISK) {
-        return Some(disk.into());
+    let disk = place();
+    if disk.is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = format!("mount -t tmpfs -o size={size} none \"$0\" || exit 99; exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+        command.arg(directory.path()).arg(std::env::current_exe().unwrap());
+        again(&format!("full::{test}"), directory.path(), &mut command);
     }
-    let directory = tempfile::tempdir().unwrap();
-    let script = format!("mount -t tmpfs -o size={size} none \"$0\" || exit 99; exec \"$@\"");
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
-        .arg(directory.path())
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", &format!("full::{test}")])
-        .env(DISK, directory.path())
-        .output();
-    let errors = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match output {
-        Ok(output) if output.status.success() => {
-            assert!(errors(&output.stdout).contains("1 passed"), "{}", errors(&output.stdout));
-        }
-        Ok(output) if output.status.code() == Some(101) => panic!("{}", errors(&output.stderr)),
-        Ok(output) => crate::kit::not_run(test, &errors(&output.stderr)),
-        Err(error) => crate::kit::not_run(test, &error.to_string()),
-    }
-    None
+    disk
 }
 
 fn fill(disk: &Path) {
@@ -46,7 +31,7 @@ fn fill(disk: &Path) {
 #[test]
 fn a_full_disk_is_named_and_leaves_nothing_behind() {
     let Some(disk) = with_disk("a_full_disk_is_named_and_leaves_nothing_behind", "8m") else { return };
-    let kit = kit_at(&disk);
+    let kit = kit_at(&disk, Sees::Programs);
     let before = kit.add("before", "text");
 
     let large = vec![7; 16 << 20];
@@ -54,8 +39,9 @@ fn a_full_disk_is_named_and_leaves_nothing_behind() {
     assert!(chain(&error).contains("No space left on device"), "{}", chain(&error));
     assert_eq!((kit.files().len(), kit.leftovers().len()), (1, 0));
 
-    // A builder fills the disk, and is cleared away.
-    let (_, log) = kit.fail(&sh("fills", "exec /usr/bin/head -c 16M /dev/zero > $out"));
+    // A builder fills the disk, and is cleared away. While the disk is full its log has no place either.
+    let script = "/usr/bin/head -c 16M /dev/zero > $out 2> /dev/shm/said || { rm $out; cat /dev/shm/said; exit 1; }";
+    let (_, log) = kit.fail(&sh("fills", script));
     assert!(log.contains("No space left on device"), "{log}");
     assert_eq!((kit.files().len(), kit.leftovers().len()), (1, 0));
 
@@ -75,7 +61,7 @@ fn a_full_disk_is_named_and_leaves_nothing_behind() {
 #[test]
 fn a_database_that_cannot_grow_registers_nothing_half() {
     let Some(disk) = with_disk("a_database_that_cannot_grow_registers_nothing_half", "8m") else { return };
-    let mut kit = kit_at(&disk);
+    let mut kit = kit_at(&disk, Sees::Programs);
     kit.add("before", "text");
     fill(&disk);
     let mut added = 0;

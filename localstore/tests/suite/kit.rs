@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 /// A store in a directory of its own.
@@ -17,19 +18,52 @@ pub struct Kit {
     store: Option<LocalStore>,
     root: PathBuf,
     directory: tempfile::TempDir,
+    sees: Sees,
 }
 
-/// An empty store.
+/// What builders see of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    /// Its programs, for scripts that need more than a shell.
+    Programs,
+    /// What they see unless a store is told otherwise.
+    Shell,
+}
+
+/// An empty store whose builders may use the host's programs.
 pub fn kit() -> Kit {
-    kit_at(&std::env::temp_dir())
+    kit_at(&std::env::temp_dir(), Sees::Programs)
+}
+
+/// An empty store as it is without any setting.
+pub fn plain_kit() -> Kit {
+    kit_at(&std::env::temp_dir(), Sees::Shell)
 }
 
 /// An empty store on the disk of `parent`.
-pub fn kit_at(parent: &Path) -> Kit {
+pub fn kit_at(parent: &Path, sees: Sees) -> Kit {
     let directory = tempfile::tempdir_in(parent).expect("a temporary directory");
     let root = directory.path().join("root");
-    Kit { store: Some(LocalStore::open(&root).expect("a new store")), root, directory }
+    Kit { store: Some(open(&root, sees)), root, directory, sees }
 }
+
+fn open(root: &Path, sees: Sees) -> LocalStore {
+    let store = LocalStore::open(root).expect("a store");
+    store.isolate_with(&runner());
+    if sees == Sees::Programs {
+        let existing = ["/usr", "/bin", "/lib", "/lib64"].map(PathBuf::from).into_iter().filter(|path| path.exists());
+        store.show_builders(existing.map(|path| (path.clone(), path)).collect());
+    }
+    store
+}
+
+/// The runner: the one built with the tests, or a copy of it for a user who cannot read that.
+pub fn runner() -> PathBuf {
+    std::env::var_os(RUNNER).unwrap_or_else(|| env!("CARGO_BIN_EXE_splitter-runner").into()).into()
+}
+
+/// Names the runner in the environment of a test that runs itself again.
+pub const RUNNER: &str = "LOCALSTORE_TEST_RUNNER";
 
 impl Kit {
     pub fn store(&self) -> &LocalStore {
@@ -45,13 +79,18 @@ impl Kit {
         self.directory.path()
     }
 
+    /// The same store, opened once more.
+    pub fn open_again(&self) -> LocalStore {
+        open(&self.root, self.sees)
+    }
+
     pub fn close(&mut self) {
         self.store = None;
     }
 
     pub fn reopen(&mut self) {
         self.store = None;
-        self.store = Some(LocalStore::open(&self.root).expect("a store"));
+        self.store = Some(self.open_again());
     }
 
     pub fn add(&self, name: &str, contents: &str) -> PathInfo {
@@ -102,7 +141,7 @@ impl Kit {
                 found.push(entry.file_name().into_string().unwrap());
             }
         }
-        found.retain(|name| name != "lock");
+        found.retain(|name| name != "lock" && name != "root");
         found
     }
 }
@@ -124,6 +163,28 @@ pub fn not_run(test: &str, reason: &str) {
         writeln!(file, "{line}").expect("the list of what did not run");
     }
 }
+
+/// Runs `test` once more by `command`, which ends in starting this program, and tells it of a place. That it cannot be
+/// started so is reported as not run.
+pub fn again(test: &str, place: &Path, command: &mut Command) {
+    let output = command.args(["--exact", "--nocapture", test]).env(PLACE, place).output();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match output {
+        Ok(output) if output.status.success() => {
+            assert!(text(&output.stdout).contains("1 passed"), "{}", text(&output.stdout));
+        }
+        Ok(output) if output.status.code() == Some(101) => panic!("{}", text(&output.stderr)),
+        Ok(output) => not_run(test, &text(&output.stderr)),
+        Err(error) => not_run(test, &error.to_string()),
+    }
+}
+
+/// Where a test is to do its work that [`again`] has run.
+pub fn place() -> Option<PathBuf> {
+    std::env::var_os(PLACE).map(PathBuf::from)
+}
+
+const PLACE: &str = "LOCALSTORE_TEST_PLACE";
 
 /// An error with its causes, as a program would print it.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -1,8 +1,10 @@
-//! The embedded store from outside: adding, realising, collecting, and what stock Nix makes of it.
+//! The embedded store from outside: adding, realising, isolating, collecting, and what stock Nix makes of it.
 
 mod adding;
 mod collecting;
+mod edges;
 mod full;
+mod isolation;
 mod kit;
 mod nix;
 mod realising;

@@ -247,7 +247,7 @@ fn the_last_result_of_a_derivation_that_gives_different_ones_counts() {
 #[test]
 fn many_can_realise_the_same_at_once() {
     let kit = kit();
-    let second = localstore::LocalStore::open(kit.root()).unwrap();
+    let second = kit.open_again();
     let drv = sh("same", "mkdir $out; echo $out > $out/a");
     let cancelled = AtomicBool::new(false);
     let options = BuildOptions { timeout: None, cancelled: &cancelled };

@@ -1,6 +1,6 @@
 //! The tests that every store must pass.
 
-use crate::kit::{Kit, kit};
+use crate::kit::{Kit, plain_kit};
 use nixstore::Store;
 use nixstore::store_suite::Subject;
 
@@ -10,5 +10,5 @@ impl Subject for Kit {
     }
 }
 
-nixstore::store_suite!(kit());
-nixstore::builder_suite!(kit());
+nixstore::store_suite!(plain_kit());
+nixstore::builder_suite!(plain_kit());

@@ -4,6 +4,7 @@
 //! `$in`, `$in_newline` and `$out`, then the edge's own variables, those of its rule, and those of the file and of the
 //! files that have it as a subninja. The manual does not say that an edge without variables of its own sees those of
 //! its file (not of the files around it) before those of its rule.
+#![deny(clippy::disallowed_methods)]
 
 use super::lexer::{Piece, pieces};
 use super::path::push_shell_escaped;

@@ -1,6 +1,7 @@
 //! Cuts a manifest file into tokens, names and unexpanded texts; knows nothing of what they mean.
 //!
 //! The rules are those of Ninja 1.13.2, `lexer.in.cc`. A NUL byte ends a file.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::ByteSlice as _;
 

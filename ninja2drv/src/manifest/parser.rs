@@ -2,6 +2,7 @@
 //!
 //! Which checks there are, and their order, is as in Ninja 1.13.2, `manifest_parser.cc`; but that an edge's outputs are
 //! its alone is looked at last.
+#![deny(clippy::disallowed_methods)]
 
 use super::eval::Evaluation;
 use super::lexer::{Lexer, Problem, Raw, Token};

@@ -1,4 +1,5 @@
 //! Spells paths as Ninja does: in its graph, and in commands.
+#![deny(clippy::disallowed_methods)]
 
 use bstr::ByteSlice as _;
 

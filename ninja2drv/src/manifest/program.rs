@@ -1,5 +1,6 @@
 //! What a manifest says of its rules, variables and edges, kept for when a command is asked for. Texts stay where they
 //! were read: an edge takes a few dozen bytes, however long its command is.
+#![deny(clippy::disallowed_methods)]
 
 use super::eval::Evaluation;
 use super::lexer::{Piece, Raw, pieces};
@@ -297,6 +298,10 @@ impl Commands for Program {
             pool: self.pools[record.pool as usize].clone(),
             dyndep: dyndep.map(|i| self.texts.get(self.dyndeps[i].1).into()),
         }
+    }
+
+    fn pool(&self, _: &Graph, id: EdgeId) -> graph::Pool {
+        self.pools[self.edges[id.0 as usize].pool as usize].clone()
     }
 }
 

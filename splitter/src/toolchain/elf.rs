@@ -1,4 +1,5 @@
 //! What an ELF file asks of its loader: the interpreter, the libraries and where to look for them. Pure.
+#![deny(clippy::disallowed_methods)]
 
 use object::elf;
 use object::read::elf::{Dyn as _, ElfFile32, ElfFile64, FileHeader, ProgramHeader as _};
@@ -86,6 +87,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test on real files")]
     fn a_shell_needs_its_loader_and_the_c_library() {
         let Ok(bytes) = std::fs::read("/bin/sh") else {
             eprintln!("not run: there is no `/bin/sh`");

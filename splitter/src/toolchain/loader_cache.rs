@@ -2,6 +2,7 @@
 //! its own, with the entries of the host's that name files in it. Pure.
 //!
 //! Format: glibc 2.36, `sysdeps/generic/dl-cache.h`, `struct cache_file_new`; all numbers in the host's byte order.
+#![deny(clippy::disallowed_methods)]
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const HEADER: usize = 48;
@@ -59,6 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test on real files")]
     fn a_filtered_cache_is_a_cache_with_fewer_entries() {
         let Ok(cache) = std::fs::read("/etc/ld.so.cache") else {
             eprintln!("not run: there is no `/etc/ld.so.cache`");

@@ -1,0 +1,86 @@
+//! The directories of builds. That of an edge is used for one edge after another: making and deleting directories is a
+//! good part of what a short command costs.
+
+use crate::files::{FileError, remove_tree};
+use crate::session::{Session, Temporary};
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The directory of one build, for as long as it runs. Its parts are empty at the start.
+pub(crate) struct Scratch {
+    session: Arc<Session>,
+    /// Taken when it is let go.
+    directory: Option<Temporary>,
+    reusable: bool,
+}
+
+impl Scratch {
+    /// One that was used before, or a new one.
+    pub(crate) fn new(session: Arc<Session>) -> Result<Self, FileError> {
+        let idle = session.idle().pop();
+        if let Some(directory) = idle {
+            return Ok(Self { session, directory: Some(directory), reusable: false });
+        }
+        let scratch = Self { directory: Some(session.temporary()), session, reusable: false };
+        for (directory, mode) in [(scratch.path(), 0o755), (&scratch.store(), 0o755), (&scratch.build(), 0o700)] {
+            let mut builder = fs::DirBuilder::new();
+            builder.mode(mode);
+            builder.create(directory).map_err(FileError::of("make the directory", directory))?;
+        }
+        Ok(scratch)
+    }
+
+    /// Says that nobody but the runner writes here: what it leaves is known, down to the modes of directories.
+    pub(crate) fn reuse(&mut self) {
+        self.reusable = true;
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.as_ref().expect("it is let go at the end").path()
+    }
+
+    /// Where outputs are written.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.path().join("store")
+    }
+
+    /// What a builder sees as `/build`.
+    pub(crate) fn build(&self) -> PathBuf {
+        self.path().join("build")
+    }
+
+    /// What it writes to standard output and standard error.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path().join("log")
+    }
+
+    /// An empty directory over which the root is mounted.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.session.root()
+    }
+
+    /// Makes all parts empty.
+    fn clear(&self) -> Result<(), FileError> {
+        for directory in [self.store(), self.build()] {
+            for entry in fs::read_dir(&directory).map_err(FileError::of("read the directory", &directory))? {
+                remove_tree(&entry.map_err(FileError::of("read the directory", &directory))?.path())?;
+            }
+        }
+        match fs::metadata(self.log()) {
+            Ok(log) if log.len() > 0 => File::create(self.log()).map(drop).map_err(FileError::of("empty", &self.log())),
+            _ => Ok(()), // it is empty, or was moved away
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let reused = self.reusable && self.clear().is_ok();
+        let directory = self.directory.take();
+        if reused {
+            self.session.idle().extend(directory);
+        } // else it is deleted here
+    }
+}

@@ -1,0 +1,180 @@
+//! Edges: what the runner makes of a manifest.
+
+use crate::kit::{Kit, plain_kit, runner};
+use nixstore::hash::Algorithm;
+use nixstore::manifest::{ABI, Manifest, Reads, Step, UNWRITTEN};
+use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
+use nixstore::{Derivation, DerivationOutput, Method, ResolvedDerivation, Store as _, StoreDir, StorePath, Tree};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+
+/// A store with the runner in it, and a shell as the toolchain.
+struct Edges {
+    kit: Kit,
+    runner: StorePath,
+    tools: StorePath,
+}
+
+fn edges() -> Edges {
+    let kit = plain_kit();
+    let runner = kit.store().install_runner(&runner()).unwrap();
+    let tools = kit.store().add_path(&"tools".parse().unwrap(), &shell(kit.scratch())).unwrap().path;
+    Edges { kit, runner, tools }
+}
+
+/// A directory with `usr/bin/sh` and what it needs.
+fn shell(directory: &Path) -> PathBuf {
+    let at = directory.join("tools");
+    let listed = Command::new("ldd").arg("/bin/sh").output().expect("ldd starts");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
+    for file in libraries.chain([Path::new("/bin/sh")]) {
+        let below = file.strip_prefix("/usr").or_else(|_| file.strip_prefix("/")).unwrap();
+        let to = at.join("usr").join(below);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(file, to).unwrap();
+    }
+    at
+}
+
+impl Edges {
+    /// An edge whose command is a script in the build directory `/src/build`, with the output `o0` at `out` there, and the
+    /// input `/src/in`.
+    fn edge(&self, script: &str) -> ResolvedDerivation {
+        self.edge_with(script, |_| {})
+    }
+
+    /// The same with another manifest.
+    fn edge_with(&self, script: &str, change: impl FnOnce(&mut Manifest)) -> ResolvedDerivation {
+        let dir = StoreDir::default();
+        let input = self.kit.add("in", "input\n");
+        let mut manifest = Manifest {
+            abi: ABI,
+            commands: vec![Step::Run { argv: ["sh", "-c", script].map(String::from).into(), cwd: "/src/build".into() }],
+            directories: Vec::new(),
+            name: "edge".into(),
+            env: [("PATH".into(), "/usr/bin".into())].into(),
+            files: BTreeMap::new(),
+            inputs: [("/src/in".into(), dir.print(&input.path))].into(),
+            rest: "/src/build".into(),
+            tools: [("/usr".into(), format!("{}/usr", dir.print(&self.tools)))].into(),
+            links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
+            writes: [("o0".into(), "/src/build/out".into())].into(),
+            observed: false,
+            outputs: BTreeMap::new(),
+        };
+        change(&mut manifest);
+        let reads = manifest.observed.then_some("reads");
+        let floating = DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
+        let drv = Derivation {
+            name: "edge".parse().unwrap(),
+            outputs: ["log", "o0", "rest"]
+                .into_iter()
+                .chain(reads)
+                .map(|name| (name.parse().unwrap(), floating.clone()))
+                .collect(),
+            input_drvs: BTreeMap::new(),
+            input_srcs: [input.path, self.tools.clone(), self.runner.clone()].into(),
+            system: format!("{}-linux", std::env::consts::ARCH),
+            builder: dir.print(&self.runner).into(),
+            args: Vec::new(),
+            env: [("__json".into(), serde_json::to_vec(&manifest).unwrap().into())].into(),
+        };
+        drv.try_into().unwrap()
+    }
+
+    fn run(&self, script: &str) -> Result<Built, RealiseError> {
+        let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
+        self.kit.store().realise(&self.edge(script), &options)
+    }
+
+    /// The outputs `o0`, `log` and `rest` of a command that succeeds.
+    fn outputs(&self, script: &str) -> [Tree; 3] {
+        let built = self.run(script).unwrap_or_else(|error| panic!("{error:?}"));
+        ["o0", "log", "rest"].map(|name| {
+            let info = &built.outputs[&name.parse().unwrap()];
+            let at = self.kit.physical(&info.path);
+            assert_eq!(nixstore::nar::nar_hash(&at).unwrap(), (info.nar_hash, info.nar_size), "{name}");
+            Tree::read(&at).unwrap()
+        })
+    }
+
+    fn failure(&self, script: &str) -> (Failure, String) {
+        match self.run(script) {
+            Err(RealiseError::Failed { reason, log }) => (reason, String::from_utf8(log).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn empty() -> Tree {
+    Tree::directory::<&str>([])
+}
+
+#[test]
+fn an_edge_that_says_nothing_has_an_empty_log_and_no_other_files() {
+    let edges = edges();
+    for text in ["one", "two"] {
+        let outputs = edges.outputs(&format!("read line < ../in; echo $line {text} > out"));
+        assert_eq!(outputs, [Tree::file(format!("input {text}\n")), Tree::file(""), empty()]);
+    }
+    assert!(edges.kit.store().verify().unwrap().is_good());
+}
+
+#[test]
+fn what_an_edge_prints_and_writes_besides_are_outputs() {
+    let edges = edges();
+    let outputs = edges.outputs("echo note; echo warning >&2; echo > out; echo more > by-the-way");
+    let rest = Tree::directory([("by-the-way", Tree::file("more\n"))]);
+    assert_eq!(outputs, [Tree::file("\n"), Tree::file("note\nwarning\n"), rest]);
+    // The next one starts with nothing of it.
+    assert_eq!(edges.outputs("echo > out"), [Tree::file("\n"), Tree::file(""), empty()]);
+}
+
+#[test]
+fn an_edge_that_fails_tells_what_it_printed_and_leaves_nothing_to_the_next() {
+    let edges = edges();
+    let (reason, log) = edges.failure("echo error; echo > out; exit 4");
+    assert_eq!((reason, log.as_str()), (Failure::Exit(4), "error\n"));
+    let (reason, log) = edges.failure("echo x > ../in");
+    assert_eq!(reason, Failure::Exit(2));
+    assert!(log.contains("Permission denied"), "{log}");
+    assert_eq!(edges.outputs("echo > out")[1], Tree::file(""));
+}
+
+#[test]
+fn an_output_that_is_not_written_is_marked() {
+    let edges = edges();
+    let outputs = edges.outputs("echo note");
+    assert_eq!(outputs, [Tree::Symlink(UNWRITTEN.into()), Tree::file("note\n"), empty()]);
+}
+
+#[test]
+fn an_observed_edge_says_what_it_opened_and_listed() {
+    let edges = edges();
+    let script = "read line < ../in; read line < in; for f in listed/*; do test -e $f; done; . ./script; echo > out";
+    let inputs = ["/src/build/in", "/src/build/unread", "/src/build/listed/a", "/src/build/unlisted/b"];
+    let drv = edges.edge_with(script, |manifest| {
+        let input = manifest.inputs["/src/in"].clone();
+        manifest.inputs.extend(inputs.map(|at| (at.into(), input.clone())));
+        manifest.files.insert("/src/build/script".into(), ": nothing\n".into());
+        manifest.observed = true;
+    });
+    let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
+    let built = edges.kit.store().realise(&drv, &options).unwrap();
+    let reads = fs::read(edges.kit.physical(&built.outputs[&"reads".parse().unwrap()].path)).unwrap();
+    let reads: Reads = serde_json::from_slice(&reads).unwrap();
+    assert_eq!(reads.files, ["/src/build/in", "/src/build/script", "/src/in"]);
+    assert_eq!(reads.directories, ["/src/build/listed"]);
+}
+
+#[test]
+fn an_edge_sees_its_inputs_and_tools_and_nothing_else() {
+    let edges = edges();
+    let [seen, ..] =
+        edges.outputs("for f in /nix /src/* /src/build/* /bin/* /home /root; do test -e $f && echo $f; done > out; :");
+    assert_eq!(seen, Tree::file("/src/build\n/src/in\n/src/build/out\n/bin/sh\n"));
+}
