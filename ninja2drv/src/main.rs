@@ -182,6 +182,8 @@ fn build(
     let Current { manifest, always } = regenerate::current_manifest(directory, &options.file)?;
     let wanted = regenerate::wanted(&manifest.graph, targets)?;
     let plan = Plan::new(&manifest.graph, &wanted)?;
+    // Once, and not by every edge.
+    store.probe()?;
     let cancelled = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, cancelled.clone())?;
