@@ -13,7 +13,6 @@ use regenerate::Current;
 use report::Teller;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, lock};
-use splitter::history::History;
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
@@ -183,6 +182,8 @@ fn build(
     let Current { manifest, always } = regenerate::current_manifest(directory, &options.file)?;
     let wanted = regenerate::wanted(&manifest.graph, targets)?;
     let plan = Plan::new(&manifest.graph, &wanted)?;
+    // Once, and not by every edge.
+    store.probe()?;
     let cancelled = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, cancelled.clone())?;
@@ -218,9 +219,7 @@ fn build(
     let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     tools.save()?;
-    if let Some(Err(error)) = history.as_ref().map(History::save) {
-        eprintln!("ninja2drv: warning: what commands read is not remembered: {}", places::chain(&error));
-    }
+    history.as_ref().inspect(|history| places::save(history));
     let end = match (success, cancelled.load(Ordering::Relaxed)) {
         (true, _) => End::Success,
         (false, true) => End::Interrupted,

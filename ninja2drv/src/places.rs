@@ -2,8 +2,9 @@
 
 use crate::Options;
 use splitter::drive::Error;
-use splitter::history::History;
+use splitter::history::{History, HistoryError};
 use splitter::roots::Roots;
+use std::error::Error as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -25,12 +26,6 @@ pub fn roots(options: &Options, directory: &Path) -> Result<Roots, Error> {
     Ok(Roots::new(named.into_iter().map(|(root, name)| (root.as_os_str().as_bytes().into(), name.into()))))
 }
 
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// The user's history; a build goes on without one.
 pub fn open_history() -> Option<History> {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
@@ -42,9 +37,20 @@ pub fn open_history() -> Option<History> {
     match History::open(&file, &mut tell) {
         Ok(history) => Some(history),
         Err(error) => {
-            let error = chain(&error);
-            eprintln!("ninja2drv: warning: the history `{}` is not used: {error}", file.display());
+            tell_unused(&file, &error);
             None
         }
     }
+}
+
+/// Keeps what this run has learnt; a run that has ended well is not spoilt by it.
+pub fn save(history: &History) {
+    if let Err(error) = history.save() {
+        tell_unused(history.file(), &error);
+    }
+}
+
+fn tell_unused(history: &Path, error: &HistoryError) {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    eprintln!("ninja2drv: warning: the history `{}` is not used: {error}{cause}", history.display());
 }

@@ -160,6 +160,11 @@ impl History {
         }
     }
 
+    /// Where it is.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     fn is_out_of_use(&self) -> bool {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }

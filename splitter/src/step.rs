@@ -159,7 +159,13 @@ impl Steps<'_> {
     fn restore(&self, record: &Record) -> Result<Restored, Failed> {
         let mut restored = Restored::Untouched;
         for (at, path) in &record.outputs {
-            let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else { continue };
+            let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else {
+                // Nobody had asked for it then.
+                if self.is_needed(at.as_bstr()) {
+                    return Ok(Restored::Lost(Reason::Output(at.clone())));
+                }
+                continue;
+            };
             if self.contents.is_untouched(at.as_bstr(), &path) {
                 continue;
             }
@@ -188,6 +194,10 @@ impl Steps<'_> {
                 (found, realised)
             }
         };
+        if let Some(path) = self.overwritten(recipe, &found, &realised)? {
+            let log = self.log(&realised)?;
+            return Err(Failed { error: format!("the command wrote `{path}`, which is an input").into(), log });
+        }
         let (outputs, unwritten) = self.put_all(edge, command, recipe, &realised)?;
         if let Some(path) = unwritten.iter().find(|path| self.is_needed(path.as_bstr())) {
             let log = self.log(&realised)?;
@@ -402,6 +412,9 @@ impl Steps<'_> {
             let program =
                 if program.contains(&b'/') { absolute(program.as_bstr(), cwd.as_bstr()) } else { program.clone() };
             let of_project = program.contains(&b'/') && !is_system(program.as_bstr());
+            if of_project {
+                programs.extend(wide::of_script(to_path(program.as_bstr()), SEARCH_PATH));
+            }
             let set = if of_project { &mut own } else { &mut programs };
             set.insert(to_path(program.as_bstr()).to_owned());
         }
@@ -461,6 +474,19 @@ impl Steps<'_> {
         left.iter().for_each(|path| self.contents.forget(path.as_bstr()));
         self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(self.drive.name(edge), left);
         Ok((outputs, unwritten))
+    }
+
+    /// A source, or something that the step reads and another declares, among what it wrote undeclared.
+    fn overwritten(&self, recipe: &Recipe, found: &Found, realised: &Realised) -> Result<Option<BString>, Failed> {
+        let mut wrote = Vec::new();
+        let rest = self.drive.store.physical_path(realised.path(&output("rest"))?);
+        files_below(&rest, &recipe.build_directory, &mut wrote)?;
+        let graph = self.drive.graph;
+        let is_source =
+            |path: &BString| graph.find(path.as_bstr()).is_some_and(|file| graph.file(file).maker.is_none());
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_left = |path: &BString| left.values().flatten().any(|left| left == path);
+        Ok(wrote.into_iter().find(|path| is_source(path) || found.files.contains(path) && !is_left(path)))
     }
 
     fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {

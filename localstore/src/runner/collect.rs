@@ -3,17 +3,43 @@
 use super::root::{Outside, Staged, to_path};
 use super::{Error, Manifest};
 use nixstore::manifest::{Reads, UNWRITTEN};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// Copies every output out, and whatever else is new in the build directory into the output `rest`. Answers the outputs
-/// that were not written.
+/// What tells whether the command has replaced or written an input where it can. Inputs are read-only, so that writing one
+/// takes another mode.
+pub struct Before(BTreeMap<PathBuf, (u64, u64, u64, u32)>);
+
+impl Before {
+    /// Looks at the inputs in directories that can be written.
+    pub fn the_commands(manifest: &Manifest, staged: &Staged) -> Self {
+        let rest = to_path(&manifest.rest);
+        let paths = manifest.inputs.keys().map(|at| to_path(at));
+        let within = |path: &PathBuf| {
+            path.starts_with(&rest) || path.parent().is_some_and(|directory| staged.writable.contains(directory))
+        };
+        Self(paths.filter(within).filter_map(|path| Some((path.clone(), look(&path)?))).collect())
+    }
+
+    fn has_other(&self, path: &Path) -> bool {
+        self.0.get(path).is_some_and(|before| look(path).is_some_and(|now| now != *before))
+    }
+}
+
+fn look(path: &Path) -> Option<(u64, u64, u64, u32)> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.size(), metadata.mode()))
+}
+
+/// Copies every output out, and whatever else is new in the build directory, or no longer the input that it was, into the
+/// output `rest`. Answers the outputs that were not written.
 pub fn outputs(
     manifest: &Manifest,
     staged: &Staged,
+    before: &Before,
     reads: Option<&Reads>,
     outside: &Outside,
 ) -> Result<Vec<String>, Error> {
@@ -30,7 +56,8 @@ pub fn outputs(
         }
     }
     let declared: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
-    let new = |path: &Path| !staged.paths.contains(path) && !declared.iter().any(|declared| declared == path);
+    let is_new = |path: &Path| !staged.paths.contains(path) || before.has_other(path);
+    let new = |path: &Path| is_new(path) && !declared.iter().any(|declared| declared == path);
     for directory in &staged.writable {
         if let Some(stray) = list(directory)?.into_iter().find(|path| new(path)) {
             return Err(Error::Misbehaved(format!(

@@ -156,12 +156,13 @@ fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
     if manifest.observed {
         observe::begin(&staged)?;
     }
+    let before = collect::Before::the_commands(manifest, &staged);
     let ended = run::commands(manifest)?;
     let reads = manifest.observed.then(|| observe::end(&staged));
     Ok(match ended {
         run::Ended::Exit(0) => {
             collect::log(&outside)?;
-            Report::Done { missing: collect::outputs(manifest, &staged, reads.as_ref(), &outside)? }
+            Report::Done { missing: collect::outputs(manifest, &staged, &before, reads.as_ref(), &outside)? }
         }
         run::Ended::Exit(code) => Report::Exit(code),
         run::Ended::Signal(signal) => Report::Signal(signal),

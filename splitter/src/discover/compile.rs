@@ -33,6 +33,11 @@ pub(super) fn discover(question: &Question<'_>) -> Found {
         None => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
     }
     found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
+    let program = absolute(words[0].as_bstr(), cwd.as_bstr());
+    if words[0].contains(&b'/') && !is_system(program.as_bstr()) {
+        // A compiler of the project, such as a script around the host's.
+        found.existing(program.as_bstr(), Named::Everything);
+    }
     found
 }
 

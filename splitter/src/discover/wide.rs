@@ -8,7 +8,8 @@ use crate::recipe::Recipe;
 use crate::toolchain::resolve_program;
 use bstr::{BStr, BString, ByteSlice as _};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -155,17 +156,32 @@ pub fn programs(recipe: &Recipe, search_path: &str) -> Programs {
                 directories.push(path);
                 continue;
             }
-            programs.own.insert(to_path(path.as_bstr()).to_owned());
-            if metadata.len() < SCRIPT {
-                let text = fs::read(to_path(path.as_bstr())).unwrap_or_default();
-                let of_shell = text.lines().next().is_some_and(|line| line.starts_with(b"#!") && line.ends_with(b"sh"));
-                let lines = text.lines().filter(|line| !line.trim_start().starts_with(b"#"));
-                let words = lines.flat_map(parts).filter(|part| is_system(part) || of_shell && !part.contains(&b'/'));
-                programs.host.extend(words.filter_map(resolve));
+            if !metadata.is_file() {
+                continue; // such as /dev/zero, which has no end
             }
+            programs.own.insert(to_path(path.as_bstr()).to_owned());
+            programs.host.extend(named_in(to_path(path.as_bstr()), search_path));
         }
     }
     programs
+}
+
+/// The host's programs that a script names, as [`Programs::host`] says; none for a file that is no script.
+pub fn of_script(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
+    let mut head = [0; 2];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
+    if read.is_ok() && head == *b"#!" { named_in(file, search_path) } else { BTreeSet::new() }
+}
+
+fn named_in(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
+    if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() || metadata.len() >= SCRIPT) {
+        return BTreeSet::new();
+    }
+    let text = fs::read(file).unwrap_or_default(); // what cannot be read names nothing
+    let of_shell = text.lines().next().is_some_and(|line| line.starts_with(b"#!") && line.ends_with(b"sh"));
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with(b"#"));
+    let words = lines.flat_map(parts).filter(|part| is_system(part) || of_shell && !part.contains(&b'/'));
+    words.filter_map(|word| resolve_program(to_path(word).as_os_str(), search_path.as_ref())).collect()
 }
 
 /// The host's headers that a compiler started by a script may be asked for: those at the top of the directories that every
@@ -187,6 +203,15 @@ fn parts(text: &[u8]) -> impl Iterator<Item = &BStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_not_read_as_a_script() {
+        let command =
+            crate::graph::Command { text: "dd if=/dev/zero of=o count=1 | cat > o".into(), ..Default::default() };
+        let recipe = Recipe::new(&command, vec!["/b/o".into()], "/b".into());
+        assert_eq!(programs(&recipe, "/usr/bin:/bin").own, BTreeSet::new());
+        assert_eq!(of_script(Path::new("/dev/zero"), "/usr/bin"), BTreeSet::new());
+    }
 
     #[test]
     fn the_common_directory_ends_at_a_slash() {

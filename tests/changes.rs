@@ -1,0 +1,127 @@
+//! Which edges a change runs again, and the reason that is given; and which changes run nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use tests::Scene;
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn a_deleted_or_changed_output_is_restored_without_running() {
+    let Some(scene) = Scene::new("a_deleted_or_changed_output_is_restored_without_running", &[]) else { return };
+    scene.write("build/in", "text\n");
+    scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = cat a a > b\n");
+    scene.build();
+    fs::remove_file(scene.at("build/b")).unwrap();
+    scene.write("build/a", "by hand\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), NONE, "{said}");
+    assert_eq!(
+        said.reused(),
+        ["a: `build/a` is missing or was changed", "b: `build/b` is missing or was changed"],
+        "{said}"
+    );
+    assert_eq!((scene.read("build/a"), scene.read("build/b")), ("text\n".into(), "text\ntext\n".into()));
+    assert!(scene.build().is_idle());
+}
+
+#[test]
+fn a_build_of_one_target_leaves_what_is_known_of_the_others() {
+    let Some(scene) = Scene::new("a_build_of_one_target_leaves_what_is_known_of_the_others", &[]) else { return };
+    scene.write("build/in", "text\n");
+    scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh in\n  cmd = cat in in > b\n");
+    scene.build();
+    assert_eq!(scene.run(&["a"]).code, Some(0));
+    let said = scene.build();
+    assert_eq!((said.ran(), said.reused()), (vec![], vec![]), "{said}");
+}
+
+#[test]
+fn an_order_only_input_and_an_unrelated_file_run_nothing() {
+    let Some(scene) = Scene::new("an_order_only_input_and_an_unrelated_file_run_nothing", &["gcc"]) else { return };
+    scene.write("build/in", "one");
+    scene.write("source/a.h", "");
+    scene.write("source/a.c", "#include \"a.h\"\nint a;\n");
+    scene.edges("build stamp: sh in\n  cmd = cp in stamp\nbuild a.o: cc ../source/a.c || stamp\nbuild b: sh in\n  cmd = cat in in > b\n");
+    assert_eq!(
+        scene.build().ran(),
+        ["a.o: not built here before", "b: not built here before", "stamp: not built here before"]
+    );
+    scene.write("build/in", "two");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["b: `build/in` changed", "stamp: `build/in` changed"], "{said}");
+
+    scene.write("source/unrelated.h", "");
+    scene.write("source/unrelated.c", "");
+    scene.write("build/unrelated", "");
+    let said = scene.build();
+    assert_eq!((said.ran(), said.reused()), (vec![], vec![]), "{said}");
+}
+
+#[test]
+fn a_header_that_appears_earlier_on_the_include_path_runs_the_compile() {
+    let test = "a_header_that_appears_earlier_on_the_include_path_runs_the_compile";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("late/a.h", "#define A 1\n");
+    fs::create_dir(scene.at("early")).unwrap();
+    scene.write("a.c", "#include <a.h>\nint main(void) { return A; }\n");
+    scene.edges("build a.o: cc ../a.c\n  flags = -I../early -I../late\nbuild p: ld a.o\n");
+    scene.build();
+    assert!(scene.build().is_idle());
+
+    scene.write("early/a.h", "#define A 2\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `early/a.h` appeared", "p: `build/a.o` changed"], "{said}");
+
+    // And when it is gone again, what was made before is taken from the store.
+    fs::remove_file(scene.at("early/a.h")).unwrap();
+    let said = scene.build();
+    assert_eq!(said.ran(), NONE, "{said}");
+    assert_eq!(said.reused(), ["a.o: `early/a.h` changed", "p: `build/a.o` changed"], "{said}");
+}
+
+#[test]
+fn a_header_that_is_no_longer_included_may_be_deleted() {
+    let Some(scene) = Scene::new("a_header_that_is_no_longer_included_may_be_deleted", &["gcc"]) else { return };
+    scene.write("a.h", "#define A 1\n");
+    scene.write("a.c", "#include \"a.h\"\nint a = A;\n");
+    scene.edges("build a.o: cc ../a.c\n");
+    scene.build();
+    fs::remove_file(scene.at("a.h")).unwrap();
+    scene.write("a.c", "int a = 1;\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `a.c` changed"], "{said}");
+    assert!(scene.build().is_idle());
+
+    // One that is still included is missed by the compiler, in its own words.
+    scene.write("a.c", "#include \"a.h\"\nint a = A;\n");
+    let said = scene.fail();
+    assert!(said.out.contains("fatal error: a.h: No such file or directory"), "{said}");
+    scene.write("a.h", "#define A 2\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `a.c` changed"], "{said}");
+}
+
+#[test]
+fn another_compiler_at_the_same_path_runs_its_edges() {
+    let Some(scene) = Scene::new("another_compiler_at_the_same_path_runs_its_edges", &["gcc"]) else { return };
+    let compiler = |text: &str| {
+        scene.write("tools/cc", format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(scene.at("tools/cc"), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    compiler("exec gcc \"$@\"");
+    scene.write("build/in", "");
+    scene.write("a.c", "int a(void) { return A; }\n");
+    scene.edges(&format!(
+        "build a.o: sh ../a.c\n  cmd = {} -DA=1 -c ../a.c -o a.o\nbuild b: sh in\n  cmd = cp in b\n",
+        scene.at("tools/cc").display()
+    ));
+    assert_eq!(scene.build().ran(), ["a.o: not built here before", "b: not built here before"]);
+    assert!(scene.build().is_idle());
+    let before = fs::read(scene.at("build/a.o")).unwrap();
+
+    compiler("exec gcc -UA -DA=2 \"$@\" -UA -DA=2");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `tools/cc` changed"], "{said}");
+    assert_ne!(fs::read(scene.at("build/a.o")).unwrap(), before);
+}
