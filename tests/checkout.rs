@@ -86,11 +86,29 @@ impl Checkout {
     /// # Panics
     /// Where the project cannot be configured.
     pub fn new(project: &Project, top: &Path, build_type: &str, words: &[&str]) -> Self {
+        Self::configured(project, top, build_type, words, &[])
+    }
+
+    /// The same whose compiles go through ccache.
+    ///
+    /// # Panics
+    /// Where the project cannot be configured.
+    pub fn with_ccache(project: &Project, top: &Path, build_type: &str) -> Self {
+        if project.meson {
+            let variables = [("CC", "ccache gcc"), ("CXX", "ccache g++")];
+            return Self::configured(project, top, build_type, &[], &variables);
+        }
+        let words = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache", "-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"];
+        Self::configured(project, top, build_type, &words, &[])
+    }
+
+    fn configured(project: &Project, top: &Path, build_type: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         fs::create_dir_all(top).unwrap();
         fs::write(top.join(".splitter-root"), "").unwrap();
         copy(&project.sources, &top.join("src"));
         let mut configure = Command::new(script("configure"));
         configure.arg(&project.name).args([top.join("src"), top.join("build")]).args(words);
+        configure.envs(variables.iter().copied());
         done(configure.env("CMAKE_BUILD_TYPE", build_type));
         let checkout = Self { top: top.to_owned(), project: project.clone() };
         copy(&checkout.build(), &top.join("configured"));
@@ -400,6 +418,16 @@ impl Home {
         Self { directory: tempfile::tempdir().expect("a temporary directory") }
     }
 
+    /// Another with the same in it.
+    ///
+    /// # Panics
+    /// Where the disk is full.
+    pub fn copied(&self) -> Self {
+        let new = Self::new();
+        copy(&self.directory.path().join("."), new.directory.path());
+        new
+    }
+
     /// A command of ours that uses them, and nothing of the environment.
     pub fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("ninja2drv"));
@@ -513,7 +541,10 @@ pub fn said(output: &Output) -> String {
 }
 
 /// Copies a tree with its times.
-fn copy(from: &Path, to: &Path) {
+///
+/// # Panics
+/// Where the disk is full.
+pub fn copy(from: &Path, to: &Path) {
     done(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 
