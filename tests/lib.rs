@@ -1,4 +1,6 @@
-//! What the scenes share: where the programs are, and how one says that it could not run.
+//! What the tests share: where the programs are, how one says that it could not run, and checkouts of real projects.
+
+pub mod checkout;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,313 @@
+//! What we cost beside ninja, and beside ninja with ccache: both measured in this run, by turns, and told as ratios.
+//!
+//!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
+//!
+//! WHAT is `clean`, `edge`, `noop`, `second` or `memory`, by default all; PROJECT one of `corpus/projects`, by default a
+//! few small ones. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
+//!
+//! Medians are told, with the best of each in brackets. The figures are of a machine that does nothing else. A figure
+//! above its limit is marked `OVER`; that is no failure, for clocks are none.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+use tests::checkout::{Checkout, Home, Project, copy, done};
+
+const SMALL: [&str; 5] = ["json-c", "fribidi", "inih", "lz4", "fmt"];
+
+type Measure = fn(&Bench);
+const SECTIONS: [(&str, Measure); 5] =
+    [("edge", edge), ("memory", memory), ("noop", noop), ("clean", clean), ("second", second)];
+
+struct Bench {
+    projects: Vec<Project>,
+    turns: usize,
+    directory: tempfile::TempDir,
+}
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (sections, names): (Vec<_>, Vec<_>) =
+        arguments.iter().map(String::as_str).partition(|word| SECTIONS.iter().any(|(name, _)| name == word));
+    let names = if names.is_empty() { SMALL.to_vec() } else { names };
+    let mut projects = Vec::new();
+    for name in names {
+        match Project::find(name) {
+            Ok(project) => projects.push(project),
+            Err(reason) => println!("not run: {name}: {reason}"),
+        }
+    }
+    let turns = env::var("SPLITTER_BENCH_TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(3);
+    let bench = Bench { projects, turns, directory: tempfile::tempdir().expect("a temporary directory") };
+    for (name, measure) in SECTIONS {
+        if sections.is_empty() || sections.contains(&name) {
+            measure(&bench);
+        }
+    }
+}
+
+/// A build from nothing, where the store holds the host's tools and nothing of the project; and where it holds nothing.
+fn clean(bench: &Bench) {
+    println!("== clean build / `ninja -j2`");
+    let (mut all_ours, mut all_theirs) = (0.0, 0.0);
+    for project in &bench.projects {
+        let place = bench.place("clean");
+        let checkout = Checkout::new(project, &place.join("checkout"), "Release", &[]);
+        // Other flags: the tools become known, but no edge.
+        let other = Checkout::new(project, &place.join("other"), "Debug", &[]);
+        let mut cold = Samples::default();
+        let home = Home::new();
+        cold.time(|| drop(home.run(&other, &[])));
+        let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+        for _ in 0..bench.turns {
+            checkout.reset();
+            let home = home.copied();
+            ours.time(|| drop(home.run(&checkout, &[])));
+            checkout.reset();
+            theirs.time(|| drop(checkout.ninja()));
+        }
+        println!(
+            "{:<12} {} / {} = {}   (first build ever, with the host's tools, Debug: {})",
+            project.name,
+            ours.seconds(),
+            theirs.seconds(),
+            limited(ours.median() / theirs.median(), 1.5),
+            cold.seconds(),
+        );
+        all_ours += ours.median();
+        all_theirs += theirs.median();
+        remove(&place);
+    }
+    println!("{:<12} {all_ours:.2} s / {all_theirs:.2} s = {}", "together", limited(all_ours / all_theirs, 1.5));
+}
+
+/// What an edge costs that does next to nothing, sandboxed, its outputs registered: processor time of all processes.
+fn edge(bench: &Bench) {
+    const EDGES: usize = 500;
+    println!("== processor time of a trivial edge, {EDGES} edges `cp`");
+    let place = bench.place("edge");
+    let home = Home::new();
+    generate(&place.join("tools"), 1, "tools");
+    done(&mut home.command(&place.join("tools"), &[]));
+    let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+    for turn in 0..bench.turns.max(5) {
+        let build = place.join(turn.to_string());
+        generate(&build, EDGES, &turn.to_string());
+        let before = children_cpu();
+        done(&mut home.command(&build, &[]));
+        let between = children_cpu();
+        for i in 0..EDGES {
+            fs::remove_file(build.join(format!("out/{i}"))).unwrap();
+        }
+        done(Command::new("ninja").arg("-j2").current_dir(&build));
+        ours.add((between - before) / EDGES as f64);
+        theirs.add((children_cpu() - between) / EDGES as f64);
+    }
+    let more = (ours.median() - theirs.median()) * 1000.0;
+    println!("ours {}, ninja {}: {} ms more", ours.milliseconds(), theirs.milliseconds(), limited(more, 5.0));
+    remove(&place);
+}
+
+/// A run with nothing to do.
+fn noop(bench: &Bench) {
+    println!("== nothing to do / ninja");
+    let place = bench.place("noop");
+    let home = Home::new();
+    let build = place.join("generated");
+    generate(&build, 5000, "noop");
+    done(&mut home.command(&build, &[]));
+    idle("5000 edges", &home, &build, 101);
+    for project in &bench.projects {
+        let checkout = Checkout::new(project, &place.join(&project.name), "Release", &[]);
+        home.run(&checkout, &[]);
+        idle(&project.name, &home, &checkout.build(), 101);
+    }
+    remove(&place);
+}
+
+fn idle(name: &str, home: &Home, build: &Path, turns: usize) {
+    // Both can have nothing to do in one directory: who finds a file made by the other looks at it once.
+    let settled = (0..5).any(|_| {
+        let theirs = done(Command::new("ninja").arg("-j2").current_dir(build)).contains("no work to do");
+        thread::sleep(Duration::from_millis(100));
+        theirs && done(&mut home.command(build, &[])).contains("no work to do")
+    });
+    if !settled {
+        return println!("{name:<12} not run: there is always something to do");
+    }
+    let run = |command: &mut Command| {
+        let start = Instant::now();
+        let status = command.stdout(Stdio::null()).status().expect("it starts");
+        assert!(status.success());
+        start.elapsed().as_secs_f64()
+    };
+    let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+    for _ in 0..turns {
+        ours.add(run(&mut home.command(build, &[])));
+        theirs.add(run(Command::new("ninja").arg("-j2").current_dir(build)));
+    }
+    let ratio = limited(ours.median() / theirs.median(), 1.0);
+    println!("{name:<12} {} / {} = {ratio}", ours.milliseconds(), theirs.milliseconds());
+}
+
+/// The first build in a second checkout, beside ninja there with a ccache that knows the first. ccache is given what
+/// favours it: its base directory holds both checkouts, and the directory of the build is no part of its keys.
+fn second(bench: &Bench) {
+    println!("== build of a second checkout / `ninja -j2` with a warm ccache (base_dir, hash_dir = false), no -g");
+    if Command::new("ccache").arg("--version").output().is_err() {
+        return println!("not run: no program `ccache`");
+    }
+    let (mut all_ours, mut all_theirs) = (0.0, 0.0);
+    for project in &bench.projects {
+        let place = bench.place("second");
+        let checkouts = ["one/first", "other/second"].map(|at| Checkout::new(project, &place.join(at), "Release", &[]));
+        let cached =
+            ["one/cached", "other/cached"].map(|at| Checkout::with_ccache(project, &place.join(at), "Release"));
+        let home = Home::new();
+        home.run(&checkouts[0], &[]);
+        let ninja = |checkout: &Checkout, cache: &Path| {
+            let mut ninja = Command::new("ninja");
+            ninja.arg("-j2").current_dir(checkout.build()).env("CCACHE_DIR", cache).env("CCACHE_NOHASHDIR", "1");
+            done(ninja.env("CCACHE_BASEDIR", &place).env("CCACHE_CONFIGPATH", "/dev/null"));
+        };
+        ninja(&cached[0], &place.join("cache"));
+        let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+        for turn in 0..bench.turns {
+            checkouts[1].reset();
+            let home = home.copied();
+            ours.time(|| drop(home.run(&checkouts[1], &[])));
+            cached[1].reset();
+            let cache = place.join(format!("cache-{turn}"));
+            copy(&place.join("cache"), &cache);
+            theirs.time(|| ninja(&cached[1], &cache));
+            if turn == 0 {
+                let said = done(Command::new("ccache").arg("--print-stats").env("CCACHE_DIR", &cache));
+                let hits: u64 =
+                    ["direct_cache_hit", "preprocessed_cache_hit"].iter().map(|name| count(&said, name)).sum();
+                println!("{:<12} ccache: {hits} hits, {} misses in all", "", count(&said, "cache_miss"));
+            }
+        }
+        let ratio = limited(ours.median() / theirs.median(), 0.5);
+        println!("{:<12} {} / {} = {ratio}", project.name, ours.seconds(), theirs.seconds());
+        all_ours += ours.median();
+        all_theirs += theirs.median();
+        remove(&place);
+    }
+    println!("{:<12} {all_ours:.2} s / {all_theirs:.2} s = {}", "together", limited(all_ours / all_theirs, 0.5));
+}
+
+fn count(statistics: &str, name: &str) -> u64 {
+    let line = statistics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The most memory that our process takes, of two sizes of build.
+fn memory(bench: &Bench) {
+    const SIZES: [usize; 2] = [1000, 5000];
+    println!("== memory of ninja2drv (the most that was resident)");
+    let place = bench.place("memory");
+    let home = Home::new();
+    let mut peaks = Vec::new();
+    generate(&place.join("tools"), 1, "tools");
+    done(&mut home.command(&place.join("tools"), &[]));
+    for size in SIZES {
+        let build = place.join(size.to_string());
+        generate(&build, size, &format!("memory {size}"));
+        let first = peak(&mut home.command(&build, &[]));
+        fs::write(build.join("in/0"), "another text\n").unwrap();
+        let edited = peak(&mut home.command(&build, &[]));
+        let idle = peak(&mut home.command(&build, &[]));
+        println!(
+            "{size:>5} edges: {first} KiB to build all, {edited} KiB after an edit, {idle} KiB with nothing to do"
+        );
+        peaks.push([first, edited, idle]);
+    }
+    for (i, what) in ["build all", "after an edit", "nothing to do"].iter().enumerate() {
+        let more = (SIZES[1] - SIZES[0]) as f64;
+        let slope = (peaks[1][i] as f64 - peaks[0][i] as f64) / more;
+        let base = (peaks[0][i] as f64 - slope * SIZES[0] as f64) / 1024.0;
+        println!("{what}: {} KiB per edge above {} MiB", limited(slope, 20.0), limited(base, 30.0));
+    }
+    remove(&place);
+}
+
+/// The most resident memory of a process while it ran, in KiB.
+fn peak(command: &mut Command) -> u64 {
+    let mut child = command.stdout(Stdio::null()).spawn().expect("it starts");
+    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak = line.and_then(|number| number.parse().ok()).unwrap_or(peak).max(peak);
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert!(child.wait().unwrap().success());
+    peak
+}
+
+/// A build of so many copies, no two of the same text.
+fn generate(build: &Path, edges: usize, text: &str) {
+    fs::create_dir_all(build.join("in")).unwrap();
+    let mut manifest = String::from("rule copy\n  command = cp $in $out\n");
+    for i in 0..edges {
+        fs::write(build.join(format!("in/{i}")), format!("{text} {i}\n")).unwrap();
+        writeln!(manifest, "build out/{i}: copy in/{i}").expect("text takes all");
+    }
+    fs::write(build.join("build.ninja"), manifest).unwrap();
+    fs::write(build.join(".splitter-root"), "").unwrap();
+}
+
+/// The processor time of all children that have ended and were waited for, and of theirs, in seconds (proc(5): the
+/// fields `cutime` and `cstime` are in hundredths on Linux).
+fn children_cpu() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |i: usize| fields[i].parse::<f64>().expect("a number");
+    (ticks(13) + ticks(14)) / 100.0
+}
+
+/// Seconds.
+#[derive(Default)]
+struct Samples(Vec<f64>);
+
+impl Samples {
+    fn add(&mut self, sample: f64) {
+        self.0.push(sample);
+        self.0.sort_by(f64::total_cmp);
+    }
+
+    fn time(&mut self, work: impl FnOnce()) {
+        let start = Instant::now();
+        work();
+        self.add(start.elapsed().as_secs_f64());
+    }
+
+    fn median(&self) -> f64 {
+        self.0[self.0.len() / 2]
+    }
+
+    fn seconds(&self) -> String {
+        format!("{:.2} s [{:.2}]", self.median(), self.0[0])
+    }
+
+    fn milliseconds(&self) -> String {
+        format!("{:.2} ms [{:.2}]", self.median() * 1000.0, self.0[0] * 1000.0)
+    }
+}
+
+fn limited(figure: f64, limit: f64) -> String {
+    format!("{figure:.2} (limit {limit}{})", if figure > limit { ", OVER" } else { "" })
+}
+
+impl Bench {
+    fn place(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+fn remove(place: &Path) {
+    fs::remove_dir_all(place).expect("it is ours");
+}
