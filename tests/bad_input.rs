@@ -13,7 +13,7 @@ fn a_dependency_cycle_is_named() {
 
     // Where all edges wait for each other there is nothing that could be built by default.
     scene.edges("build a: sh b\nbuild b: sh a\n");
-    assert_eq!(scene.fail().errors, "ninja2drv: dependency cycle: b -> a -> b\n");
+    assert_eq!(scene.fail().errors, "ninja2drv: dependency cycle: a -> b -> a\n");
     scene.edges("build a: sh a\n");
     assert_eq!(scene.fail().errors, "ninja2drv: dependency cycle: a -> a\n");
 }
