@@ -12,16 +12,21 @@ use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The size that a store is kept within if nobody says otherwise: 20 GiB, or a tenth of the disk if that is less.
+/// The size that a store is kept within if nobody says otherwise, in bytes.
 pub const DEFAULT_LIMIT: u64 = 20 << 30;
 
-/// [`DEFAULT_LIMIT`], or a tenth of the disk that `root` is on.
+/// A store smaller than this (bytes) would lose its toolchain snapshots after each run.
+const USEFUL: u64 = 2 << 30;
+
+/// [`DEFAULT_LIMIT`], or a tenth of the disk that `root` is on if that is less; but where a tenth is less than 2 GiB, that
+/// much or half of the disk.
 ///
 /// # Errors
 /// [`FileError`] where the disk cannot be asked.
 pub fn default_limit(root: &Path) -> Result<u64, FileError> {
     let disk = rustix::fs::statvfs(root).map_err(FileError::of("ask for the size of the disk of", root))?;
-    Ok(DEFAULT_LIMIT.min(disk.f_blocks * disk.f_frsize / 10))
+    let disk = disk.f_blocks * disk.f_frsize;
+    Ok(DEFAULT_LIMIT.min((disk / 10).max(USEFUL.min(disk / 2))))
 }
 
 /// What came of an eviction.
