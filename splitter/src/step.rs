@@ -326,6 +326,9 @@ impl Steps<'_> {
                 }
             }
         }
+        if let Some(word) = recipe.word_for_counts() {
+            return Ok(Some(word));
+        }
         if self.drive.mode == Mode::Auto {
             let word = recipe.word_for_paths();
             return Ok(word.or_else(|| found.names_root.then(|| "`__FILE__` in its text".into())));
