@@ -74,6 +74,35 @@ sweeps! {
 }
 
 #[test]
+fn what_measures_coverage_counts_where_it_does_after_ninja() {
+    let test = "what_measures_coverage_counts_where_it_does_after_ninja";
+    let _alone = alone();
+    let project = match Project::find("inih") {
+        Ok(project) => project,
+        Err(reason) => return not_run(test, &reason),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let checkout = Checkout::new(&project, &directory.path().join("checkout"), "Debug", &["-Db_coverage=true"]);
+    // The notes themselves hold when they were made.
+    let counted = || {
+        let notes = checkout.tree().named(|name| name.ends_with(".gcno"));
+        let status = Command::new(checkout.build().join("tests/unittest_string")).current_dir("/").output().unwrap();
+        assert!(status.status.success());
+        let counts = checkout.tree().named(|name| name.ends_with(".gcda"));
+        assert!(!notes.is_empty() && !counts.is_empty(), "{notes:?} {counts:?}");
+        (notes, counts)
+    };
+    checkout.ninja();
+    let theirs = counted();
+    let home = Home::new();
+    for mode in ["same", "auto", "canonical"] {
+        checkout.reset();
+        home.build(&checkout, mode);
+        assert_eq!(counted(), theirs, "in mode {mode}");
+    }
+}
+
+#[test]
 #[ignore = "an hour"]
 fn the_whole_corpus_is_built_as_ninja_builds_it() {
     let test = "the_whole_corpus_is_built_as_ninja_builds_it";

@@ -247,3 +247,23 @@ fn a_worktree_shares_with_its_main_checkout() {
         scene.works(&build, "1\n");
     }
 }
+
+#[test]
+fn what_was_learned_in_the_mode_same_is_not_taken_for_all_that_auto_asks() {
+    let Some(scene) = Scene::new("what_was_learned_in_the_mode_same_is_not_taken_for_all_that_auto_asks") else {
+        return;
+    };
+    // A path of which nothing is left but how long it is.
+    let text = "#include <stdio.h>\nint main(void) { printf(\"%d\\n\", (int)sizeof __FILE__ - 1); return 0; }\n";
+    let says = |name: &str, mode: &str| {
+        let sources = scene.sources(name);
+        fs::write(sources.join("main.c"), text).unwrap();
+        fs::write(sources.join(".git"), "").unwrap();
+        scene.configure(&sources, &sources.join("build"), "");
+        scene.build(&sources.join("build"), &["--root", mode]);
+        let length = sources.join("main.c").as_os_str().len();
+        scene.works(&sources.join("build"), &format!("{length}\n"));
+    };
+    says("first", "same");
+    says("second-with-a-longer-name", "auto");
+}

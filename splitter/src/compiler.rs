@@ -148,6 +148,13 @@ pub fn word_for_paths(argv: &[BString]) -> Option<&BString> {
     debug.filter(|word| *word != "-g0" && !mapped).or_else(|| argv.iter().find(other))
 }
 
+/// The word of a compile for which the program writes, when it runs, where it was compiled: what counts for coverage and
+/// profiles.
+pub fn word_for_counts(argv: &[BString]) -> Option<&BString> {
+    let options = [&b"--coverage"[..], b"-fprofile-arcs", b"-fprofile-generate", b"-fprofile-dir"];
+    argv.iter().find(|word| options.iter().any(|option| word.starts_with(option)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -175,6 +175,12 @@ impl Recipe {
         compiler::word_for_paths(&self.expanded(&argv, cwd.as_bstr())).cloned()
     }
 
+    /// The same, for a compile of what writes beside its objects when it runs.
+    pub fn word_for_counts(&self) -> Option<BString> {
+        let (argv, cwd) = self.runs().next().filter(|_| self.kind == Kind::Compile)?;
+        compiler::word_for_counts(&self.expanded(&argv, cwd.as_bstr())).cloned()
+    }
+
     /// The recipe as a view shows its paths.
     pub fn seen(&self, roots: &Roots, view: View) -> Self {
         if view == View::Real {
@@ -369,6 +375,15 @@ mod tests {
         assert_eq!(bound("cc a.o -Wl,-rpath,/r/b: -o a").as_deref(), Some("-Wl,-rpath,/r/b:"));
         assert_eq!(bound("cc a.o -o a"), None);
         assert_eq!(bound("cc -I../../elsewhere -c ../a.c").as_deref(), Some("-I../../elsewhere"));
+    }
+
+    #[test]
+    fn what_counts_when_it_runs_is_compiled_where_it_is_to_write() {
+        let word = |text: &str| recipe(text).word_for_counts().map(|word| word.to_string());
+        assert_eq!(word("cc --coverage -o a.o -c /r/a.c").as_deref(), Some("--coverage"));
+        assert_eq!(word("cc -fprofile-generate -o a.o -c /r/a.c").as_deref(), Some("-fprofile-generate"));
+        assert_eq!(word("cc -g -fprofile-use=/p -o a.o -c /r/a.c"), None);
+        assert_eq!(word("cc --coverage a.o -o a"), None);
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Steps<'_> {
     }
 
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
-        let key = recipe.seen(&self.drive.roots, View::Canonical).fingerprint();
+        let key = self.lesson_key(recipe);
         let (found, realised) = match self.lesson(&key)? {
             Some((found, holds_root)) => {
                 let realised = self.attempt(recipe, &found, holds_root, false)?;
@@ -235,6 +235,13 @@ impl Steps<'_> {
         let reads = fs::read(self.drive.store.physical_path(realised.path(&output("reads"))?))?;
         let reads: Reads = serde_json::from_slice(&reads)?;
         Ok((narrowed(&view, &reads, recipe), realised))
+    }
+
+    /// What a lesson is known by. Only in the mode `auto` was it asked whether the text names a root.
+    fn lesson_key(&self, recipe: &Recipe) -> [u8; 32] {
+        let recipe = recipe.seen(&self.drive.roots, View::Canonical).fingerprint();
+        let asked = [u8::from(self.drive.mode == Mode::Auto)];
+        *blake3::Hasher::new().update(&recipe).update(&asked).finalize().as_bytes()
     }
 
     /// What is known to be read, where every file still has the content that it had.
@@ -318,6 +325,9 @@ impl Steps<'_> {
                     return Ok(Some(format!("the content of `{path}`").into()));
                 }
             }
+        }
+        if let Some(word) = recipe.word_for_counts() {
+            return Ok(Some(word));
         }
         if self.drive.mode == Mode::Auto {
             let word = recipe.word_for_paths();
