@@ -339,7 +339,13 @@ impl Edges {
                 continue;
             }
             if let Some(rest) = told.1.strip_prefix("reused ") {
-                run.reused.insert(rest.split_once(" (").map_or(rest, |(name, _)| name).into());
+                let name = rest.split_once(" (").map_or(rest, |(name, _)| name);
+                run.reused.insert(name.into());
+                if lines.peek().is_some_and(|line| line.starts_with("      bound to this path by ")) {
+                    let outputs = self.edges().map(|edge| self.outputs(edge));
+                    run.reused_bound
+                        .extend(outputs.filter(|outputs| outputs.iter().any(|output| output == name)).flatten());
+                }
                 continue;
             }
             let known =
@@ -375,6 +381,8 @@ pub struct Run {
     pub ran: Vec<Ran>,
     /// The first output of those that were taken from the store.
     pub reused: BTreeSet<String>,
+    /// What those made that are bound to their path.
+    pub reused_bound: BTreeSet<String>,
 }
 
 /// An edge that ran.
@@ -396,9 +404,10 @@ impl Run {
         self.ran.iter().flat_map(|ran| ran.outputs.clone()).collect()
     }
 
-    /// What those of them made that are bound to their path.
+    /// What edges made that are bound to their path, whether they ran or were taken from the store.
     pub fn bound(&self) -> BTreeSet<String> {
-        self.ran.iter().filter(|ran| ran.bound.is_some()).flat_map(|ran| ran.outputs.clone()).collect()
+        let ran = self.ran.iter().filter(|ran| ran.bound.is_some()).flat_map(|ran| &ran.outputs);
+        ran.chain(&self.reused_bound).cloned().collect()
     }
 }
 

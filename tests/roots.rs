@@ -80,14 +80,13 @@ impl Scene {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
         let mut ran: Vec<(String, String)> = Vec::new();
-        for line in text.lines() {
-            if let Some(word) = line.strip_prefix("      bound to this path by ") {
-                ran.last_mut().into_iter().for_each(|(_, binding)| *binding = word.into());
-            } else if let Some(edge) =
-                line.strip_suffix(" (not built here before)").filter(|line| !line.contains("] reused "))
-            {
-                ran.push((edge.rsplit(' ').next().unwrap().rsplit('/').next().unwrap().into(), String::new()));
-            }
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            let edge = line.strip_suffix(" (not built here before)").filter(|line| !line.contains("] reused "));
+            let Some(edge) = edge else { continue };
+            let word = lines.peek().and_then(|line| line.strip_prefix("      bound to this path by "));
+            let name = edge.rsplit(' ').next().unwrap().rsplit('/').next().unwrap();
+            ran.push((name.into(), word.unwrap_or_default().into()));
         }
         ran.sort();
         ran

@@ -80,11 +80,11 @@ impl<'a> Teller<'a> {
             Done::Ran(reason) => {
                 self.ran += 1;
                 println!("{count} {what} ({reason})");
-                if let Some(word) = event.bound.as_ref().filter(|_| self.verbose) {
-                    println!("      bound to this path by {word}");
-                }
             }
             Done::Failed(_) => self.failed += 1,
+        }
+        if let Some(word) = event.bound.as_ref().filter(|_| self.verbose) {
+            println!("      bound to this path by {word}");
         }
         std::io::stdout().lock().write_all(&event.log).ok(); // nobody listens any more
         if let Done::Failed(error) = &event.done {
