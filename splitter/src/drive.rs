@@ -257,9 +257,9 @@ impl Drive<'_> {
         let directories: BTreeSet<&BString> = of_plan.flat_map(|record| record.found.watched()).collect();
         let watch = |path: &BStr| (path.to_owned(), Identity::of(to_path(path)));
         state.watched.extend(directories.into_iter().map(|path| watch(path.as_bstr())));
-        for probe in self.tools.probes().iter().filter(|probe| probe.holds()) {
-            records.probes.push(watch(probe.path.as_os_str().as_bytes().as_bstr()));
-        }
+        // One that has changed since it was looked at is a change for the next run.
+        let probes = self.tools.probes().into_iter();
+        records.probes = probes.map(|probe| (probe.path.as_os_str().as_bytes().into(), probe.identity)).collect();
         state.watched.extend(records.probes.iter().cloned());
         state
     }

@@ -28,7 +28,6 @@ pub mod remembered;
 pub mod seed;
 pub mod selection;
 pub mod snapshot;
-pub mod stamp;
 pub mod toolchains;
 pub mod walk;
 

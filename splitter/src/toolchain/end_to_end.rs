@@ -269,7 +269,7 @@ fn a_tool_that_changes_gets_a_new_snapshot_and_changed_back_the_old_one() {
     let request = request(&[tool.to_str().expect("text")], &[]);
     let snapshot = |from: &str| {
         std::fs::copy(from, &tool).expect("copy");
-        // A stamp stands for a content only when the clock has gone on.
+        // A identity stands for a content only when the clock has gone on.
         std::thread::sleep(std::time::Duration::from_millis(50));
         let toolchains = scene.toolchains();
         let snapshot = toolchains.snapshot(&request).expect("a snapshot");

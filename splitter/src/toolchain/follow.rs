@@ -5,8 +5,8 @@ use super::elf;
 use super::host::Host;
 use super::program::resolve_program;
 use super::seed::{PASSED_OVER, Seed};
-use super::stamp::{self, Stamp};
 use super::walk::{Link, Walker};
+use crate::identity::{self, Identity};
 use bstr::ByteSlice as _;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -146,7 +146,7 @@ impl<'a> Follower<'a> {
         } else if let Some(package) = self.host.dpkg.owner(&real) {
             Seed::package(package)
         } else {
-            Seed::File(real.clone(), Stamp::from_metadata(&metadata))
+            Seed::File(real.clone(), Identity::from_metadata(&metadata))
         });
         Ok(real)
     }
@@ -182,7 +182,7 @@ impl<'a> Follower<'a> {
     }
 
     fn probe(&mut self, real: &Path) {
-        self.seeds.extend(Stamp::of(real).map(|stamp| Seed::Probe(real.to_owned(), stamp)));
+        self.seeds.extend(Identity::of(real).map(|identity| Seed::Probe(real.to_owned(), identity)));
     }
 
     /// Takes the interpreter and the libraries of an ELF file that no package owns. `inherited` are the `DT_RPATH`s of
@@ -377,7 +377,7 @@ impl<'a> Follower<'a> {
 
     /// Takes a directory that no package owns, and what its programs and libraries load.
     fn tree(&mut self, root: &Path, left_out: &[&str]) {
-        let Ok(hash) = stamp::of_tree(root) else {
+        let Ok(hash) = identity::of_tree(root) else {
             self.notes.push(format!("cannot list `{}`", root.display()));
             return;
         };

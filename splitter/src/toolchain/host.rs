@@ -2,7 +2,7 @@
 
 use super::alternatives::{self, Alternative};
 use super::dpkg::{Dpkg, DpkgError, Merged};
-use super::stamp::Stamp;
+use crate::identity::Identity;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -55,9 +55,9 @@ impl Host {
         }
     }
 
-    /// The stamps of [`HOST_PROBES`]: while they stay, so does what [`Host::load`] gives.
-    pub fn stamps() -> Vec<Option<Stamp>> {
-        HOST_PROBES.iter().map(|path| Stamp::of(Path::new(path))).collect()
+    /// The identities of [`HOST_PROBES`]: while they stay, so does what [`Host::load`] gives.
+    pub fn identities() -> Vec<Option<Identity>> {
+        HOST_PROBES.iter().map(|path| Identity::of(Path::new(path))).collect()
     }
 }
 

@@ -1,12 +1,12 @@
-//! The files of a selection with their stamps: what a snapshot will hold, without reading the files.
+//! The files of a selection with their identities: what a snapshot will hold, without reading the files.
 
 use super::dpkg::PackageId;
 use super::host::Host;
 use super::loader_cache;
 use super::seed::PASSED_OVER;
 use super::selection::{Selection, is_left_out};
-use super::stamp::Stamp;
 use super::walk::Walker;
+use crate::identity::Identity;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -21,7 +21,7 @@ pub enum Entry {
     /// A file, copied from the same path of the host.
     File {
         /// As it was when it was listed.
-        stamp: Stamp,
+        identity: Identity,
         /// Somebody may execute it.
         executable: bool,
     },
@@ -76,15 +76,15 @@ impl Listing {
         lister.listing
     }
 
-    /// A hash of all stamps: while it stays, so does what a snapshot would hold.
+    /// A hash of all identities: while it stays, so does what a snapshot would hold.
     pub fn digest(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         for (path, entry) in &self.entries {
             hasher.update(path.as_os_str().as_bytes());
             match entry {
-                Entry::File { stamp, executable } => {
+                Entry::File { identity, executable } => {
                     hasher.update(if *executable { b"\0x" } else { b"\0f" });
-                    stamp.hash_into(&mut hasher);
+                    identity.hash_into(&mut hasher);
                 }
                 Entry::Link(text) => {
                     hasher.update(b"\0l").update(text.as_os_str().as_bytes()).update(b"\0");
@@ -100,16 +100,16 @@ impl Listing {
         hasher.finalize()
     }
 
-    /// True if a file was changed so shortly before `reading` that its stamp does not stand for its content.
+    /// True if a file was changed so shortly before `reading` that its identity does not stand for its content.
     pub fn is_fresh(&self, reading: SystemTime) -> bool {
-        self.entries.values().any(|entry| matches!(entry, Entry::File { stamp, .. } if stamp.is_fresh(reading)))
+        self.entries.values().any(|entry| matches!(entry, Entry::File { identity, .. } if !identity.settled(reading)))
     }
 
-    /// The files in `/etc` and `/var`, with their stamps.
-    pub fn outside(&self) -> impl Iterator<Item = (PathBuf, Stamp)> + '_ {
+    /// The files in `/etc` and `/var`, with their identities.
+    pub fn outside(&self) -> impl Iterator<Item = (PathBuf, Identity)> + '_ {
         self.entries.iter().filter_map(|(path, entry)| match entry {
-            Entry::File { stamp, .. } if path.starts_with("/etc") || path.starts_with("/var") => {
-                Some((path.clone(), *stamp))
+            Entry::File { identity, .. } if path.starts_with("/etc") || path.starts_with("/var") => {
+                Some((path.clone(), *identity))
             }
             _ => None,
         })
@@ -118,7 +118,7 @@ impl Listing {
     /// How many files, and the bytes in them.
     pub fn size(&self) -> (usize, u64) {
         let files = self.entries.values().filter_map(|entry| match entry {
-            Entry::File { stamp, .. } => Some(stamp.size()),
+            Entry::File { identity, .. } => Some(identity.size()),
             _ => None,
         });
         files.fold((0, 0), |(number, bytes), size| (number + 1, bytes + size))
@@ -167,7 +167,7 @@ impl Lister {
         } else if audience == Audience::Everybody && metadata.mode() & 0o004 == 0 {
             return self.note(&place, "is not readable by all");
         } else {
-            Entry::File { stamp: Stamp::from_metadata(metadata), executable: metadata.mode() & 0o111 != 0 }
+            Entry::File { identity: Identity::from_metadata(metadata), executable: metadata.mode() & 0o111 != 0 }
         };
         self.parents(&place);
         self.listing.entries.insert(place, entry);

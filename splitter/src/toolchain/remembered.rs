@@ -2,7 +2,7 @@
 
 use super::seed::Seed;
 use super::selection::Selection;
-use super::stamp::Stamp;
+use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -18,8 +18,8 @@ const MOST_MADE: usize = 1000;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Remembered {
     version: u32,
-    /// The stamps of the host's databases; all but `made` is true only while they stay.
-    pub host: Vec<Option<Stamp>>,
+    /// The identities of the host's databases; all but `made` is true only while they stay.
+    pub host: Vec<Option<Identity>>,
     /// Every seed that is named below.
     pub seeds: Vec<Seed>,
     /// By `PATH` and program.
@@ -46,18 +46,18 @@ pub struct Made {
     /// What was left out and why.
     pub notes: Vec<String>,
     /// Configuration of packages that is in it, which anybody may have edited since.
-    pub outside: Vec<(PathBuf, Stamp)>,
+    pub outside: Vec<(PathBuf, Identity)>,
 }
 
 impl Remembered {
-    /// Nothing, of a host with these stamps.
-    pub fn nothing(host: Vec<Option<Stamp>>) -> Self {
+    /// Nothing, of a host with these identities.
+    pub fn nothing(host: Vec<Option<Identity>>) -> Self {
         Self { version: VERSION, host, ..Self::default() }
     }
 
     /// Reads the file at `path`. A file that is missing, broken or of another version has nothing to say; one of a host
     /// that has changed since has only its snapshots by content.
-    pub fn load(path: &Path, host: Vec<Option<Stamp>>) -> Self {
+    pub fn load(path: &Path, host: Vec<Option<Identity>>) -> Self {
         let read = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         match read.filter(|read| read.version == VERSION && read.is_sound()) {
             Some(read) if read.host == host => read,
@@ -122,7 +122,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("toolchains");
         remembered().save(&path).expect("it can be written");
-        let other = Remembered::load(&path, vec![Stamp::of(directory.path())]);
+        let other = Remembered::load(&path, vec![Identity::of(directory.path())]);
         assert!(other.files.is_empty() && other.seeds.is_empty());
         assert_eq!(other.made, remembered().made);
     }

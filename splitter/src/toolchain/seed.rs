@@ -1,7 +1,7 @@
 //! What a program or a file draws into a snapshot, before dependencies are looked at.
 
 use super::dpkg::PackageId;
-use super::stamp::{self, Stamp};
+use crate::identity::{self, Identity};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,16 +12,16 @@ pub enum Seed {
     /// A package, with what it depends on.
     Package(String),
     /// A file that no package owns.
-    File(PathBuf, Stamp),
+    File(PathBuf, Identity),
     /// A link that no package owns, and its text.
     Link(PathBuf, PathBuf),
     /// A directory that no package owns, with all below it but [`PASSED_OVER`] and the names given; and the hash of
-    /// the stamps ([`stamp::of_tree`]).
+    /// the identities ([`identity::of_tree`]).
     Tree(PathBuf, Vec<String>, String),
     /// A directory that has to be there, whatever is in it.
     Directory(PathBuf),
     /// A file of a package whose change has to be noticed though the package manager did not make it.
-    Probe(PathBuf, Stamp),
+    Probe(PathBuf, Identity),
 }
 
 /// What is in no snapshot, wherever it is in a tree: made by whoever runs a program first.
@@ -38,16 +38,16 @@ impl Seed {
     pub fn holds(&self) -> bool {
         match self {
             Self::Package(_) => true,
-            Self::File(path, stamp) | Self::Probe(path, stamp) => Stamp::of(path) == Some(*stamp),
+            Self::File(path, identity) | Self::Probe(path, identity) => Identity::of(path) == Some(*identity),
             Self::Link(path, text) => std::fs::read_link(path).is_ok_and(|now| now == *text),
-            Self::Tree(path, _, hash) => stamp::of_tree(path).is_ok_and(|now| now.to_hex().as_str() == hash),
+            Self::Tree(path, _, hash) => identity::of_tree(path).is_ok_and(|now| now.to_hex().as_str() == hash),
             Self::Directory(path) => path.is_dir(),
         }
     }
 
-    /// True if it was found so shortly after a change that its stamp does not stand for its content.
+    /// True if it was found so shortly after a change that its identity does not stand for its content.
     pub fn is_fresh(&self, reading: SystemTime) -> bool {
-        matches!(self, Self::File(_, stamp) | Self::Probe(_, stamp) if stamp.is_fresh(reading))
+        matches!(self, Self::File(_, identity) | Self::Probe(_, identity) if !identity.settled(reading))
     }
 
     /// True if it can be written as JSON.

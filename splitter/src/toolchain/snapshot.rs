@@ -185,8 +185,8 @@ pub enum AssembleError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stamp::Stamp;
     use super::*;
+    use crate::identity::Identity;
     use std::fs::{create_dir_all, read, write};
     use std::os::unix::fs::MetadataExt as _;
 
@@ -195,13 +195,13 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let root = directory.path().canonicalize().expect("it exists");
         write(root.join("tool"), "contents").expect("write");
-        let stamp = Stamp::of(&root.join("tool")).expect("it is there");
+        let identity = Identity::of(&root.join("tool")).expect("it is there");
         let mut listing = Listing::default();
         for parent in root.ancestors().filter(|parent| parent.parent().is_some()) {
             listing.entries.insert(parent.to_owned(), Entry::Directory);
         }
-        listing.entries.insert(root.join("tool"), Entry::File { stamp, executable: true });
-        listing.entries.insert(root.join("gone"), Entry::File { stamp, executable: true });
+        listing.entries.insert(root.join("tool"), Entry::File { identity, executable: true });
+        listing.entries.insert(root.join("gone"), Entry::File { identity, executable: true });
         listing.entries.insert("/bin".into(), Entry::Link("usr/bin".into()));
 
         let tree = root.join("tree");

@@ -10,8 +10,8 @@ use super::remembered::{Made, Remembered};
 use super::seed::Seed;
 use super::selection::{Request, Selection, of_seeds};
 use super::snapshot::{AssembleError, Places, assemble, places};
-use super::stamp::Stamp;
 use super::walk::Walker;
+use crate::identity::Identity;
 use nixstore::store::StoreError;
 use nixstore::{PathInfo, Store, StorePath};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// The toolchain snapshots of one host and one store. All threads of a build share one.
 ///
-/// What is remembered is believed while the stamps of the host's databases, of every loose file and of every probe stay.
+/// What is remembered is believed while the identities of the host's databases, of every loose file and of every probe stay.
 /// These are looked at once in the life of a `Toolchains`, when a program or file is first asked for: it is to live as
 /// long as a build.
 pub struct Toolchains {
@@ -61,13 +61,13 @@ pub struct Probe {
     /// Which; not to be followed if it is a link.
     pub path: PathBuf,
     /// `None` if it was not there.
-    pub stamp: Option<Stamp>,
+    pub identity: Option<Identity>,
 }
 
 impl Probe {
     /// True while the file is as it was.
     pub fn holds(&self) -> bool {
-        Stamp::of(&self.path) == self.stamp
+        Identity::of(&self.path) == self.identity
     }
 }
 
@@ -154,10 +154,10 @@ impl Toolchains {
             for probe in
                 slot.lock().unwrap_or_else(PoisonError::into_inner).iter().flat_map(|snapshot| &snapshot.probes)
             {
-                probes.entry(probe.path.clone()).or_insert(probe.stamp);
+                probes.entry(probe.path.clone()).or_insert(probe.identity);
             }
         }
-        probes.into_iter().map(|(path, stamp)| Probe { path, stamp }).collect()
+        probes.into_iter().map(|(path, identity)| Probe { path, identity }).collect()
     }
 
     /// Writes what was found to the cache, if there is something new. To be called once, at the end.
@@ -190,7 +190,7 @@ impl Toolchains {
         loop {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
             let mut missing = known.missing(request);
-            let remembered = slow.remembered.get_or_insert_with(|| Remembered::load(&self.file, Host::stamps()));
+            let remembered = slow.remembered.get_or_insert_with(|| Remembered::load(&self.file, Host::identities()));
             missing.retain(|question| !known.recall(question, remembered));
             if missing.is_empty() {
                 return Ok(known.numbers(request).expect("all of it is known now"));
@@ -224,11 +224,11 @@ impl Toolchains {
     }
 
     fn load_host(&self, slow: &mut Slow) -> Result<(), ToolchainError> {
-        let stamps = Host::stamps();
+        let identities = Host::identities();
         slow.host = Some(Arc::new(Host::load()?));
-        if slow.remembered.as_ref().is_none_or(|remembered| remembered.host != stamps) {
+        if slow.remembered.as_ref().is_none_or(|remembered| remembered.host != identities) {
             let made = slow.remembered.take().map(|remembered| remembered.made).unwrap_or_default();
-            let mut remembered = Remembered::nothing(stamps);
+            let mut remembered = Remembered::nothing(identities);
             remembered.made = made;
             slow.remembered = Some(remembered);
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -247,15 +247,15 @@ impl Toolchains {
         drop(known);
         let key = key_of(&seeds);
         let mut slow = self.slow();
-        let remembered = slow.remembered.get_or_insert_with(|| Remembered::load(&self.file, Host::stamps()));
+        let remembered = slow.remembered.get_or_insert_with(|| Remembered::load(&self.file, Host::identities()));
         let mut probes = probes_of(&seeds, remembered);
         if let Some(made) = remembered.snapshots.get(&key).cloned()
-            && made.outside.iter().all(|(path, stamp)| Stamp::of(path) == Some(*stamp))
+            && made.outside.iter().all(|(path, identity)| Identity::of(path) == Some(*identity))
             && let Some(info) = self.valid(&made.path)?
         {
             let places = self.places(&info.path)?;
             let Made { selection, files, bytes, notes, outside, .. } = made;
-            probes.extend(outside.into_iter().map(|(path, stamp)| Probe { path, stamp: Some(stamp) }));
+            probes.extend(outside.into_iter().map(|(path, identity)| Probe { path, identity: Some(identity) }));
             return Ok(Snapshot { info, selection, places, files, bytes, notes, made_in: None, probes });
         }
         if slow.host.is_none() {
@@ -270,7 +270,7 @@ impl Toolchains {
         let listing = Listing::new(&selection, &host);
         let digest = listing.digest().to_hex().to_string();
         let (files, bytes) = listing.size();
-        let outside: Vec<(PathBuf, Stamp)> = listing.outside().collect();
+        let outside: Vec<(PathBuf, Identity)> = listing.outside().collect();
         notes.extend(listing.notes.iter().cloned());
         let before = self.slow().remembered.as_ref().and_then(|remembered| remembered.made.get(&digest).cloned());
         let there = before.map(|path| self.valid(&path)).transpose()?.flatten();
@@ -295,7 +295,7 @@ impl Toolchains {
             slow.changed = true;
         }
         let places = self.places(&info.path)?;
-        probes.extend(outside.into_iter().map(|(path, stamp)| Probe { path, stamp: Some(stamp) }));
+        probes.extend(outside.into_iter().map(|(path, identity)| Probe { path, identity: Some(identity) }));
         Ok(Snapshot { info, selection, places, files, bytes, notes, made_in, probes })
     }
 
@@ -428,7 +428,7 @@ impl Known {
     }
 }
 
-/// A name for a set of seeds with their stamps.
+/// A name for a set of seeds with their identities.
 fn key_of(seeds: &[Seed]) -> String {
     let mut texts: Vec<String> = seeds.iter().map(|seed| format!("{seed:?}")).collect();
     texts.sort();
@@ -441,14 +441,14 @@ fn key_of(seeds: &[Seed]) -> String {
 
 fn probes_of(seeds: &[Seed], remembered: &Remembered) -> Vec<Probe> {
     let host = HOST_PROBES.iter().zip(&remembered.host);
-    let mut probes: Vec<Probe> = host.map(|(path, &stamp)| Probe { path: path.into(), stamp }).collect();
+    let mut probes: Vec<Probe> = host.map(|(path, &identity)| Probe { path: path.into(), identity }).collect();
     probes.extend(seeds.iter().filter_map(|seed| {
         let path = seed.probe()?.to_owned();
-        let stamp = match seed {
-            Seed::File(_, stamp) | Seed::Probe(_, stamp) => Some(*stamp),
-            _ => Stamp::of(&path),
+        let identity = match seed {
+            Seed::File(_, identity) | Seed::Probe(_, identity) => Some(*identity),
+            _ => Identity::of(&path),
         };
-        Some(Probe { path, stamp })
+        Some(Probe { path, identity })
     }));
     probes
 }
@@ -522,7 +522,7 @@ mod tests {
         let path = directory.path().join("tool.h");
         std::fs::write(&path, "1").expect("write");
         let question = Question::File(path.clone());
-        let seed = Seed::File(path.clone(), Stamp::of(&path).expect("it is there"));
+        let seed = Seed::File(path.clone(), Identity::of(&path).expect("it is there"));
         let mut remembered = Remembered::nothing(Vec::new());
         assert!(question.remember(&[seed], &mut remembered));
         assert!(Known::default().recall(&question, &remembered));
