@@ -1,4 +1,5 @@
 //! What we cost beside ninja, and beside ninja with ccache: both measured in this run, by turns, and told as ratios.
+//! `./check --bench` is all of it.
 //!
 //!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
 //!

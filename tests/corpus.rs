@@ -142,7 +142,14 @@ fn sweep(test: &str, name: &str, build_type: &str, words: &[&str], depth: Depth)
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
     let first = Checkout::new(&project, &at("first"), build_type, words);
-    let mut sweep = Sweep { test, subject, home: Home::new(), graph: first.graph(), unlike: BTreeSet::new() };
+    let mut sweep = Sweep {
+        test,
+        subject,
+        home: Home::new(),
+        of_canonical: Home::new(),
+        graph: first.graph(),
+        unlike: BTreeSet::new(),
+    };
     first.ninja();
     let theirs = first.tree();
     sweep.unlike = sweep.unlike_itself(&first, &theirs);
@@ -153,7 +160,7 @@ fn sweep(test: &str, name: &str, build_type: &str, words: &[&str], depth: Depth)
     let mut worked = Vec::new();
     for mode in modes {
         first.reset();
-        let run = sweep.home.build(&first, mode);
+        let run = sweep.home(mode).build(&first, mode);
         println!("-- {mode}: {} ran, {} of them bound to their path", run.ran.len(), run.bound().len());
         match *mode {
             "canonical" => {
@@ -191,6 +198,8 @@ struct Sweep<'a> {
     test: &'a str,
     subject: &'a Subject,
     home: Home,
+    /// For the mode `canonical`: of what is taken from the store, nobody says what binds it.
+    of_canonical: Home,
     graph: Edges,
     /// What ninja does not make twice alike.
     unlike: BTreeSet<String>,
@@ -214,13 +223,17 @@ impl Sweep<'_> {
         unlike.into_iter().chain(objects).collect()
     }
 
+    fn home(&self, mode: &str) -> &Home {
+        if mode == "canonical" { &self.of_canonical } else { &self.home }
+    }
+
     fn same(&self, what: &str, ours: &Tree, theirs: &Tree) {
         let differences: Vec<String> = ours.differences(theirs).difference(&self.unlike).cloned().collect();
         assert!(differences.is_empty(), "{what}: not as ninja makes it:{}", told(&differences, ours, theirs));
     }
 
     fn nothing_to_do(&self, checkout: &Checkout, mode: &str) {
-        let text = self.home.run(checkout, &["--root", mode]);
+        let text = self.home(mode).run(checkout, &["--root", mode]);
         if self.subject.always.is_empty() {
             // What CMake looks at before each build, ninja tells too.
             let text: String = text.lines().filter(|line| !line.starts_with("[0/")).collect();
@@ -248,7 +261,6 @@ impl Sweep<'_> {
         let ours = checkout.tree();
         let outputs = self.graph.all();
         let differs = |path: &str| ours.0.get(path) != there.0.get(path);
-        // Those that were reused are known from the mode `auto`, whose bound edges are more.
         let unbound = |path: &&String| !run.bound().contains(*path);
         let configured = here.0.keys().filter(|path| !outputs.contains(*path)).cloned();
         let may = self.graph.downstream(&run.bound().into_iter().chain(configured).collect(), &differs);
@@ -271,7 +283,7 @@ impl Sweep<'_> {
             checkout.reset();
             theirs
         });
-        let run = graph.read(&self.home.run(checkout, &["-v", "--root", mode]));
+        let run = graph.read(&self.home(mode).run(checkout, &["-v", "--root", mode]));
         let ours = checkout.tree();
         let outputs = graph.all();
         let first_causes = first.0.keys().filter(|path| !outputs.contains(*path)).cloned().chain(run.bound());
@@ -283,7 +295,10 @@ impl Sweep<'_> {
         let (all, reused, unbound) = (run.ran.len(), run.reused.len(), others.count());
         println!("-- second checkout, {mode}: {all} ran, {reused} reused; {unbound} ran because of what they read");
         // Without the names of files, of which each edge has others.
-        let word = |word: &String| word.split('`').next().unwrap_or_default().to_owned();
+        let word = |word: &String| match word.split_once(" `") {
+            Some((what, _)) => format!("{what} …"),
+            None => word.clone(),
+        };
         let words: BTreeSet<_> = run.ran.iter().filter_map(|ran| ran.bound.as_ref()).map(word).collect();
         words.iter().for_each(|word| println!("   bound by {word}"));
         if let Some(theirs) = theirs {
