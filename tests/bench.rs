@@ -55,22 +55,27 @@ fn clean(bench: &Bench) {
     let (mut all_ours, mut all_theirs) = (0.0, 0.0);
     for project in &bench.projects {
         let place = bench.place("clean");
-        let checkout = Checkout::new(project, &place.join("checkout"), "Release", &[]);
-        // Other flags: the tools become known, but no edge.
-        let other = Checkout::new(project, &place.join("other"), "Debug", &[]);
-        let mut cold = Samples::default();
+        let configured = |turn: usize| {
+            // An object of one turn is none of another's: each has a symbol of its own.
+            let flag = format!("-Wa,--defsym,bench_turn={turn}");
+            let names = if project.meson { ["c_args", "cpp_args"] } else { ["CMAKE_C_FLAGS", "CMAKE_CXX_FLAGS"] };
+            let words = names.map(|name| format!("-D{name}={flag}"));
+            let words = [words[0].as_str(), words[1].as_str()];
+            Checkout::new(project, &place.join(turn.to_string()), "Release", &words)
+        };
         let home = Home::new();
-        cold.time(|| drop(home.run(&other, &[])));
+        let mut cold = Samples::default();
+        let first = configured(0);
+        cold.time(|| drop(home.run(&first, &[])));
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
-        for _ in 0..bench.turns {
-            checkout.reset();
-            let home = home.copied();
+        for turn in 1..=bench.turns {
+            let checkout = configured(turn);
             ours.time(|| drop(home.run(&checkout, &[])));
             checkout.reset();
             theirs.time(|| drop(checkout.ninja()));
         }
         println!(
-            "{:<12} {} / {} = {}   (first build ever, with the host's tools, Debug: {})",
+            "{:<12} {} / {} = {}   (first build ever, with the host's tools: {})",
             project.name,
             ours.seconds(),
             theirs.seconds(),
@@ -171,26 +176,23 @@ fn second(bench: &Bench) {
     let (mut all_ours, mut all_theirs) = (0.0, 0.0);
     for project in &bench.projects {
         let place = bench.place("second");
-        let checkouts = ["one/first", "other/second"].map(|at| Checkout::new(project, &place.join(at), "Release", &[]));
-        let cached =
-            ["one/cached", "other/cached"].map(|at| Checkout::with_ccache(project, &place.join(at), "Release"));
+        let checkout = |at: &str| Checkout::new(project, &place.join(at), "Release", &[]);
+        let cached = |at: &str| Checkout::with_ccache(project, &place.join(at), "Release");
         let home = Home::new();
-        home.run(&checkouts[0], &[]);
-        let ninja = |checkout: &Checkout, cache: &Path| {
+        home.run(&checkout("one/first"), &[]);
+        let cache = place.join("cache");
+        let ninja = |checkout: &Checkout| {
             let mut ninja = Command::new("ninja");
-            ninja.arg("-j2").current_dir(checkout.build()).env("CCACHE_DIR", cache).env("CCACHE_NOHASHDIR", "1");
+            ninja.arg("-j2").current_dir(checkout.build()).env("CCACHE_DIR", &cache).env("CCACHE_NOHASHDIR", "1");
             done(ninja.env("CCACHE_BASEDIR", &place).env("CCACHE_CONFIGPATH", "/dev/null"));
         };
-        ninja(&cached[0], &place.join("cache"));
+        ninja(&cached("one/cached"));
         let (mut ours, mut theirs) = (Samples::default(), Samples::default());
         for turn in 0..bench.turns {
-            checkouts[1].reset();
-            let home = home.copied();
-            ours.time(|| drop(home.run(&checkouts[1], &[])));
-            cached[1].reset();
-            let cache = place.join(format!("cache-{turn}"));
-            copy(&place.join("cache"), &cache);
-            theirs.time(|| ninja(&cached[1], &cache));
+            let other = checkout(&format!("other/{turn}"));
+            ours.time(|| drop(home.run(&other, &[])));
+            let other = cached(&format!("other/cached-{turn}"));
+            theirs.time(|| ninja(&other));
             if turn == 0 {
                 let said = done(Command::new("ccache").arg("--print-stats").env("CCACHE_DIR", &cache));
                 let hits: u64 =

@@ -427,16 +427,6 @@ impl Home {
         Self { directory: tempfile::tempdir().expect("a temporary directory") }
     }
 
-    /// Another with the same in it.
-    ///
-    /// # Panics
-    /// Where the disk is full.
-    pub fn copied(&self) -> Self {
-        let new = Self::new();
-        copy(&self.directory.path().join("."), new.directory.path());
-        new
-    }
-
     /// A command of ours that uses them, and nothing of the environment.
     pub fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("ninja2drv"));
