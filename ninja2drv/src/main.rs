@@ -4,6 +4,7 @@ mod places;
 mod regenerate;
 mod report;
 
+use crate::report::say;
 use bstr::{BString, ByteSlice as _};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
@@ -110,7 +111,7 @@ enum End {
 
 fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     if let Some(directory) = &options.directory {
-        println!("ninja2drv: Entering directory `{}'", directory.display());
+        say!("ninja2drv: Entering directory `{}'", directory.display());
         env::set_current_dir(directory).map_err(|e| format!("cannot enter `{}`: {e}", directory.display()))?;
     }
     let targets: Vec<BString> = options.targets.iter().map(|target| target.as_bytes().into()).collect();
@@ -128,13 +129,13 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
     })?;
     if read_own::<State>(&own.join("state")).is_up_to_date(&targets) {
-        println!("ninja: no work to do.");
+        say!("ninja: no work to do.");
         return Ok(End::Success);
     }
     warn(Warning::about(Place::BuildState, &own)?.iter());
     let root = localstore::root_of(&options.store, |name| env::var_os(name), &directory)?;
     if options.verbose {
-        println!("ninja2drv: store: embedded, in `{}`", root.display());
+        say!("ninja2drv: store: embedded, in `{}`", root.display());
     }
     let ended = build(options, again, &directory, &targets, &own, &root)?;
     if ended.end != End::Interrupted {

@@ -1,5 +1,6 @@
 //! Reads the manifest, and runs the edge that makes it where that is out of date.
 
+use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
 use ninja2drv::manifest::{self, Manifest};
 use splitter::discover::to_path;
@@ -53,7 +54,7 @@ pub fn current_manifest(directory: &Path, file: &Path) -> Result<Current, Error>
 
 fn run(graph: &Graph, edge: EdgeId) -> Result<(), Error> {
     let command = graph.command(edge);
-    println!("[0/1] {}", if command.description.is_empty() { &command.text } else { &command.description });
+    say!("[0/1] {}", if command.description.is_empty() { &command.text } else { &command.description });
     let text = std::ffi::OsStr::from_bytes(&command.text);
     let status = std::process::Command::new("/bin/sh").arg("-c").arg(text).status()?;
     if status.success() {

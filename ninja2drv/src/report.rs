@@ -9,6 +9,17 @@ use splitter::graph::Graph;
 use splitter::toolchain::Snapshot;
 use std::ffi::OsString;
 use std::io::Write as _;
+
+/// A line on standard output. Where nobody listens any more, the build goes on.
+macro_rules! say {
+    ($($arguments:tt)*) => {
+        {
+            use std::io::Write as _;
+            writeln!(std::io::stdout().lock(), $($arguments)*).ok();
+        }
+    };
+}
+pub(crate) use say;
 use std::os::unix::ffi::OsStrExt as _;
 
 /// Says which runner is a part of every key, and whether other machines have the same.
@@ -16,8 +27,8 @@ pub fn tell_of_runner(store: &LocalStore, runner: &StorePath) -> Result<(), Erro
     let info = store.path_infos(std::slice::from_ref(runner))?.remove(0).expect("it was just installed");
     let path = store.store_dir().print(runner);
     match Pin::of(&info.nar_hash) {
-        pin @ Pin::Differs { .. } => println!("ninja2drv: runner: `{path}`\nninja2drv: note: this runner {pin}"),
-        pin => println!("ninja2drv: runner: `{path}` ({pin})"),
+        pin @ Pin::Differs { .. } => say!("ninja2drv: runner: `{path}`\nninja2drv: note: this runner {pin}"),
+        pin => say!("ninja2drv: runner: `{path}` ({pin})"),
     }
     Ok(())
 }
@@ -25,14 +36,14 @@ pub fn tell_of_runner(store: &LocalStore, runner: &StorePath) -> Result<(), Erro
 /// Says what a new snapshot of the host's tools holds.
 pub fn tell_of_snapshot(snapshot: &Snapshot) {
     if let Some(time) = snapshot.made_in {
-        println!(
+        say!(
             "ninja2drv: toolchain snapshot: {} packages, {} files, {} MB, made in {:.1} s",
             snapshot.selection.packages.len(),
             snapshot.files,
             snapshot.bytes / 1_000_000,
             time.as_secs_f64()
         );
-        snapshot.notes.iter().for_each(|note| println!("ninja2drv: toolchain snapshot: {note}"));
+        snapshot.notes.iter().for_each(|note| say!("ninja2drv: toolchain snapshot: {note}"));
     }
 }
 
@@ -69,35 +80,35 @@ impl<'a> Teller<'a> {
         let what = if command.description.is_empty() { &command.text } else { &command.description };
         let count = format!("[{}/{}]", self.told, self.commands);
         match &event.done {
-            Done::UpToDate if self.verbose => println!("{count} up to date {name}"),
+            Done::UpToDate if self.verbose => say!("{count} up to date {name}"),
             Done::UpToDate => {}
             Done::Reused(reason) => {
                 self.reused += 1;
                 if self.verbose {
-                    println!("{count} reused {name} ({reason})");
+                    say!("{count} reused {name} ({reason})");
                 }
             }
             Done::Ran(reason) => {
                 self.ran += 1;
-                println!("{count} {what} ({reason})");
+                say!("{count} {what} ({reason})");
             }
             Done::Failed(_) => self.failed += 1,
         }
         if let Some(word) = event.bound.as_ref().filter(|_| self.verbose) {
-            println!("      bound to this path by {word}");
+            say!("      bound to this path by {word}");
         }
         std::io::stdout().lock().write_all(&event.log).ok(); // nobody listens any more
         if let Done::Failed(error) = &event.done {
-            println!("FAILED: {name}: {error}");
+            say!("FAILED: {name}: {error}");
             let mut cause = error.source();
             while let Some(error) = cause {
-                println!("  because: {error}");
+                say!("  because: {error}");
                 cause = error.source();
             }
-            println!("  command: {}", command.text);
-            println!("  stated at: {}", self.graph.edge(event.edge).location);
+            say!("  command: {}", command.text);
+            say!("  stated at: {}", self.graph.edge(event.edge).location);
             let words = self.again.iter().map(|word| word.as_bytes()).chain([name.as_bytes()]).map(quoted);
-            println!("  again, alone: {}", words.collect::<Vec<_>>().join(" "));
+            say!("  again, alone: {}", words.collect::<Vec<_>>().join(" "));
         }
     }
 
@@ -109,7 +120,7 @@ impl<'a> Teller<'a> {
             End::Failure => "ninja: build stopped: subcommand failed.",
             End::Interrupted => "ninja: build stopped: interrupted by user.",
         };
-        println!("ninja2drv: {} ran, {} reused, {rest} up to date; {end}", self.ran, self.reused);
+        say!("ninja2drv: {} ran, {} reused, {rest} up to date; {end}", self.ran, self.reused);
     }
 }
 

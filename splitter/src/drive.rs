@@ -17,6 +17,7 @@ use nixstore::store::Failure;
 use nixstore::{Store, StorePath};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt as _;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -171,6 +172,7 @@ impl Drive<'_> {
             always,
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
+            bound: Mutex::default(),
         };
         // What this run does not look at, as it has another target or is stopped, is kept for the next.
         let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
@@ -194,7 +196,11 @@ impl Drive<'_> {
                     loop {
                         let job = jobs_out.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok(edge) = job else { break };
-                        if results_in.send((edge, steps.step(edge))).is_err() {
+                        // A step that nobody answered for would be waited for without end.
+                        let step = panic::catch_unwind(AssertUnwindSafe(|| steps.step(edge)));
+                        let result =
+                            step.unwrap_or_else(|_| Err(Error::from("an error of our own, told above").into()));
+                        if results_in.send((edge, result)).is_err() {
                             break;
                         }
                     }

@@ -135,7 +135,7 @@ impl Recipe {
             return Some(format!("its response file `{path}`").into());
         }
         for (argv, cwd) in self.runs() {
-            let operands = if self.kind == Kind::Compile { compiler::path_operands(&argv) } else { Vec::new() };
+            let operands = self.path_operands(&argv);
             for (i, word) in argv.iter().enumerate() {
                 let mut rest = word.to_vec();
                 for (_, range) in operands.iter().filter(|(at, _)| *at == i) {
@@ -155,6 +155,15 @@ impl Recipe {
             }
         }
         None
+    }
+
+    /// The parts of the words that are paths which only say where something is; see [`compiler::path_operands`].
+    fn path_operands(&self, argv: &[BString]) -> Vec<(usize, std::ops::Range<usize>)> {
+        match argv.iter().position(|word| word == "symbolextractor") {
+            _ if self.kind == Kind::Compile => compiler::path_operands(argv),
+            Some(at) if self.kind == Kind::Words => (at + 1..argv.len()).map(|i| (i, 0..argv[i].len())).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Whether a word names, absolutely, a file or a directory above it.
@@ -206,12 +215,10 @@ impl Recipe {
 
     fn words_seen(&self, argv: &[String], roots: &Roots, view: View) -> Vec<String> {
         let mut words: Vec<BString> = argv.iter().map(|word| text::to_bytes(word).into()).collect();
-        if self.kind == Kind::Compile {
-            for (i, range) in compiler::path_operands(&words) {
-                let word = words[i].clone();
-                let seen = roots.seen_throughout(word[range.clone()].as_bstr(), view);
-                words[i] = [&word[..range.start], &seen, &word[range.end..]].concat().into();
-            }
+        for (i, range) in self.path_operands(&words) {
+            let word = words[i].clone();
+            let seen = roots.seen_throughout(word[range.clone()].as_bstr(), view);
+            words[i] = [&word[..range.start], &seen, &word[range.end..]].concat().into();
         }
         words.iter().map(|word| text::from_bytes(word)).collect()
     }
@@ -374,6 +381,7 @@ mod tests {
         assert_eq!(bound("cc -DD=\\\"/r/share\\\" -o a.o -c /r/a.c").as_deref(), Some("-DD=\"/r/share\""));
         assert_eq!(bound("cc a.o -Wl,-rpath,/r/b: -o a").as_deref(), Some("-Wl,-rpath,/r/b:"));
         assert_eq!(bound("cc a.o -o a"), None);
+        assert_eq!(bound("/usr/bin/meson --internal symbolextractor /r/b l.so l.so l.symbols"), None);
         assert_eq!(bound("cc -I../../elsewhere -c ../a.c").as_deref(), Some("-I../../elsewhere"));
     }
 

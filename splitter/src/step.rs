@@ -37,6 +37,8 @@ pub(crate) struct Steps<'a> {
     /// Files that edges wrote without declaring them, by the edge's name.
     pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
     pub project: OnceLock<wide::Project>,
+    /// What edges made that are bound to their path, and by what.
+    pub bound: Mutex<BTreeMap<BString, BString>>,
 }
 
 /// What came of a step.
@@ -211,7 +213,21 @@ impl Steps<'_> {
         let canonical = self.drive.mode == Mode::Canonical;
         let record = Record { recipe: recipe.fingerprint(), found, inputs, outputs, tools, canonical };
         let done = if realised.ran { Done::Ran(reason) } else { Done::Reused(reason) };
-        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound: realised.bound })
+        let bound = realised.bound.clone().or_else(|| self.bound_by_input(&record.found));
+        if let Some(word) = &realised.bound {
+            let made = recipe.outputs.iter().map(|path| (path.clone(), word.clone()));
+            self.bound.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+        }
+        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound })
+    }
+
+    /// An input that is bound to its path: what holds it cannot be shared either.
+    fn bound_by_input(&self, found: &Found) -> Option<BString> {
+        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        found.files.iter().find_map(|path| {
+            let word = bound.get(path)?;
+            Some(format!("its input `{path}`, which is bound by {word}").into())
+        })
     }
 
     /// A step of which nothing is known.
