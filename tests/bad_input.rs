@@ -67,9 +67,11 @@ fn an_edge_that_is_not_supported_is_named_with_its_place() {
     {
         scene.edges("");
         let line = scene.read("build/build.ninja").lines().count() + 1;
-        scene.edges(&format!("build out: sh in\n  cmd = cp in out\n  {variable}\n"));
-        scene.fail().has(&[&format!("FAILED: out: {message}"), &format!("  stated at: build.ninja:{line}")]);
-        assert!(!scene.at("build/out").exists());
+        scene.edges(&format!(
+            "build out: sh in\n  cmd = cp in out\n  {variable}\nbuild other: sh in\n  cmd = cp in other\n"
+        ));
+        scene.fail().has(&[&format!("ninja2drv: build.ninja:{line}: {message}")]);
+        assert!(!scene.at("build/out").exists() && !scene.at("build/other").exists());
     }
 }
 

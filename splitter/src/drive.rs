@@ -2,7 +2,7 @@
 
 use crate::contents::Contents;
 use crate::discover::to_path;
-use crate::graph::{EdgeId, FileId, Graph, absolute};
+use crate::graph::{Command, Deps, EdgeId, FileId, Graph, Location, absolute};
 use crate::history::History;
 use crate::identity::Identity;
 use crate::lower::Toolchain;
@@ -140,28 +140,40 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// A source that is not there, in Ninja's words.
+/// Why a plan is not begun.
 #[derive(Debug, thiserror::Error)]
-#[error("'{path}', needed by '{user}', missing and no known rule to make it")]
-pub struct MissingSource {
-    /// The file.
-    pub path: BString,
-    /// The first output of an edge that reads it.
-    pub user: BString,
+pub enum Refused {
+    /// A source that is not there, in Ninja's words.
+    #[error("'{path}', needed by '{user}', missing and no known rule to make it")]
+    MissingSource {
+        /// The file.
+        path: BString,
+        /// The first output of an edge that reads it.
+        user: BString,
+    },
+    /// An edge asks for something that is not understood yet.
+    #[error("{location}: {what} is not supported yet")]
+    Unsupported {
+        /// Where the build file states the edge.
+        location: Location,
+        /// What it asks for.
+        what: &'static str,
+    },
 }
 
 impl Drive<'_> {
     /// Runs a plan and tells of each edge as it is done. Answers whether all succeeded, and what is to be remembered.
     ///
     /// # Errors
-    /// [`MissingSource`], before anything runs.
+    /// [`Refused`], before anything runs.
     pub fn run(
         &self,
         plan: &Plan,
         old: &Records,
         tell: &mut dyn FnMut(Event),
-    ) -> Result<(bool, State, Records), MissingSource> {
+    ) -> Result<(bool, State, Records), Refused> {
         self.check_sources(plan)?;
+        self.check_supported(plan)?;
         let always = plan.always(self.graph, &|file| fs::symlink_metadata(to_path(self.path(file).as_bstr())).is_ok());
         let steps = Steps {
             drive: self,
@@ -270,12 +282,24 @@ impl Drive<'_> {
         state
     }
 
-    fn check_sources(&self, plan: &Plan) -> Result<(), MissingSource> {
+    fn check_sources(&self, plan: &Plan) -> Result<(), Refused> {
         let missing = |file: &&FileId| fs::metadata(to_path(self.path(**file).as_bstr())).is_err();
         let Some(file) = plan.sources.iter().find(missing) else { return Ok(()) };
         let user = plan.order.iter().find(|edge| self.graph.edge(**edge).inputs.contains(file));
         let path = self.graph.file(*file).path.clone();
-        Err(MissingSource { user: user.map_or_else(|| path.clone(), |edge| self.name(*edge)), path })
+        Err(Refused::MissingSource { user: user.map_or_else(|| path.clone(), |edge| self.name(*edge)), path })
+    }
+
+    fn check_supported(&self, plan: &Plan) -> Result<(), Refused> {
+        for &edge in plan.order.iter().filter(|edge| !self.graph.edge(**edge).phony) {
+            let what = match self.graph.command(edge) {
+                Command { dyndep: Some(_), .. } => "dyndep",
+                Command { deps: Deps::Msvc, .. } => "`deps = msvc`",
+                _ => continue,
+            };
+            return Err(Refused::Unsupported { location: self.graph.edge(edge).location.clone(), what });
+        }
+        Ok(())
     }
 
     /// The absolute path of a file.

@@ -90,7 +90,6 @@ impl Steps<'_> {
         if command.pool == Pool::Console || self.always.contains(&edge) {
             return self.outside(edge, &command);
         }
-        supported(&command)?;
         let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
         let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory());
         let reason = match self.old.by_name.get(&self.drive.name(edge)) {
@@ -577,12 +576,4 @@ fn files_below(directory: &std::path::Path, at: &BString, files: &mut Vec<BStrin
         if entry.file_type()?.is_dir() { files_below(&entry.path(), &path, files)? } else { files.push(path) }
     }
     Ok(())
-}
-
-fn supported(command: &Command) -> Result<(), Error> {
-    match command {
-        Command { dyndep: Some(_), .. } => Err("dyndep is not supported yet".into()),
-        Command { deps: Deps::Msvc, .. } => Err("`deps = msvc` is not supported yet".into()),
-        _ => Ok(()),
-    }
 }
