@@ -129,12 +129,13 @@ impl Recipe {
         if !roots.contain(self.build_directory.as_bstr()) {
             return Some("a build directory outside of all roots".into());
         }
-        if let Some((path, content)) = &self.response
+        if let Some((path, content)) = self.response.as_ref().filter(|_| self.kind != Kind::Compile)
             && roots.in_text(content)
         {
             return Some(format!("its response file `{path}`").into());
         }
         for (argv, cwd) in self.runs() {
+            let argv = self.expanded(&argv, cwd.as_bstr());
             let operands = self.path_operands(&argv);
             for (i, word) in argv.iter().enumerate() {
                 let mut rest = word.to_vec();
@@ -207,7 +208,8 @@ impl Recipe {
             kind: self.kind,
             outputs: self.outputs.iter().map(path).collect(),
             depfile: self.depfile.as_ref().map(path),
-            response: self.response.as_ref().map(|(at, content)| (path(at), content.clone())),
+            // If a root stands in it, only in path operands: else the step is bound.
+            response: self.response.as_ref().map(|(at, content)| (path(at), path(content))),
             build_directory: path(&self.build_directory),
             env: self.env.clone(),
         }
@@ -314,6 +316,7 @@ fn step(simple: &Simple, build_directory: &BStr) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::ResponseFile;
 
     fn recipe(text: &str) -> Recipe {
         let command = Command { text: text.into(), ..Command::default() };
@@ -392,6 +395,19 @@ mod tests {
         assert_eq!(word("cc -fprofile-generate -o a.o -c /r/a.c").as_deref(), Some("-fprofile-generate"));
         assert_eq!(word("cc -g -fprofile-use=/p -o a.o -c /r/a.c"), None);
         assert_eq!(word("cc --coverage a.o -o a"), None);
+    }
+
+    #[test]
+    fn a_response_file_is_read_as_the_words_that_it_holds() {
+        let with = |content: &str| {
+            let rspfile = Some(ResponseFile { path: "f.rsp".into(), content: content.into() });
+            let command = Command { text: "cc @f.rsp -o a.o -c a.c".into(), rspfile, ..Command::default() };
+            Recipe::new(&command, vec!["/r/b/a.o".into()], "/r/b".into())
+        };
+        assert_eq!(with("-I/r/include -O2").bound_by(&roots()), None);
+        assert_eq!(with("-DX=/r/x").bound_by(&roots()), Some("-DX=/r/x".into()));
+        let seen = with("-I/r/include -O2").seen(&roots(), View::Canonical);
+        assert_eq!(seen.response, Some(("/build/source/b/f.rsp".into(), "-I/build/source/include -O2".into())));
     }
 
     #[test]
