@@ -125,3 +125,17 @@ fn another_compiler_at_the_same_path_runs_its_edges() {
     assert_eq!(said.ran(), ["a.o: `tools/cc` changed"], "{said}");
     assert_ne!(fs::read(scene.at("build/a.o")).unwrap(), before);
 }
+
+#[test]
+fn a_script_finds_what_every_system_has() {
+    let Some(scene) = Scene::new("a_script_finds_what_every_system_has", &[]) else { return };
+    // It has no `#!`, a space in its name, and would go on without `cat`.
+    scene.write("build/make it.sh", "echo \"<$(cat in | tr a-z A-Z | sed s/X/Y/)>\" > out\n");
+    scene.write("build/in", "text\n");
+    scene.edges("build out: sh in\n  cmd = sh 'make it.sh'\n");
+    scene.build();
+    assert_eq!(scene.read("build/out"), "<TEYT>\n");
+    scene.write("build/in", "next\n");
+    scene.build();
+    assert_eq!(scene.read("build/out"), "<NEYT>\n");
+}

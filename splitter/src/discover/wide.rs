@@ -140,7 +140,8 @@ pub fn programs(recipe: &Recipe, search_path: &str) -> Programs {
     for (argv, cwd) in recipe.runs() {
         let words = recipe.expanded(&argv, cwd.as_bstr());
         let mut directories = vec![cwd];
-        for word in words.iter().flat_map(|word| parts(word)) {
+        // Whole words first: a path may have spaces in it.
+        for word in words.iter().flat_map(|word| std::iter::once(word.as_bstr()).chain(parts(word))) {
             if !word.contains(&b'/') || is_system(word) {
                 programs.host.extend(resolve(word));
             }
@@ -178,7 +179,9 @@ fn named_in(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
         return BTreeSet::new();
     }
     let text = fs::read(file).unwrap_or_default(); // what cannot be read names nothing
-    let of_shell = text.lines().next().is_some_and(|line| line.starts_with(b"#!") && line.ends_with(b"sh"));
+    let first = text.lines().next().unwrap_or_default();
+    let named_so = file.extension().is_some_and(|extension| extension == "sh");
+    let of_shell = if first.starts_with(b"#!") { first.ends_with(b"sh") } else { named_so };
     let lines = text.lines().filter(|line| !line.trim_start().starts_with(b"#"));
     let words = lines.flat_map(parts).filter(|part| is_system(part) || of_shell && !part.contains(&b'/'));
     words.filter_map(|word| resolve_program(to_path(word).as_os_str(), search_path.as_ref())).collect()

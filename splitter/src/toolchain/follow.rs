@@ -133,6 +133,16 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
+    /// Follows `/bin/sh` and what a shell script takes for granted: a command that a script does not find may well go on
+    /// without it, to another result.
+    ///
+    /// # Errors
+    /// [`FollowError`] where one of them cannot be read.
+    pub fn shell_and_tools(&mut self) -> Result<(), FollowError> {
+        self.shell()?;
+        self.script_tools()
+    }
+
     /// Takes the links on the way to `path`, and the file or directory itself. Gives its real path.
     fn place(&mut self, path: &Path) -> Result<PathBuf, FollowError> {
         let fail = |source| FollowError { path: path.to_owned(), source };

@@ -18,7 +18,7 @@ pub struct Request {
     pub programs: BTreeSet<PathBuf>,
     /// The system headers and libraries it reads: what lies outside the roots of the build. A directory has to exist.
     pub files: BTreeSet<PathBuf>,
-    /// It runs in `/bin/sh`.
+    /// It runs in `/bin/sh`, or starts scripts: it needs what those take for granted too.
     pub shell: bool,
     /// Its `PATH`, for interpreters found by `#!/usr/bin/env` and programs that a compiler driver looks for.
     pub search_path: OsString,

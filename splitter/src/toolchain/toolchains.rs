@@ -206,7 +206,7 @@ impl Toolchains {
                 let at = SystemTime::now();
                 let mut follower = Follower::new(&host, &mut slow.walker, &request.search_path);
                 let answered = match &question {
-                    Question::Program(_, path) if path == Path::new(SHELL) => follower.shell().map(|()| true),
+                    Question::Program(_, path) if path == Path::new(SHELL) => follower.shell_and_tools().map(|()| true),
                     Question::Program(_, path) => follower.program(path).map(|()| true),
                     // Not there: nothing to be taken, and nothing to be remembered.
                     Question::File(path) => Ok(follower.file(path).is_ok()),
@@ -312,7 +312,7 @@ impl Toolchains {
     }
 }
 
-/// The program that stands for `shell` in a request: `/bin/sh`, whose links need no following.
+/// The program that stands for `shell` in a request: `/bin/sh`, and what a script takes for granted beside it.
 const SHELL: &str = "/bin/sh";
 
 /// A part of a request.
