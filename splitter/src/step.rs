@@ -212,7 +212,10 @@ impl Steps<'_> {
         let canonical = self.drive.mode == Mode::Canonical;
         let record = Record { recipe: recipe.fingerprint(), found, inputs, outputs, tools, canonical };
         let done = if realised.ran { Done::Ran(reason) } else { Done::Reused(reason) };
-        let bound = realised.bound.clone().or_else(|| self.bound_by_input(&record.found));
+        let bound = match &realised.bound {
+            None => self.bound_by_input(&record.found)?,
+            bound => bound.clone(),
+        };
         if let Some(word) = &realised.bound {
             let made = recipe.outputs.iter().map(|path| (path.clone(), word.clone()));
             self.bound.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
@@ -220,13 +223,18 @@ impl Steps<'_> {
         Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound })
     }
 
-    /// An input that is bound to its path: what holds it cannot be shared either.
-    fn bound_by_input(&self, found: &Found) -> Option<BString> {
-        let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        found.files.iter().find_map(|path| {
-            let word = bound.get(path)?;
-            Some(format!("its input `{path}`, which is bound by {word}").into())
-        })
+    /// An input that is bound to its path and holds it: what is made of it cannot be shared either.
+    fn bound_by_input(&self, found: &Found) -> Result<Option<BString>, Failed> {
+        let bound = {
+            let bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+            found.files.iter().filter_map(|path| Some((path, bound.get(path)?.clone()))).collect::<Vec<_>>()
+        };
+        for (path, word) in bound {
+            if self.contents.name_a_root(&self.contents.of(path.as_bstr())?, &self.drive.roots) {
+                return Ok(Some(format!("its input `{path}`, which is bound by {word}").into()));
+            }
+        }
+        Ok(None)
     }
 
     /// A step of which nothing is known.
