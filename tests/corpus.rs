@@ -28,7 +28,7 @@ const fn subject(name: &'static str, edited: &'static str, programs: &'static [&
 
 const SUBJECTS: [Subject; 18] = [
     subject("zstd", "lib/common/xxhash.c", &[&["programs/zstd", "--version"]]),
-    subject("lz4", "lib/lz4.c", &[&["lz4", "--version"]]),
+    subject("lz4", "lib/lz4file.c", &[&["lz4", "--version"]]),
     subject("brotli", "c/dec/state.c", &[&["brotli", "--version"]]),
     subject("json-c", "linkhash.c", &[&["apps/json_parse", "-h"]]),
     subject("libpng", "pngmem.c", &[&["png-fix-itxt"]]),

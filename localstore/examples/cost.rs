@@ -4,7 +4,7 @@
 use localstore::database::{Database, Journal, Placing};
 use localstore::{Layout, LocalStore};
 use nixstore::hash::Algorithm;
-use nixstore::manifest::{Manifest, Step};
+use nixstore::manifest::{Manifest, Run, Step};
 use nixstore::store::BuildOptions;
 use nixstore::{
     ContentAddress, Derivation, DerivationOutput, DrvOutputId, Method, OutputName, PathInfo, Realisation,
@@ -128,10 +128,11 @@ fn edge(edge: usize, runner: &StorePath, tools: &StorePath, inputs: &[StorePath]
     let names = ["log", "o0", "rest"].map(|name| name.parse::<OutputName>().expect("a name"));
     let manifest = Manifest {
         abi: nixstore::manifest::ABI,
-        commands: vec![Step::Run {
+        commands: vec![Step::Run(Run {
             argv: vec![text("sh"), text("-c"), format!("echo {edge} > out")],
             cwd: text("/home/user/project/build"),
-        }],
+            ..Run::default()
+        })],
         directories: Vec::new(),
         name: text("edge"),
         env: [(text("PATH"), text("/usr/bin"))].into(),

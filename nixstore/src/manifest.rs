@@ -58,17 +58,27 @@ pub const UNWRITTEN: &str = "/not-written";
 /// The version of [`Manifest`].
 pub const ABI: u32 = 1;
 
+/// One program, started without a shell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The program as the command names it, then its arguments.
+    pub argv: Vec<String>,
+    /// The directory that it is started in.
+    pub cwd: String,
+    /// What it reads as its standard input; `/dev/null` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<String>,
+    /// The file that its standard output is written to, from the beginning; the log by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<String>,
+}
+
 /// One command of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// Program and arguments, run in a directory.
-    Run {
-        /// The program as the command names it, then its arguments.
-        argv: Vec<String>,
-        /// Where.
-        cwd: String,
-    },
+    /// A program with its arguments.
+    Run(Run),
     /// `rm -f` of paths.
     Remove(Vec<String>),
     /// `ln -sfn`: pairs of link and target.

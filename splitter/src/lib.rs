@@ -12,6 +12,7 @@ pub mod graph;
 pub mod history;
 pub mod host_tools;
 pub mod identity;
+pub mod linker;
 pub mod lower;
 pub mod materialise;
 pub mod plan;

@@ -4,11 +4,12 @@
 
 use crate::compiler::{self, Compile};
 use crate::graph::{Command, absolute};
+use crate::linker;
 use crate::response;
 use crate::roots::{Roots, View};
 use crate::shell::{Script, Simple, parse};
 use bstr::{BStr, BString, ByteSlice as _};
-use nixstore::manifest::Step;
+use nixstore::manifest::{Run, Step};
 use nixstore::text;
 use std::collections::BTreeMap;
 
@@ -65,7 +66,8 @@ impl Recipe {
             }
             _ => {
                 let argv = vec!["/bin/sh".into(), "-c".into(), text::from_bytes(&command.text)];
-                recipe.commands = vec![Step::Run { argv, cwd: text::from_bytes(build_directory) }];
+                recipe.commands =
+                    vec![Step::Run(Run { argv, cwd: text::from_bytes(build_directory), ..Run::default() })];
             }
         }
         recipe
@@ -74,9 +76,9 @@ impl Recipe {
     /// The programs that are started: the words as bytes, response files as they are named, and where.
     pub fn runs(&self) -> impl Iterator<Item = (Vec<BString>, BString)> + '_ {
         self.commands.iter().filter_map(|step| match step {
-            Step::Run { argv, cwd } => {
+            Step::Run(run) => {
                 let word = |word: &String| BString::from(text::to_bytes(word));
-                Some((argv.iter().map(word).collect(), text::to_bytes(cwd).into()))
+                Some((run.argv.iter().map(word).collect(), text::to_bytes(&run.cwd).into()))
             }
             Step::Remove(_) | Step::Link(_) => None,
         })
@@ -100,7 +102,9 @@ impl Recipe {
                 if Compile::read(&words).is_some() { Kind::Compile } else { kind_of_words(&words) }
             })
             .collect();
+        let is_fed = |step: &Step| matches!(step, Step::Run(Run { stdin: Some(_), .. }));
         match kinds.as_slice() {
+            _ if self.commands.iter().any(is_fed) => Kind::Other,
             [Kind::Compile] if self.commands.len() == 1 => Kind::Compile,
             kinds if kinds.contains(&Kind::Other) || kinds.contains(&Kind::Compile) => Kind::Other,
             kinds if kinds.contains(&Kind::Words) => Kind::Words,
@@ -129,8 +133,9 @@ impl Recipe {
         if !roots.contain(self.build_directory.as_bstr()) {
             return Some("a build directory outside of all roots".into());
         }
-        if let Some((path, content)) = self.response.as_ref().filter(|_| self.kind != Kind::Compile)
+        if let Some((path, content)) = &self.response
             && roots.in_text(content)
+            && !self.is_seen_word_by_word(content.as_bstr(), roots)
         {
             return Some(format!("its response file `{path}`").into());
         }
@@ -158,10 +163,19 @@ impl Recipe {
         None
     }
 
+    /// Whether the canonical view of a response file holds the canonical view of its words, which it does unless a root is
+    /// spelt with quotes or backslashes.
+    fn is_seen_word_by_word(&self, content: &BStr, roots: &Roots) -> bool {
+        let seen = roots.seen_throughout(content, View::Canonical);
+        let words = response::words(content).into_iter();
+        words.map(|word| roots.seen_throughout(word.as_bstr(), View::Canonical)).eq(response::words(seen.as_bstr()))
+    }
+
     /// The parts of the words that are paths which only say where something is; see [`compiler::path_operands`].
     fn path_operands(&self, argv: &[BString]) -> Vec<(usize, std::ops::Range<usize>)> {
         match argv.iter().position(|word| word == "symbolextractor") {
             _ if self.kind == Kind::Compile => compiler::path_operands(argv),
+            _ if self.kind == Kind::Link => linker::path_operands(argv),
             Some(at) if self.kind == Kind::Words => (at + 1..argv.len()).map(|i| (i, 0..argv[i].len())).collect(),
             _ => Vec::new(),
         }
@@ -199,7 +213,12 @@ impl Recipe {
         let path = |path: &BString| roots.seen_throughout(path.as_bstr(), view);
         let text = |path: &String| text::from_bytes(&roots.seen(text::to_bytes(path).as_bstr(), view));
         let step = |step: &Step| match step {
-            Step::Run { argv, cwd } => Step::Run { argv: self.words_seen(argv, roots, view), cwd: text(cwd) },
+            Step::Run(run) => Step::Run(Run {
+                argv: self.words_seen(&run.argv, roots, view),
+                cwd: text(&run.cwd),
+                stdin: run.stdin.as_ref().map(text),
+                stdout: run.stdout.as_ref().map(text),
+            }),
             Step::Remove(paths) => Step::Remove(paths.iter().map(text).collect()),
             Step::Link(links) => Step::Link(links.iter().map(|(link, target)| (text(link), target.clone())).collect()),
         };
@@ -228,6 +247,12 @@ impl Recipe {
     /// A name for all of it.
     pub fn fingerprint(&self) -> [u8; 32] {
         *blake3::hash(format!("{self:?}").as_bytes()).as_bytes()
+    }
+
+    /// A name for all of it, the same wherever the roots lie.
+    pub fn fingerprint_anywhere(&self, roots: &Roots) -> [u8; 32] {
+        let text = format!("{self:?}");
+        *blake3::hash(&roots.seen_throughout(text.as_bytes().as_bstr(), View::Canonical)).as_bytes()
     }
 }
 
@@ -294,7 +319,13 @@ fn without_launcher(argv: &[BString]) -> &[BString] {
 fn step(simple: &Simple, build_directory: &BStr) -> Step {
     let cwd = absolute(simple.directory.as_bstr(), build_directory);
     let at = |path: &[u8]| text::from_bytes(&absolute(path.as_bstr(), cwd.as_bstr()));
-    let argv = without_launcher(&simple.argv);
+    let file = |path: &Option<BString>| path.as_ref().map(|path| at(path));
+    let (mut stdin, mut stdout) = (file(&simple.stdin), file(&simple.stdout));
+    let mut argv = without_launcher(&simple.argv);
+    if let Some(wrapped) = captured(argv).filter(|_| stdin.is_none() && stdout.is_none()) {
+        argv = wrapped.argv;
+        (stdin, stdout) = (wrapped.feed.map(|path| at(path)), Some(at(wrapped.capture)));
+    }
     let words: Vec<&[u8]> = argv.iter().map(|word| word.as_slice()).collect();
     let program = words[0].rsplit_str("/").next().unwrap_or(words[0]);
     match (program, &words[1..]) {
@@ -309,7 +340,41 @@ fn step(simple: &Simple, build_directory: &BStr) -> Step {
             Step::Link(pairs.map(|(link, target)| (at(link), base(target))).collect())
         }
         (b"cmake", [b"-E", b"create_symlink", target, link]) => Step::Link(vec![(at(link), text::from_bytes(target))]),
-        _ => Step::Run { argv: argv.iter().map(|word| text::from_bytes(word)).collect(), cwd: text::from_bytes(&cwd) },
+        _ => {
+            let argv = argv.iter().map(|word| text::from_bytes(word)).collect();
+            Step::Run(Run { argv, cwd: text::from_bytes(&cwd), stdin, stdout })
+        }
+    }
+}
+
+/// What Meson starts to have a program's standard output in a file.
+struct Captured<'a> {
+    capture: &'a BStr,
+    feed: Option<&'a BStr>,
+    argv: &'a [BString],
+}
+
+/// Reads `meson --internal exe [--feed FILE] --capture FILE -- PROGRAM…` (`mesonbuild/scripts/meson_exe.py` of Meson 1.0).
+fn captured(argv: &[BString]) -> Option<Captured<'_>> {
+    let at = argv.iter().take(3).position(|word| word == "--internal")?;
+    let is_meson = argv[..at].last().is_some_and(|program| is_tool(program.as_bstr(), &["meson", "meson.py"]));
+    let mut rest = argv[at + 1..].strip_prefix(&[BString::from("exe")]).filter(|_| is_meson)?;
+    let (mut capture, mut feed) = (None, None);
+    loop {
+        rest = match rest {
+            [option, file, rest @ ..] if option == "--capture" && capture.is_none() => {
+                capture = Some(file.as_bstr());
+                rest
+            }
+            [option, file, rest @ ..] if option == "--feed" && feed.is_none() => {
+                feed = Some(file.as_bstr());
+                rest
+            }
+            [dashes, argv @ ..] if dashes == "--" && !argv.is_empty() => {
+                return Some(Captured { capture: capture?, feed, argv });
+            }
+            _ => return None,
+        }
     }
 }
 
@@ -321,6 +386,10 @@ mod tests {
     fn recipe(text: &str) -> Recipe {
         let command = Command { text: text.into(), ..Command::default() };
         Recipe::new(&command, vec!["/r/b/out".into()], "/r/b".into())
+    }
+
+    fn run_at(cwd: &str, words: &[&str]) -> Run {
+        Run { argv: words.iter().map(ToString::to_string).collect(), cwd: cwd.into(), ..Run::default() }
     }
 
     fn roots() -> Roots {
@@ -341,8 +410,7 @@ mod tests {
 
     #[test]
     fn an_archive_is_removed_before_it_is_made_anew() {
-        let run =
-            |words: &[&str]| Step::Run { argv: words.iter().map(ToString::to_string).collect(), cwd: "/r/b".into() };
+        let run = |words: &[&str]| Step::Run(run_at("/r/b", words));
         let recipe = recipe(": && /usr/bin/cmake -E rm -f l.a && /usr/bin/ar qc l.a a.o && /usr/bin/ranlib l.a && :");
         assert_eq!(recipe.kind, Kind::Link);
         assert_eq!(
@@ -373,6 +441,23 @@ mod tests {
     }
 
     #[test]
+    fn a_program_whose_output_meson_puts_into_a_file_needs_no_meson() {
+        let plain = recipe("/r/b/gen 2 ../in < d/feed > d/a.h").commands;
+        let run = run_at("/r/b", &["/r/b/gen", "2", "../in"]);
+        let (stdin, stdout) = (Some("/r/b/d/feed".into()), Some("/r/b/d/a.h".into()));
+        assert_eq!(plain, [Step::Run(Run { stdin, stdout, ..run })]);
+        let by_meson = "meson --internal exe --feed d/feed --capture d/a.h -- /r/b/gen 2 ../in";
+        assert_eq!(recipe(&format!("/usr/bin/{by_meson}")).commands, plain);
+        assert_eq!(recipe(&format!("/usr/bin/python3 /usr/bin/{by_meson}")).commands, plain);
+        for kept in
+            ["meson --internal exe -- gen", "meson --internal exe --unpickle x", "x --internal exe --capture a -- b"]
+        {
+            let words: Vec<&str> = kept.split(' ').collect();
+            assert_eq!(recipe(kept).commands, [Step::Run(run_at("/r/b", &words))]);
+        }
+    }
+
+    #[test]
     fn a_launcher_is_taken_off() {
         assert_eq!(recipe("/usr/bin/ccache /usr/bin/cc -c a.c").commands, recipe("/usr/bin/cc -c a.c").commands);
     }
@@ -384,6 +469,7 @@ mod tests {
         assert_eq!(bound("cc -DD=\\\"/r/share\\\" -o a.o -c /r/a.c").as_deref(), Some("-DD=\"/r/share\""));
         assert_eq!(bound("cc a.o -Wl,-rpath,/r/b: -o a").as_deref(), Some("-Wl,-rpath,/r/b:"));
         assert_eq!(bound("cc a.o -o a"), None);
+        assert_eq!(bound("cc a.o -L/r/b -Wl,-rpath-link,/r/b/lib -o a"), None);
         assert_eq!(bound("/usr/bin/meson --internal symbolextractor /r/b l.so l.so l.symbols"), None);
         assert_eq!(bound("cc -I../../elsewhere -c ../a.c").as_deref(), Some("-I../../elsewhere"));
     }
@@ -395,6 +481,20 @@ mod tests {
         assert_eq!(word("cc -fprofile-generate -o a.o -c /r/a.c").as_deref(), Some("-fprofile-generate"));
         assert_eq!(word("cc -g -fprofile-use=/p -o a.o -c /r/a.c"), None);
         assert_eq!(word("cc --coverage a.o -o a"), None);
+    }
+
+    #[test]
+    fn a_fingerprint_for_anywhere_is_that_of_any_checkout() {
+        let at = |root: &str| {
+            let command = Command { text: format!("gen {root}/in -DX={root}").into(), ..Command::default() };
+            let recipe =
+                Recipe::new(&command, vec![format!("{root}/b/out").into()], format!("{root}/b").as_str().into());
+            let roots = Roots::new([(root.into(), "source".into())]);
+            (recipe.fingerprint(), recipe.fingerprint_anywhere(&roots))
+        };
+        let ((here, anywhere), (there, anywhere_too)) = (at("/r"), at("/some/where/else"));
+        assert_ne!(here, there);
+        assert_eq!(anywhere, anywhere_too);
     }
 
     #[test]
@@ -414,8 +514,7 @@ mod tests {
     fn the_canonical_view_changes_path_operands_alone() {
         let seen = recipe("cc -DX=/rx -I/r/include -o a.o -c /r/a.c").seen(&roots(), View::Canonical);
         let argv = ["cc", "-DX=/rx", "-I/build/source/include", "-o", "a.o", "-c", "/build/source/a.c"];
-        let argv = argv.map(String::from).to_vec();
-        assert_eq!(seen.commands, [Step::Run { argv, cwd: "/build/source/b".into() }]);
+        assert_eq!(seen.commands, [Step::Run(run_at("/build/source/b", &argv))]);
         assert_eq!(seen.outputs, ["/build/source/b/out"]);
     }
 }

@@ -22,6 +22,10 @@ pub struct Simple {
     pub directory: BString,
     /// The program and its arguments, unquoted.
     pub argv: Vec<BString>,
+    /// The word after `<`.
+    pub stdin: Option<BString>,
+    /// The word after `>`.
+    pub stdout: Option<BString>,
 }
 
 /// Words that mean something to a shell in the place of a program. `cd` and `:` are not here: they are understood.
@@ -38,19 +42,43 @@ pub fn parse(text: &BStr) -> Script {
     let mut simples = Vec::new();
     let mut directory = BString::default();
     for part in words.split(|word| *word == Word::And) {
-        let argv: Vec<BString> = part.iter().filter_map(Word::text).collect();
+        let Some(simple) = simple(part, directory.as_bstr()) else { return Script::Shell };
+        let argv = &simple.argv;
         match argv.first().map(|program| program.as_slice()) {
             None => return Script::Shell,
+            Some(b":" | b"cd") if simple.stdin.is_some() || simple.stdout.is_some() => return Script::Shell,
             Some(b":") => {}
             Some(b"cd") if argv.len() == 2 && argv[1] != "-" && !argv[1].is_empty() => {
                 directory = join(directory.as_bstr(), argv[1].as_bstr());
             }
             Some(program) if program == b"cd" || program.contains(&b'=') => return Script::Shell,
             Some(program) if OF_THE_SHELL.iter().any(|word| word.as_bytes() == program) => return Script::Shell,
-            Some(_) => simples.push(Simple { directory: directory.clone(), argv }),
+            Some(_) => simples.push(simple),
         }
     }
     Script::Plain(simples)
+}
+
+/// The words between two `&&`; none if a redirection has no word or is not the only one of its kind.
+fn simple(words: &[Word], directory: &BStr) -> Option<Simple> {
+    let mut simple = Simple { directory: directory.into(), argv: Vec::new(), stdin: None, stdout: None };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let stream = match word {
+            Word::Text(text) => {
+                simple.argv.push(text.clone());
+                continue;
+            }
+            Word::From => &mut simple.stdin,
+            Word::Into => &mut simple.stdout,
+            Word::And => return None,
+        };
+        let Some(Word::Text(file)) = words.next() else { return None };
+        if stream.replace(file.clone()).is_some() {
+            return None;
+        }
+    }
+    Some(simple)
 }
 
 /// `path` as seen from `directory`.
@@ -64,16 +92,12 @@ pub fn join(directory: &BStr, path: &BStr) -> BString {
 #[derive(Debug, PartialEq, Eq)]
 enum Word {
     Text(BString),
+    /// `&&`
     And,
-}
-
-impl Word {
-    fn text(&self) -> Option<BString> {
-        match self {
-            Self::Text(text) => Some(text.clone()),
-            Self::And => None,
-        }
-    }
+    /// `<`
+    From,
+    /// `>`
+    Into,
 }
 
 /// The words of a plain text; none if a shell would do more than split it and take off quotes.
@@ -87,6 +111,15 @@ fn words(text: &BStr) -> Option<Vec<Word>> {
             b'&' if bytes.next_if_eq(&b'&').is_some() => {
                 words.extend(word.take().map(Word::Text));
                 words.push(Word::And);
+            }
+            // `2>`, `>>`, `>&`, `<<` and their like are more than the name of a file.
+            b'<' | b'>' => {
+                let is_number = word.as_ref().is_some_and(|word| word.iter().all(u8::is_ascii_digit));
+                if is_number || bytes.peek().is_some_and(|next| b"<>&|(".contains(next)) {
+                    return None;
+                }
+                words.extend(word.take().map(Word::Text));
+                words.push(if byte == b'<' { Word::From } else { Word::Into });
             }
             b'\'' => loop {
                 match bytes.next()? {
@@ -116,7 +149,7 @@ fn words(text: &BStr) -> Option<Vec<Word>> {
                 b'\n' => return None,
                 other => word.get_or_insert_default().push(other),
             },
-            b'|' | b'&' | b';' | b'<' | b'>' | b'(' | b')' | b'$' | b'`' | b'*' | b'?' | b'[' | b'\n' => return None,
+            b'|' | b'&' | b';' | b'(' | b')' | b'$' | b'`' | b'*' | b'?' | b'[' | b'\n' => return None,
             b'#' | b'~' if word.is_none() => return None,
             other => word.get_or_insert_default().push(other),
         }
@@ -156,10 +189,40 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_shell_would_expand_or_redirect_is_left_to_a_shell() {
+    fn standard_streams_may_be_files() {
+        let Script::Plain(simples) = parse("cd d && a <in x >'o u t' && b".into()) else { panic!("it is plain") };
+        let [a, b] = simples.as_slice() else { panic!("{simples:?}") };
+        assert_eq!((a.argv.as_slice(), b.argv.as_slice()), (&["a".into(), "x".into()][..], &["b".into()][..]));
+        assert_eq!((&a.stdin, &a.stdout), (&Some("in".into()), &Some("o u t".into())));
+        assert_eq!((&b.stdin, &b.stdout), (&None, &None));
+    }
+
+    #[test]
+    fn whatever_a_shell_would_expand_is_left_to_a_shell() {
         for text in [
-            "a > b", "a | b", "a; b", "echo x", "a $B", "\"$B\"", "a *.c", "A=1 b", "a &", "(a)", "a `b`", "a 'b",
-            "~/a", "if a", "",
+            "a >> b",
+            "a 2> b",
+            "a >&2",
+            "a << b",
+            "a >",
+            "a > b > c",
+            "a >| b",
+            "cd a > b",
+            "> b",
+            "a | b",
+            "a; b",
+            "echo x",
+            "a $B",
+            "\"$B\"",
+            "a *.c",
+            "A=1 b",
+            "a &",
+            "(a)",
+            "a `b`",
+            "a 'b",
+            "~/a",
+            "if a",
+            "",
         ] {
             assert_eq!(parse(text.into()), Script::Shell, "{text}");
         }

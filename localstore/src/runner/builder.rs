@@ -6,7 +6,7 @@ use super::{Builder, Error, Job, Report, namespaces, run};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Runs it to its end. What it leaves running is ended with it.
 pub fn run<M>(job: &Job<M>, builder: &Builder) -> Result<Report, Error> {
@@ -20,7 +20,8 @@ pub fn run<M>(job: &Job<M>, builder: &Builder) -> Result<Report, Error> {
     let mut command = Command::new(&program);
     command
         .arg0(Path::new(&program).file_name().unwrap_or(&program))
-        .args(builder.args.iter().map(|arg| run::word(arg)));
+        .args(builder.args.iter().map(|arg| run::word(arg)))
+        .stdin(Stdio::null());
     let ended = run::wait_for(&mut command, &builder.env, Path::new(BUILD))?;
     run::end_all();
     Ok(match ended {

@@ -3,6 +3,7 @@
 
 use super::root::to_path;
 use super::{Error, Manifest, Step};
+use nixstore::manifest::Run;
 use nixstore::text;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -26,8 +27,8 @@ pub enum Ended {
 pub fn commands(manifest: &Manifest) -> Result<Ended, Error> {
     for step in &manifest.commands {
         match step {
-            Step::Run { argv, cwd } => {
-                let ended = command(manifest, argv, &to_path(cwd))?;
+            Step::Run(run) => {
+                let ended = command(manifest, run)?;
                 if !matches!(ended, Ended::Exit(0)) {
                     end_all();
                     return Ok(ended);
@@ -50,18 +51,26 @@ pub fn commands(manifest: &Manifest) -> Result<Ended, Error> {
     Ok(if left.is_empty() { Ended::Exit(0) } else { Ended::LeftRunning(left) })
 }
 
-fn command(manifest: &Manifest, argv: &[String], cwd: &Path) -> Result<Ended, Error> {
-    let program = argv.first().map(|text| word(text)).unwrap_or_default();
+fn command(manifest: &Manifest, run: &Run) -> Result<Ended, Error> {
+    let program = run.argv.first().map(|text| word(text)).unwrap_or_default();
     let mut command = Command::new(find(&program, manifest));
-    command.arg0(&program).args(argv.iter().skip(1).map(|text| word(text)));
-    wait_for(&mut command, &manifest.env, cwd)
+    command.arg0(&program).args(run.argv.iter().skip(1).map(|text| word(text))).stdin(Stdio::null());
+    // As a shell says it: a file that cannot be opened is the command's fault.
+    let told = |path: &Path, error| Error::Misbehaved(format!("cannot open `{}`: {error}", path.display()));
+    if let Some(path) = run.stdin.as_ref().map(|path| to_path(path)) {
+        command.stdin(fs::File::open(&path).map_err(|error| told(&path, error))?);
+    }
+    if let Some(path) = run.stdout.as_ref().map(|path| to_path(path)) {
+        command.stdout(fs::File::create(&path).map_err(|error| told(&path, error))?);
+    }
+    wait_for(&mut command, &manifest.env, &to_path(&run.cwd))
 }
 
 /// Runs one program with this environment in `cwd`, and reaps whatever ends until it does.
 pub fn wait_for(command: &mut Command, env: &BTreeMap<String, String>, cwd: &Path) -> Result<Ended, Error> {
     // This process has no other use for its own; a child that changes nothing of itself is started by vfork.
     std::env::set_current_dir(cwd).map_err(Error::io(format!("enter `{}`", cwd.display())))?;
-    command.env_clear().envs(env.iter().map(|(k, v)| (word(k), word(v)))).stdin(Stdio::null());
+    command.env_clear().envs(env.iter().map(|(k, v)| (word(k), word(v))));
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {

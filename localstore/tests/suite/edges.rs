@@ -2,7 +2,7 @@
 
 use crate::kit::{Kit, plain_kit, runner};
 use nixstore::hash::Algorithm;
-use nixstore::manifest::{ABI, Manifest, Reads, Step, UNWRITTEN};
+use nixstore::manifest::{ABI, Manifest, Reads, Run, Step, UNWRITTEN};
 use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
 use nixstore::{Derivation, DerivationOutput, Method, ResolvedDerivation, Store as _, StoreDir, StorePath, Tree};
 use std::collections::BTreeMap;
@@ -53,7 +53,11 @@ impl Edges {
         let input = self.kit.add("in", "input\n");
         let mut manifest = Manifest {
             abi: ABI,
-            commands: vec![Step::Run { argv: ["sh", "-c", script].map(String::from).into(), cwd: "/src/build".into() }],
+            commands: vec![Step::Run(Run {
+                argv: ["sh", "-c", script].map(String::from).into(),
+                cwd: "/src/build".into(),
+                ..Run::default()
+            })],
             directories: Vec::new(),
             name: "edge".into(),
             env: [("PATH".into(), "/usr/bin".into())].into(),
@@ -123,6 +127,32 @@ fn an_edge_that_says_nothing_has_an_empty_log_and_no_other_files() {
         assert_eq!(outputs, [Tree::file(format!("input {text}\n")), Tree::file(""), empty()]);
     }
     assert!(edges.kit.store().verify().unwrap().is_good());
+}
+
+#[test]
+fn a_program_reads_and_writes_the_files_that_are_its_standard_streams() {
+    let edges = edges();
+    let run = |stdin: Option<&str>| {
+        edges.edge_with("", |manifest| {
+            manifest.commands = vec![Step::Run(Run {
+                argv: ["sh", "-c", "while read line; do echo $line; done; echo said; echo warned >&2"]
+                    .map(String::from)
+                    .into(),
+                cwd: "/src/build".into(),
+                stdin: stdin.map(String::from),
+                stdout: Some("/src/build/out".into()),
+            })];
+        })
+    };
+    let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
+    let realise = |stdin| edges.kit.store().realise(&run(stdin), &options);
+    for (stdin, text) in [(None, "said\n"), (Some("/src/in"), "input\nsaid\n")] {
+        let built = realise(stdin).unwrap_or_else(|error| panic!("{error:?}"));
+        let output = |name: &str| Tree::read(&edges.kit.physical(&built.outputs[&name.parse().unwrap()].path)).unwrap();
+        assert_eq!([output("o0"), output("log")], [Tree::file(text), Tree::file("warned\n")]);
+    }
+    let Err(RealiseError::Failed { log, .. }) = realise(Some("/src/none")) else { panic!("it has no input") };
+    assert_eq!(log, b"splitter: cannot open `/src/none`: No such file or directory (os error 2)\n");
 }
 
 #[test]
