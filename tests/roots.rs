@@ -139,6 +139,28 @@ fn a_second_checkout_runs_what_holds_its_path_and_names_the_word() {
 }
 
 #[test]
+fn an_object_with_the_whole_path_of_its_source_in_its_name_is_shared() {
+    let Some(scene) = Scene::new("an_object_with_the_whole_path_of_its_source_in_its_name_is_shared") else { return };
+    for checkout in ["a", "deeper/b"] {
+        let sources = scene.sources(&format!("{checkout}/cmake"));
+        fs::write(scene.at(checkout).join(".splitter-root"), "").unwrap();
+        fs::write(scene.at(checkout).join("beside.c"), "int beside(void) { return 0; }\n").unwrap();
+        let text = fs::read_to_string(sources.join("CMakeLists.txt")).unwrap();
+        // As lz4 and zstd have it: CMake names the object for the path, from `/` on.
+        let text = format!("{text}\nadd_library(beside SHARED ${{CMAKE_CURRENT_SOURCE_DIR}}/../beside.c)\n");
+        fs::write(sources.join("CMakeLists.txt"), text).unwrap();
+        let build = sources.join("build");
+        scene.configure(&sources, &build, "");
+        let object = format!("CMakeFiles/beside.dir{}.o", scene.at(checkout).join("beside.c").display());
+        let ran = scene.build(&build, &[]);
+        assert!(build.join(&object).exists(), "{object}");
+        let shared = ["beside.c.o", "libbeside.so"].iter().all(|name| !names(&ran).contains(name));
+        assert_eq!(shared, checkout != "a", "{ran:?}");
+        scene.works(&build, "1\n");
+    }
+}
+
+#[test]
 fn debug_information_binds_a_compile_unless_the_canonical_root_may_stand_in_it() {
     let Some(scene) = Scene::new("debug_information_binds_a_compile_unless_the_canonical_root_may_stand_in_it") else {
         return;

@@ -412,7 +412,7 @@ impl Steps<'_> {
         tools: &Toolchain,
         observed: bool,
     ) -> Result<ResolvedDerivation, Failed> {
-        let seen = |path: &BString| self.drive.roots.seen(path.as_bstr(), view);
+        let seen = |path: &BString| self.drive.roots.seen_throughout(path.as_bstr(), view);
         let directories = found.directories.iter().map(seen).collect();
         let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
         let mut inputs = Inputs { directories, native, observed, ..Inputs::default() };
