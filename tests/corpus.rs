@@ -260,7 +260,10 @@ impl Sweep<'_> {
     fn as_at_canonical_root(&self, run: &Run, checkout: &Checkout, here: &Tree, there: &Tree) {
         let ours = checkout.tree();
         let outputs = self.graph.all();
-        let differs = |path: &str| ours.0.get(path) != there.0.get(path);
+        // CMake gives an object the whole path of a source that lies outside its directory.
+        let top = checkout.top.to_str().expect("text");
+        let there_called = |path: &str| path.replace(top, "/build/source");
+        let differs = |path: &str| ours.0.get(path) != there.0.get(&there_called(path));
         let unbound = |path: &&String| !run.bound().contains(*path);
         let configured = here.0.keys().filter(|path| !outputs.contains(*path)).cloned();
         let may = self.graph.downstream(&run.bound().into_iter().chain(configured).collect(), &differs);

@@ -151,8 +151,8 @@ pub enum Refused {
         /// The first output of an edge that reads it.
         user: BString,
     },
-    /// An edge asks for something that is not understood yet.
-    #[error("{location}: {what} is not supported yet")]
+    /// An edge asks for something that is not understood yet. A `build` statement begins in the first column.
+    #[error("{location}:1: {what} is not supported yet")]
     Unsupported {
         /// Where the build file states the edge.
         location: Location,
