@@ -70,7 +70,7 @@ fn an_edge_that_is_not_supported_is_named_with_its_place() {
         scene.edges(&format!(
             "build out: sh in\n  cmd = cp in out\n  {variable}\nbuild other: sh in\n  cmd = cp in other\n"
         ));
-        scene.fail().has(&[&format!("ninja2drv: build.ninja:{line}: {message}")]);
+        scene.fail().has(&[&format!("ninja2drv: build.ninja:{line}:1: {message}")]);
         assert!(!scene.at("build/out").exists() && !scene.at("build/other").exists());
     }
 }

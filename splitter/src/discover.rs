@@ -9,6 +9,7 @@
 
 pub mod absent;
 pub mod compile;
+pub mod headers;
 pub mod link;
 pub mod wide;
 
@@ -51,6 +52,8 @@ pub struct Question<'a> {
     pub stated: &'a [BString],
     /// The roots that the preprocessed text is searched for.
     pub roots: &'a Roots,
+    /// The include scanner.
+    pub headers: &'a headers::Headers,
 }
 
 /// Whether a path belongs to the host's tools rather than to a project.

@@ -1,6 +1,7 @@
 //! Drives a plan: one thread owns it; workers do the steps, and send back what came of them.
 
 use crate::contents::Contents;
+use crate::discover::headers::Headers;
 use crate::discover::to_path;
 use crate::graph::{Command, Deps, EdgeId, FileId, Graph, Location, absolute};
 use crate::history::History;
@@ -184,6 +185,7 @@ impl Drive<'_> {
             always,
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
+            headers: Headers::default(),
             bound: Mutex::default(),
         };
         // What this run does not look at, as it has another target or is stopped, is kept for the next.

@@ -20,6 +20,7 @@ pub mod queue;
 pub mod recipe;
 pub mod response;
 pub mod roots;
+pub mod scan;
 pub mod shell;
 pub mod state;
 mod step;

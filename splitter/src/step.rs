@@ -3,6 +3,7 @@
 use crate::compiler::is_driver;
 use crate::contents::Contents;
 use crate::depfile;
+use crate::discover::headers::Headers;
 use crate::discover::{self, Found, Question, is_system, to_path, wide};
 use crate::drive::{Done, Drive, Error, Reason};
 use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
@@ -37,6 +38,7 @@ pub(crate) struct Steps<'a> {
     /// Files that edges wrote without declaring them, by the edge's name.
     pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
     pub project: OnceLock<wide::Project>,
+    pub headers: Headers,
     /// What edges made that are bound to their path, and by what.
     pub bound: Mutex<BTreeMap<BString, BString>>,
 }
@@ -242,7 +244,7 @@ impl Steps<'_> {
         let stated = self.drive.stated(edge);
         let none = Roots::default();
         let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
-        if let Some(found) = discover::discover(&Question { recipe, stated: &stated, roots }) {
+        if let Some(found) = discover::discover(&Question { recipe, stated: &stated, roots, headers: &self.headers }) {
             let realised = self.attempt(recipe, &found, None, false)?;
             return Ok((found, realised));
         }

@@ -29,14 +29,33 @@ impl Lookups {
         let mut directory = place.clone();
         for component in name.split_str("/") {
             let path = absolute(component.as_bstr(), directory.as_bstr());
-            let exists = self.known.entry(path.clone());
-            let exists = *exists.or_insert_with_key(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_ok());
-            if !exists && !component.contains(&b'\n') {
+            if !self.exists(path.as_bstr()) && !component.contains(&b'\n') {
                 self.absent.entry(directory).or_default().insert(component.into());
                 return;
             }
             directory = path;
         }
+    }
+
+    /// Notes that there is nothing at `path`, by its first component that is absent.
+    pub fn missing(&mut self, path: &BStr) {
+        let (mut directory, mut name) = split(path);
+        while !directory.is_empty() && !self.exists(directory) {
+            (directory, name) = split(directory);
+        }
+        if !name.contains(&b'\n') {
+            let directory = if directory.is_empty() { b"/".as_bstr() } else { directory };
+            self.absent.entry(directory.into()).or_default().insert(name.into());
+        }
+    }
+
+    fn exists(&mut self, path: &BStr) -> bool {
+        if let Some(known) = self.known.get(path) {
+            return *known;
+        }
+        let exists = fs::symlink_metadata(to_path(path)).is_ok();
+        self.known.insert(path.into(), exists);
+        exists
     }
 
     /// What was absent; directories without the same names together.
@@ -48,6 +67,11 @@ impl Lookups {
         }
         groups.into_iter().map(|(names, directories)| Absent { directories, names }).collect()
     }
+}
+
+/// The directory of an absolute path, empty for the root, and the name in it.
+fn split(path: &BStr) -> (&BStr, &BStr) {
+    path.rsplit_once_str("/").map_or((b"".as_bstr(), path), |(directory, name)| (directory.as_bstr(), name.as_bstr()))
 }
 
 #[cfg(test)]
@@ -72,5 +96,16 @@ mod tests {
                 Absent { directories: vec![below], names: "stat.h\ntypes.h".into() }
             ]
         );
+    }
+
+    #[test]
+    fn what_is_missing_below_a_directory_that_is_missing_is_that_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = BString::from(directory.path().as_os_str().as_bytes());
+        let mut lookups = Lookups::default();
+        for name in ["a.h", "none/a.h", "none/b/c.h"] {
+            lookups.missing(absolute(name.into(), place.as_bstr()).as_bstr());
+        }
+        assert_eq!(lookups.into_absent(), [Absent { directories: vec![place], names: "a.h\nnone".into() }]);
     }
 }

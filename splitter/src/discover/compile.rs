@@ -1,4 +1,5 @@
-//! What a compile reads: the compiler is asked, and the places where it looked before it found each header are noted.
+//! What a compile reads: the includes are scanned, and where that cannot tell all, or what comes out may hold a path, the
+//! compiler is asked. The places where it looks before it finds each header are noted.
 
 use super::absent::Lookups;
 use super::{Found, Named, Question, is_system, parent, to_path};
@@ -7,6 +8,7 @@ use crate::depfile;
 use crate::graph::absolute;
 use crate::recipe::Recipe;
 use crate::roots::Roots;
+use crate::scan::Scanned;
 use bstr::{BStr, BString, ByteSlice as _};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -28,9 +30,19 @@ pub(super) fn discover(question: &Question<'_>) -> Found {
     let (argv, cwd) = question.recipe.runs().next().expect("a compile runs one command");
     let words = question.recipe.expanded(&argv, cwd.as_bstr());
     let compile = Compile::read(&words).expect("the recipe says so");
-    match ask(&compile, question.recipe, cwd.as_bstr(), question.roots) {
-        Some(answer) => found.read(&answer, &compile, cwd.as_bstr()),
-        None => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
+    let scanned = question.headers.scan(&compile.ask, &question.recipe.env, cwd.as_bstr());
+    let suffices = |scanned: &Scanned| question.roots.is_empty() || !question.headers.name_themselves(&scanned.files);
+    let answer = match scanned.filter(suffices) {
+        Some(scanned) => {
+            found.scanned(&scanned);
+            None
+        }
+        None => Some(ask(&compile, question.recipe, cwd.as_bstr(), question.roots)),
+    };
+    match answer {
+        None => {}
+        Some(Some(answer)) => found.read(&answer, &compile, cwd.as_bstr()),
+        Some(None) => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
     }
     found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
     let program = absolute(words[0].as_bstr(), cwd.as_bstr());
@@ -41,7 +53,21 @@ pub(super) fn discover(question: &Question<'_>) -> Found {
     found
 }
 
+/// Whether a program is the host's, and not a script of the project that starts one.
+pub(super) fn is_of_host(program: &BString) -> bool {
+    !program.contains(&b'/') || is_system(program.as_bstr())
+}
+
 impl Found {
+    /// Adds what a scan found.
+    fn scanned(&mut self, scanned: &Scanned) {
+        scanned.files.iter().for_each(|file| self.file(file.as_bstr()));
+        scanned.directories.iter().for_each(|directory| self.directory(directory.as_bstr()));
+        let mut lookups = Lookups::default();
+        scanned.absent.iter().for_each(|path| lookups.missing(path.as_bstr()));
+        self.absent = lookups.into_absent();
+    }
+
     /// Adds what a compiler read, and the places where it must have looked before.
     fn read(&mut self, answer: &Answer, compile: &Compile, cwd: &BStr) {
         self.names_root = answer.names_root;
@@ -156,7 +182,7 @@ fn in_stream(mut stream: impl std::io::Read, roots: &Roots) -> bool {
 }
 
 /// The search lists that `-v` prints.
-fn searched(said: &[u8]) -> Vec<BString> {
+pub(super) fn searched(said: &[u8]) -> Vec<BString> {
     let mut search = Vec::new();
     let mut inside = false;
     for line in said.lines() {

@@ -1,0 +1,173 @@
+//! The include scanner on the disk: files are read once in a run, and each compiler is asked once what it defines and where
+//! it looks by itself.
+
+use super::compile::searched;
+use super::{is_system, to_path};
+use crate::scan::lex::{FILE_WORDS, has_word, lex};
+use crate::scan::macros::{Builtin, Definition, Macro};
+use crate::scan::options::{Language, Options};
+use crate::scan::{Files, Lexed, Scanned, Search, Symbol, Symbols, Unit, lex::Directive, scan};
+use bstr::{BStr, BString, ByteSlice as _};
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+/// What a run has scanned. All threads share one.
+#[derive(Debug, Default)]
+pub struct Headers {
+    symbols: Symbols,
+    /// What is not there is only kept of the host's directories: the build makes files.
+    files: RwLock<HashMap<BString, Option<Arc<Lexed>>>>,
+    /// By their words and language; none for one that does not answer.
+    compilers: Mutex<HashMap<(Vec<BString>, Language), Asked>>,
+    naming: Mutex<Naming>,
+}
+
+type Asked = Arc<OnceLock<Option<Compiler>>>;
+
+/// What a compiler brings with it.
+#[derive(Debug)]
+struct Compiler {
+    builtin: Builtin,
+    search: Vec<BString>,
+}
+
+/// Macros of the host's headers by which a text names the file that it stands in, as `assert` does.
+#[derive(Debug, Default)]
+struct Naming {
+    words: HashSet<Symbol>,
+    /// All macros of the host's headers.
+    macros: Vec<(Symbol, Arc<Macro>)>,
+    /// Of how many of these it is known whether they are among `words`.
+    looked: usize,
+    files: HashMap<BString, (usize, bool)>,
+}
+
+impl Files for Headers {
+    fn read(&self, path: &BStr) -> Option<Arc<Lexed>> {
+        if let Some(known) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return known.clone();
+        }
+        let file = to_path(path);
+        let is_file = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
+        let lexed = is_file.then(|| fs::read(file).ok()).flatten().map(|text| Arc::new(lex(&text, &self.symbols)));
+        if lexed.is_some() || is_system(path) {
+            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), lexed.clone());
+        }
+        if let Some(lexed) = lexed.as_ref().filter(|_| is_system(path)) {
+            let macros = lexed.directives.iter().filter_map(|directive| match directive {
+                Directive::Define(name, definition) => Some((*name, definition.clone())),
+                _ => None,
+            });
+            self.naming.lock().unwrap_or_else(PoisonError::into_inner).macros.extend(macros);
+        }
+        lexed
+    }
+
+    fn exists(&self, path: &BStr) -> bool {
+        fs::symlink_metadata(to_path(path)).is_ok()
+    }
+}
+
+impl Headers {
+    /// What a compile reads that is started with the words `argv`, without those for outputs; none where only the compiler
+    /// can say.
+    pub fn scan(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
+        let options = Options::read(argv).ok()?;
+        let (_, language) = *options.sources.first()?;
+        let of_other_language = options.sources.iter().any(|(_, other)| *other != language);
+        if of_other_language || !super::compile::is_of_host(&argv[0]) {
+            return None;
+        }
+        let compiler = self.compiler(&options.compiler, language, env, cwd);
+        let compiler = compiler.get()?.as_ref()?;
+        let search = Search::new(&options, &compiler.search, cwd);
+        let (symbols, builtin) = (&self.symbols, &compiler.builtin);
+        let scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
+        scanned.incomplete.is_none().then_some(scanned)
+    }
+
+    fn compiler(&self, words: &[BString], language: Language, env: &BTreeMap<BString, BString>, cwd: &BStr) -> Asked {
+        let matters = |word: &&BString| {
+            ![&b"-W"[..], b"-g", b"-save-temps", b"--coverage", b"-fprofile", b"-ftest-coverage", b"-fdump"]
+                .iter()
+                .any(|option| word.starts_with(option))
+        };
+        let words: Vec<BString> = words.iter().filter(matters).cloned().collect();
+        let known = {
+            let mut compilers = self.compilers.lock().unwrap_or_else(PoisonError::into_inner);
+            compilers.entry((words.clone(), language)).or_default().clone()
+        };
+        known.get_or_init(|| {
+            // Plain assembler is not preprocessed.
+            let none = Compiler { builtin: Builtin::new(), search: Vec::new() };
+            if language.is_empty() { Some(none) } else { self.ask(&words, language, env, cwd) }
+        });
+        known
+    }
+
+    /// Asks a compiler what it defines and where it looks; none if it does not answer.
+    fn ask(
+        &self,
+        words: &[BString],
+        language: Language,
+        env: &BTreeMap<BString, BString>,
+        cwd: &BStr,
+    ) -> Option<Compiler> {
+        let word = |word: &BString| OsStr::from_bytes(word).to_owned();
+        let mut command = Command::new(word(words.first()?));
+        command.args(words[1..].iter().map(word)).args(["-x", language, "-E", "-dM", "-v", "/dev/null"]);
+        command.current_dir(to_path(cwd)).env_clear().envs(env.iter().map(|(name, value)| (word(name), word(value))));
+        let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
+        let defined =
+            output.stdout.lines().filter_map(|line| Macro::read(line.strip_prefix(b"#define ")?, &self.symbols));
+        let builtin = defined.map(|(name, definition)| (name, Definition::Is(Arc::new(definition)))).collect();
+        output.status.success().then(|| Compiler { builtin, search: searched(&output.stderr) })
+    }
+
+    /// Whether a text of the project among `files` may name the file that it stands in, so that what is made of it holds a
+    /// path.
+    pub fn name_themselves(&self, files: &HashSet<BString>) -> bool {
+        let mut naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        naming.look(&self.symbols);
+        files.iter().filter(|path| !is_system(path.as_bstr())).any(|path| naming.names_itself(path, &self.symbols))
+    }
+}
+
+impl Naming {
+    /// Finds the macros that name a file, or are made of such as do.
+    fn look(&mut self, symbols: &Symbols) {
+        if self.words.is_empty() {
+            self.words.extend(FILE_WORDS.iter().map(|word| symbols.of(word)));
+        }
+        let mut from = std::mem::replace(&mut self.looked, self.macros.len());
+        loop {
+            let before = self.words.len();
+            for (name, definition) in &self.macros[from..] {
+                let is_one = |word: &[u8]| symbols.find(word).is_some_and(|word| self.words.contains(&word));
+                if !self.words.contains(name) && has_word(definition.body.as_bstr(), &is_one) {
+                    self.words.insert(*name);
+                }
+            }
+            if self.words.len() == before {
+                return;
+            }
+            from = 0; // others may be made of those that are new
+        }
+    }
+
+    fn names_itself(&mut self, path: &BString, symbols: &Symbols) -> bool {
+        if let Some((of, names)) = self.files.get(path).filter(|(of, names)| *names || *of == self.words.len()) {
+            return *names && *of > 0;
+        }
+        let text = fs::read(to_path(path.as_bstr())).unwrap_or_default();
+        let words = &self.words;
+        let names = has_word(text.as_bstr(), &|word| symbols.find(word).is_some_and(|word| words.contains(&word)));
+        self.files.insert(path.clone(), (self.words.len(), names));
+        names
+    }
+}

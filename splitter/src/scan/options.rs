@@ -1,0 +1,172 @@
+//! The preprocessor's options of a compiler's command line.
+#![deny(clippy::disallowed_methods)]
+
+use bstr::{BStr, BString, ByteSlice as _};
+
+/// What a command line says of preprocessing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The compiler, and the words that may change what it defines and where it looks by itself.
+    pub compiler: Vec<BString>,
+    /// Macros, in the order of the command line.
+    pub macros: Vec<Given>,
+    /// Directories for names between quotes alone.
+    pub quote: Vec<BString>,
+    /// Directories for all names, before the compiler's own.
+    pub angle: Vec<BString>,
+    /// The same, behind those, and before the compiler's own.
+    pub system: Vec<BString>,
+    /// Directories behind all others.
+    pub after: Vec<BString>,
+    /// Files read before the source: of `-imacros` and of `-include`.
+    pub macros_of: Vec<BString>,
+    /// See `macros_of`.
+    pub included: Vec<BString>,
+    /// The sources, each with its language.
+    pub sources: Vec<(BString, Language)>,
+}
+
+/// A macro of the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Given {
+    /// `-D`: as it would stand after `#define`.
+    Defined(BString),
+    /// `-U`
+    Undefined(BString),
+}
+
+/// The name that `-x` takes; empty for what is not preprocessed.
+pub type Language = &'static str;
+
+/// Options whose value is a directory or a file.
+const WITH_PATH: [&str; 6] = ["-iquote", "-isystem", "-idirafter", "-imacros", "-include", "-I"];
+
+/// Options that say where to look, or what to read, in ways that are not followed.
+const NOT_FOLLOWED: [&[u8]; 15] = [
+    b"-I-",
+    b"-I=",
+    b"-F",
+    b"-iframework",
+    b"-iprefix",
+    b"-iwithprefix",
+    b"-imultilib",
+    b"-include-pch",
+    b"-Xpreprocessor",
+    b"-Xclang",
+    b"-Wp,",
+    b"-fmodule",
+    b"-fcxx-modules",
+    b"-traditional",
+    b"@",
+];
+
+/// Options of the compiler that take the next word, and may change what it defines.
+const WITH_VALUE: [&str; 11] =
+    ["-isysroot", "--sysroot", "-arch", "-target", "--param", "-B", "-T", "-L", "-l", "-z", "-Xassembler"];
+
+impl Options {
+    /// Reads a command line without what names outputs; the word that is not followed, where there is one.
+    ///
+    /// # Errors
+    /// That word.
+    pub fn read(argv: &[BString]) -> Result<Self, BString> {
+        let mut options = Self { compiler: argv.iter().take(1).cloned().collect(), ..Self::default() };
+        let mut language = None;
+        let mut words = argv.iter().skip(1);
+        while let Some(word) = words.next() {
+            let text = word.as_slice();
+            let mut value = |option: &str| match &text[option.len()..] {
+                b"" => words.next().cloned().unwrap_or_default(),
+                rest => rest.into(),
+            };
+            if NOT_FOLLOWED.iter().any(|option| text.starts_with(option)) {
+                return Err(word.clone());
+            } else if let Some(option) = WITH_PATH.iter().find(|option| text.starts_with(option.as_bytes())) {
+                let path = value(option);
+                match *option {
+                    "-iquote" => options.quote.push(path),
+                    "-isystem" => options.system.push(path),
+                    "-idirafter" => options.after.push(path),
+                    "-imacros" => options.macros_of.push(path),
+                    "-include" => options.included.push(path),
+                    _ => options.angle.push(path),
+                }
+            } else if text.starts_with(b"-D") {
+                options.macros.push(Given::Defined(definition(&value("-D"))));
+            } else if text.starts_with(b"-U") {
+                options.macros.push(Given::Undefined(value("-U")));
+            } else if text.starts_with(b"-x") {
+                language = named_language(value("-x").as_bstr());
+                if language.is_none() {
+                    return Err(word.clone());
+                }
+            } else if text.starts_with(b"-") {
+                options.compiler.push(word.clone());
+                if WITH_VALUE.iter().any(|option| text == option.as_bytes()) {
+                    options.compiler.extend(words.next().cloned());
+                }
+            } else {
+                let Some(language) = language.or_else(|| language_of(word.as_bstr())) else { return Err(word.clone()) };
+                options.sources.push((word.clone(), language));
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// What `-D` takes as it would stand after `#define`.
+fn definition(given: &BString) -> BString {
+    match given.find_byte(b'=') {
+        Some(at) => [&given[..at], b" ", &given[at + 1..]].concat().into(),
+        None => [given.as_slice(), b" 1"].concat().into(),
+    }
+}
+
+fn named_language(name: &BStr) -> Option<Language> {
+    ["c", "c++", "objective-c", "objective-c++", "assembler-with-cpp"].into_iter().find(|known| name == *known)
+}
+
+/// By the end of a name, as the GCC 12 manual has it ("Overall Options").
+fn language_of(source: &BStr) -> Option<Language> {
+    let (_, end) = source.rsplit_once_str(".")?;
+    Some(match end {
+        b"c" => "c",
+        b"cc" | b"cp" | b"cxx" | b"cpp" | b"CPP" | b"c++" | b"C" => "c++",
+        b"m" => "objective-c",
+        b"mm" | b"M" => "objective-c++",
+        b"S" | b"sx" => "assembler-with-cpp",
+        b"s" => "",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<BString> {
+        text.split(' ').map(BString::from).collect()
+    }
+
+    #[test]
+    fn what_is_for_the_preprocessor_is_told_from_what_is_for_the_compiler() {
+        let options = Options::read(&words(
+            "cc -O2 -DA -D B=2 -DF(x)=x -UC -Ia -I b -iquote q -isystem s -idirafter d -include p.h --sysroot r x.c y.S",
+        ));
+        let options = options.expect("all is followed");
+        let given = |text: &str| Given::Defined(text.into());
+        assert_eq!(options.compiler, words("cc -O2 --sysroot r"));
+        assert_eq!(options.macros, [given("A 1"), given("B 2"), given("F(x) x"), Given::Undefined("C".into())]);
+        assert_eq!((options.quote, options.angle), (words("q"), words("a b")));
+        assert_eq!((options.system, options.after, options.included), (words("s"), words("d"), words("p.h")));
+        assert_eq!(options.sources, [("x.c".into(), "c"), ("y.S".into(), "assembler-with-cpp")]);
+    }
+
+    #[test]
+    fn a_word_that_is_not_followed_is_named() {
+        for word in ["-Wp,-MD,x", "@list", "-fmodules-ts", "-I-", "x.f90"] {
+            assert_eq!(Options::read(&words(&format!("cc {word} x.c"))), Err(word.into()));
+        }
+        assert_eq!(Options::read(&words("cc -xc x.weird")).expect("it is C").sources, [("x.weird".into(), "c")]);
+    }
+}
