@@ -561,6 +561,7 @@ pub fn at_canonical_root(directory: &Path, script: &str) -> String {
     // A new root, of which only `/build` is not the old one's, so that nothing has to be made in the old one.
     const WORLD: &str = r#"
         set -e
+        PATH=$PATH:/usr/sbin:/sbin # where `chroot` is, and a user does not look
         new=$1
         mount -t tmpfs none "$new"
         for entry in /* /.[!.]*; do
