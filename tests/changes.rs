@@ -127,6 +127,28 @@ fn another_compiler_at_the_same_path_runs_its_edges() {
 }
 
 #[test]
+fn a_file_that_nothing_tells_of_is_found_by_a_second_try_and_known_from_then_on() {
+    let test = "a_file_that_nothing_tells_of_is_found_by_a_second_try_and_known_from_then_on";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("data/bytes", "one");
+    let text = "#define NAME \"../data/bytes\"\nasm(\".globl bytes; bytes: .incbin \\\"\" NAME \"\\\"\");\n";
+    scene.write("a.c", text);
+    scene.edges("build a.o: cc ../a.c\n");
+    let said = scene.build();
+    assert!(said.out.contains("ninja2drv: warning: `a.o` reads `data/bytes`, which its command"), "{said}");
+    assert!(scene.build().is_idle());
+    scene.write("data/bytes", "two");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `data/bytes` changed"], "{said}");
+    assert!(fs::read(scene.at("build/a.o")).unwrap().windows(3).any(|bytes| bytes == b"two"));
+
+    // What is really missing is told as it was the first time.
+    fs::remove_file(scene.at("data/bytes")).unwrap();
+    let said = scene.fail();
+    assert!(said.out.contains("file not found: ../data/bytes") && !said.out.contains("warning: `a.o`"), "{said}");
+}
+
+#[test]
 fn a_script_finds_what_every_system_has() {
     let Some(scene) = Scene::new("a_script_finds_what_every_system_has", &[]) else { return };
     // It has no `#!`, a space in its name, and would go on without `cat`.

@@ -98,6 +98,9 @@ impl<'a> Teller<'a> {
             say!("      bound to this path by {word}");
         }
         std::io::stdout().lock().write_all(&event.log).ok(); // nobody listens any more
+        if let Some(warning) = &event.warning {
+            say!("ninja2drv: warning: {warning}");
+        }
         if let Done::Failed(error) = &event.done {
             say!("FAILED: {name}: {error}");
             let mut cause = error.source();

@@ -63,11 +63,20 @@ pub fn is_system(path: &BStr) -> bool {
 
 /// Answers for a command that is understood; none for [`Kind::Other`].
 pub fn discover(question: &Question<'_>) -> Option<Found> {
+    discover_by(question, compile::discover)
+}
+
+/// The same, where what the scanner found was too little: the compiler itself is asked.
+pub fn discover_again(question: &Question<'_>) -> Option<Found> {
+    if question.recipe.kind == Kind::Compile { discover_by(question, compile::discover_by_compiler) } else { None }
+}
+
+fn discover_by(question: &Question<'_>, compile: fn(&Question<'_>) -> Found) -> Option<Found> {
     if question.recipe.runs().next().is_none() {
         return Some(Found::default()); // links are made and files removed, whatever they hold
     }
     let mut found = match question.recipe.kind {
-        Kind::Compile => compile::discover(question),
+        Kind::Compile => compile(question),
         Kind::Link => link::discover(question),
         Kind::Words => {
             let mut found = Found::default();

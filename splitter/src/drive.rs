@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::queue::Queue;
 use crate::roots::{Mode, Roots};
 use crate::state::{self, Records, State};
-use crate::step::{Failed, Steps};
+use crate::step::{Failed, Outcome, Steps};
 use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::store::Failure;
@@ -87,6 +87,8 @@ pub struct Event {
     pub log: Vec<u8>,
     /// What binds the edge to its path, so that another checkout cannot share it.
     pub bound: Option<BString>,
+    /// What the user should know of it.
+    pub warning: Option<String>,
 }
 
 /// What was done for an edge.
@@ -239,17 +241,17 @@ impl Drive<'_> {
                 let (edge, result) = results_out.recv().expect("a running worker answers");
                 running -= 1;
                 let event = match result {
-                    Ok(outcome) => {
+                    Ok(Outcome { done, log, record, bound, warning }) => {
                         queue.done(edge);
-                        records.by_name.extend(outcome.record.map(|record| (self.name(edge), record)));
-                        Event { edge, done: outcome.done, log: outcome.log, bound: outcome.bound }
+                        records.by_name.extend(record.map(|record| (self.name(edge), record)));
+                        Event { edge, done, log, bound, warning }
                     }
                     // It did not fail, but was not let end.
                     Err(failed) if matches!(failed.error.downcast_ref(), Some(Failure::Cancelled)) => continue,
                     Err(Failed { error, log }) => {
                         queue.ended(edge);
                         failed += 1;
-                        Event { edge, done: Done::Failed(error), log, bound: None }
+                        Event { edge, done: Done::Failed(error), log, bound: None, warning: None }
                     }
                 };
                 tell(event);

@@ -1,10 +1,12 @@
 //! One edge's way: whether it is up to date, else discovered, lowered, realised and put in place.
 
+mod first;
+
 use crate::compiler::is_driver;
 use crate::contents::Contents;
 use crate::depfile;
 use crate::discover::headers::Headers;
-use crate::discover::{self, Found, Question, is_system, to_path, wide};
+use crate::discover::{self, Found, is_system, to_path, wide};
 use crate::drive::{Done, Drive, Error, Reason};
 use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
 use crate::history::Lesson;
@@ -13,12 +15,12 @@ use crate::lower::{Inputs, Toolchain, lower, output, output_names};
 use crate::materialise;
 use crate::plan::Plan;
 use crate::recipe::{Kind, Recipe};
-use crate::roots::{Mode, Roots, View};
+use crate::roots::{Mode, View};
 use crate::state::{Record, Records};
 use bstr::{BStr, BString, ByteSlice as _};
-use nixstore::manifest::{Reads, UNWRITTEN};
-use nixstore::store::{BuildOptions, RealiseError, StoreError};
-use nixstore::{OutputName, ResolvedDerivation, StorePath, text};
+use nixstore::manifest::UNWRITTEN;
+use nixstore::store::{BuildOptions, Failure, RealiseError, StoreError};
+use nixstore::{OutputName, ResolvedDerivation, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -50,11 +52,39 @@ pub(crate) struct Outcome {
     pub record: Option<Record>,
     /// What binds it to its path, if anything does and that was asked for.
     pub bound: Option<BString>,
+    /// What the user should know of it.
+    pub warning: Option<String>,
+}
+
+impl Outcome {
+    /// One of which nothing is remembered.
+    fn plain(done: Done, log: Vec<u8>) -> Self {
+        Self { done, log, record: None, bound: None, warning: None }
+    }
 }
 
 pub(crate) struct Failed {
     pub error: Error,
     pub log: Vec<u8>,
+}
+
+impl Failed {
+    /// Whether a command ended by itself and complained of a file that is not there.
+    fn misses_a_file(&self) -> bool {
+        const WORDS: [&str; 9] = [
+            "no such file",
+            "not found",
+            "cannot find",
+            "can't find",
+            "cannot open",
+            "can't open",
+            "could not open",
+            "not exist",
+            "doesn't exist",
+        ];
+        let log = self.log.to_ascii_lowercase();
+        matches!(self.error.downcast_ref(), Some(Failure::Exit(_))) && WORDS.iter().any(|words| log.contains_str(words))
+    }
 }
 
 impl<E: Into<Error>> From<E> for Failed {
@@ -87,7 +117,7 @@ impl Steps<'_> {
     pub fn step(&self, edge: EdgeId) -> Result<Outcome, Failed> {
         let command = self.drive.graph.command(edge);
         if command.generator {
-            return Ok(Outcome { done: Done::UpToDate, log: Vec::new(), record: None, bound: None });
+            return Ok(Outcome::plain(Done::UpToDate, Vec::new()));
         }
         if command.pool == Pool::Console || self.always.contains(&edge) {
             return self.outside(edge, &command);
@@ -129,7 +159,7 @@ impl Steps<'_> {
         };
         let reason = if command.pool == Pool::Console { Reason::Console } else { Reason::Always };
         match status.success() {
-            true => Ok(Outcome { done: Done::Ran(reason), log, record: None, bound: None }),
+            true => Ok(Outcome::plain(Done::Ran(reason), log)),
             false => Err(Failed { error: status.to_string().into(), log }),
         }
     }
@@ -183,18 +213,22 @@ impl Steps<'_> {
 
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
         let key = self.lesson_key(recipe);
-        let (found, realised) = match self.lesson(&key)? {
-            Some((found, holds_root)) => {
-                let realised = self.attempt(recipe, &found, holds_root, false)?;
-                (found, realised)
-            }
+        let known = match self.lesson(&key)? {
+            Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, false) {
+                Err(failed) if failed.misses_a_file() => None,
+                result => Some((found, result?)),
+            },
+            None => None,
+        };
+        let (found, realised, warning) = match known {
+            Some((found, realised)) => (found, realised, None),
             None => {
-                let (mut found, realised) = self.first(edge, recipe)?;
+                let first::First { mut found, realised, missed } = self.first(edge, recipe)?;
                 let system = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
                 let essential = self.drive.tools.essential(&system);
                 found.system = essential.iter().map(|path| path.as_os_str().as_bytes().into()).collect();
                 self.learn(key, &found, &realised)?;
-                (found, realised)
+                (found, realised, missed.map(|path| self.warning(edge, &path)))
             }
         };
         if let Some(path) = self.overwritten(recipe, &found, &realised)? {
@@ -222,7 +256,15 @@ impl Steps<'_> {
             let made = recipe.outputs.iter().map(|path| (path.clone(), word.clone()));
             self.bound.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
         }
-        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound })
+        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound, warning })
+    }
+
+    fn warning(&self, edge: EdgeId, missed: &BString) -> String {
+        format!(
+            "`{}` reads `{missed}`, which its command and its inputs do not tell: it failed, and ran again with all that \
+             the build has made for it; from now on that is known",
+            self.drive.name(edge)
+        )
     }
 
     /// An input that is bound to its path and holds it: what is made of it cannot be shared either.
@@ -237,29 +279,6 @@ impl Steps<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// A step of which nothing is known.
-    fn first(&self, edge: EdgeId, recipe: &Recipe) -> Result<(Found, Realised), Failed> {
-        let stated = self.drive.stated(edge);
-        let none = Roots::default();
-        let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
-        if let Some(found) = discover::discover(&Question { recipe, stated: &stated, roots, headers: &self.headers }) {
-            let realised = self.attempt(recipe, &found, None, false)?;
-            return Ok((found, realised));
-        }
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let project = self.project.get_or_init(|| {
-            wide::Project::list(self.drive.graph, self.plan, &left.values().flatten().cloned().collect())
-        });
-        let mut view = wide::view(project, self.drive.graph, edge, &left);
-        for path in &recipe.outputs {
-            view.files.remove(path);
-        }
-        let realised = self.attempt(recipe, &view, None, true)?;
-        let reads = fs::read(self.drive.store.physical_path(realised.path(&output("reads"))?))?;
-        let reads: Reads = serde_json::from_slice(&reads)?;
-        Ok((narrowed(&view, &reads, recipe), realised))
     }
 
     /// What a lesson is known by. Only in the mode `auto` was it asked whether the text names a root.
@@ -557,26 +576,7 @@ enum Restored {
 }
 
 fn kept(done: Done, record: &Record) -> Outcome {
-    Outcome { done, log: Vec::new(), record: Some(record.clone()), bound: None }
-}
-
-/// Of a wide view, what was read in it.
-fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe) -> Found {
-    let bytes = |path: &String| BString::from(text::to_bytes(path));
-    let mut found = Found { system: view.system.clone(), ..Found::default() };
-    found.files = reads.files.iter().map(bytes).filter(|path| view.files.contains(path)).collect();
-    for directory in reads.directories.iter().map(bytes) {
-        found.directories.insert(directory.clone());
-        // What lies in the build directory depends on which edges have been run.
-        if !directory.starts_with(&recipe.build_directory) {
-            found.listed.insert(directory.clone(), discover::list(directory.as_bstr()));
-        }
-    }
-    for (argv, cwd) in recipe.runs() {
-        found.directory(cwd.as_bstr());
-        found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), discover::Named::Directories);
-    }
-    found
+    Outcome { record: Some(record.clone()), ..Outcome::plain(done, Vec::new()) }
 }
 
 fn files_below(directory: &std::path::Path, at: &BString, files: &mut Vec<BString>) -> std::io::Result<()> {

@@ -25,28 +25,45 @@ struct Answer {
     names_root: bool,
 }
 
+/// By the scanner where that can tell.
 pub(super) fn discover(question: &Question<'_>) -> Found {
-    let mut found = Found::default();
-    let (argv, cwd) = question.recipe.runs().next().expect("a compile runs one command");
-    let words = question.recipe.expanded(&argv, cwd.as_bstr());
-    let compile = Compile::read(&words).expect("the recipe says so");
+    let (compile, _, cwd) = read(question);
     let scanned = question.headers.scan(&compile.ask, &question.recipe.env, cwd.as_bstr());
     let suffices = |scanned: &Scanned| question.roots.is_empty() || !question.headers.name_themselves(&scanned.files);
-    let answer = match scanned.filter(suffices) {
+    match scanned.filter(suffices) {
         Some(scanned) => {
+            let mut found = Found::default();
             found.scanned(&scanned);
-            None
+            with_words(question, found)
         }
-        None => Some(ask(&compile, question.recipe, cwd.as_bstr(), question.roots)),
-    };
-    match answer {
-        None => {}
-        Some(Some(answer)) => found.read(&answer, &compile, cwd.as_bstr()),
-        Some(None) => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
+        None => discover_by_compiler(question),
     }
+}
+
+/// By the compiler.
+pub(super) fn discover_by_compiler(question: &Question<'_>) -> Found {
+    let (compile, _, cwd) = read(question);
+    let mut found = Found::default();
+    match ask(&compile, question.recipe, cwd.as_bstr(), question.roots) {
+        Some(answer) => found.read(&answer, &compile, cwd.as_bstr()),
+        None => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
+    }
+    with_words(question, found)
+}
+
+/// A compile, its words, and where it is started.
+fn read(question: &Question<'_>) -> (Compile, Vec<BString>, BString) {
+    let (argv, cwd) = question.recipe.runs().next().expect("a compile runs one command");
+    let words = question.recipe.expanded(&argv, cwd.as_bstr());
+    (Compile::read(&words).expect("the recipe says so"), words, cwd)
+}
+
+/// What the words of a compile name, besides.
+fn with_words(question: &Question<'_>, mut found: Found) -> Found {
+    let (_, words, cwd) = read(question);
     found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
     let program = absolute(words[0].as_bstr(), cwd.as_bstr());
-    if words[0].contains(&b'/') && !is_system(program.as_bstr()) {
+    if !is_of_host(&words[0]) {
         // A compiler of the project, such as a script around the host's.
         found.existing(program.as_bstr(), Named::Everything);
     }

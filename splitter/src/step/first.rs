@@ -1,0 +1,103 @@
+//! The first run of a step of which nothing is known: with what discovery finds, and where that was too little, once more
+//! with everything that the graph allows.
+
+use super::{Failed, Realised, Steps};
+use crate::discover::{self, Found, Question, wide};
+use crate::graph::EdgeId;
+use crate::recipe::Recipe;
+use crate::roots::{Mode, Roots, View};
+use bstr::{BString, ByteSlice as _};
+use nixstore::manifest::Reads;
+use nixstore::text;
+use std::fs;
+use std::sync::PoisonError;
+
+/// What came of it.
+pub(super) struct First {
+    pub found: Found,
+    pub realised: Realised,
+    /// A file that discovery had not found.
+    pub missed: Option<BString>,
+}
+
+impl Steps<'_> {
+    pub(super) fn first(&self, edge: EdgeId, recipe: &Recipe) -> Result<First, Failed> {
+        let stated = self.drive.stated(edge);
+        let none = Roots::default();
+        let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
+        let question = Question { recipe, stated: &stated, roots, headers: &self.headers };
+        let Some(found) = discover::discover(&question) else {
+            let (found, realised) = self.observed(edge, recipe, &Found::default(), None)?;
+            return Ok(First { found, realised, missed: None });
+        };
+        match self.attempt(recipe, &found, None, false) {
+            Ok(realised) => Ok(First { found, realised, missed: None }),
+            // What it printed the first time is what the user is told, if this does not help either.
+            Err(failed) if failed.misses_a_file() => self.with_more(edge, &question, &found).ok_or(failed),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// Once more, with more than was `found`; none if that does not help.
+    fn with_more(&self, edge: EdgeId, question: &Question<'_>, found: &Found) -> Option<First> {
+        let recipe = question.recipe;
+        let unknown = |path: &&BString| !found.files.contains(*path) && !found.system.contains(*path);
+        if let Some(more) = discover::discover_again(question) {
+            let missed = more.files.iter().chain(&more.system).find(unknown).cloned();
+            if let (Some(missed), Ok(realised)) = (missed, self.attempt(recipe, &more, None, false)) {
+                return Some(First { found: more, realised, missed: Some(missed) });
+            }
+        }
+        let (more, realised) = self.observed(edge, recipe, found, Some(View::Real)).ok()?;
+        let missed = more.files.iter().find(unknown).cloned();
+        Some(First { found: more, realised, missed })
+    }
+
+    /// Runs it where it sees the whole project; what it opened and listed is what it reads, besides what was `found` of the
+    /// host's tools and looked for in vain. By default it is run where nothing binds it.
+    fn observed(
+        &self,
+        edge: EdgeId,
+        recipe: &Recipe,
+        found: &Found,
+        view: Option<View>,
+    ) -> Result<(Found, Realised), Failed> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let project = self.project.get_or_init(|| {
+            wide::Project::list(self.drive.graph, self.plan, &left.values().flatten().cloned().collect())
+        });
+        let mut all = wide::view(project, self.drive.graph, edge, &left);
+        for path in &recipe.outputs {
+            all.files.remove(path);
+        }
+        all.system.extend(found.system.iter().cloned());
+        all.directories.extend(found.directories.iter().cloned());
+        let realised = match view {
+            None => self.attempt(recipe, &all, None, true)?,
+            Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, true)?,
+        };
+        let reads = fs::read(self.drive.store.physical_path(realised.path(&crate::lower::output("reads"))?))?;
+        let reads: Reads = serde_json::from_slice(&reads)?;
+        let narrowed = Found { absent: found.absent.clone(), ..narrowed(&all, &reads, recipe) };
+        Ok((narrowed, realised))
+    }
+}
+
+/// Of a wide view, what was read in it.
+fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe) -> Found {
+    let bytes = |path: &String| BString::from(text::to_bytes(path));
+    let mut found = Found { system: view.system.clone(), ..Found::default() };
+    found.files = reads.files.iter().map(bytes).filter(|path| view.files.contains(path)).collect();
+    for directory in reads.directories.iter().map(bytes) {
+        found.directories.insert(directory.clone());
+        // What lies in the build directory depends on which edges have been run.
+        if !directory.starts_with(&recipe.build_directory) {
+            found.listed.insert(directory.clone(), discover::list(directory.as_bstr()));
+        }
+    }
+    for (argv, cwd) in recipe.runs() {
+        found.directory(cwd.as_bstr());
+        found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), discover::Named::Directories);
+    }
+    found
+}
