@@ -136,7 +136,8 @@ fn a_file_that_nothing_tells_of_is_found_by_a_second_try_and_known_from_then_on(
     scene.edges("build a.o: cc ../a.c\n");
     let said = scene.build();
     assert!(said.out.contains("ninja2drv: warning: `a.o` reads `data/bytes`, which its command"), "{said}");
-    assert!(scene.build().is_idle());
+    let said = scene.build();
+    assert!(said.is_idle(), "{said}");
     scene.write("data/bytes", "two");
     let said = scene.build();
     assert_eq!(said.ran(), ["a.o: `data/bytes` changed"], "{said}");

@@ -268,15 +268,20 @@ impl Drive<'_> {
             // Whatever else is as it was, there is something to do.
             state.watched.push(("/".into(), None));
         }
+        let of_plan: Vec<_> = plan.order.iter().filter_map(|edge| records.by_name.get(&self.name(*edge))).collect();
+        let files: BTreeSet<&BString> =
+            of_plan.iter().flat_map(|record| record.inputs.keys().chain(record.outputs.keys())).collect();
         for (path, standing, content) in steps.contents.into_identities() {
             match standing {
                 Some(identity) => drop(records.contents.insert(path.clone(), (identity, content.to_string()))),
                 None => drop(records.contents.remove(&path)),
             }
-            state.watched.push((path, standing));
+            // Not what was only shown to a command, which did not read it.
+            if files.contains(&path) {
+                state.watched.push((path, standing));
+            }
         }
-        let of_plan = plan.order.iter().filter_map(|edge| records.by_name.get(&self.name(*edge)));
-        let directories: BTreeSet<&BString> = of_plan.flat_map(|record| record.found.watched()).collect();
+        let directories: BTreeSet<&BString> = of_plan.iter().flat_map(|record| record.found.watched()).collect();
         let watch = |path: &BStr| (path.to_owned(), Identity::of(to_path(path)));
         state.watched.extend(directories.into_iter().map(|path| watch(path.as_bstr())));
         // One that has changed since it was looked at is a change for the next run.

@@ -26,11 +26,19 @@ pub use walk::{Scanned, Unit, scan};
 use bstr::BStr;
 use std::sync::Arc;
 
+/// What lies at a path.
+#[derive(Debug, Clone)]
+pub enum There {
+    /// A file, and its directives.
+    File(Arc<Lexed>),
+    /// Something that is no file, such as a directory.
+    Other,
+    /// Nothing.
+    Nothing,
+}
+
 /// What lies on the disk.
 pub trait Files {
-    /// The directives of a file; none if there is no such file, or it is a directory.
-    fn read(&self, path: &BStr) -> Option<Arc<Lexed>>;
-
-    /// Whether something is there, a file or not.
-    fn exists(&self, path: &BStr) -> bool;
+    /// What is at a path.
+    fn read(&self, path: &BStr) -> There;
 }

@@ -6,7 +6,7 @@ use super::{is_system, to_path};
 use crate::scan::lex::{FILE_WORDS, has_word, lex};
 use crate::scan::macros::{Builtin, Definition, Macro};
 use crate::scan::options::{Language, Options};
-use crate::scan::{Files, Lexed, Scanned, Search, Symbol, Symbols, Unit, lex::Directive, scan};
+use crate::scan::{Files, Scanned, Search, Symbol, Symbols, There, Unit, lex::Directive, scan};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 pub struct Headers {
     symbols: Symbols,
     /// What is not there is only kept of the host's directories: the build makes files.
-    files: RwLock<HashMap<BString, Option<Arc<Lexed>>>>,
+    files: RwLock<HashMap<BString, There>>,
     /// By their words and language; none for one that does not answer.
     compilers: Mutex<HashMap<(Vec<BString>, Language), Asked>>,
     naming: Mutex<Naming>,
@@ -48,28 +48,32 @@ struct Naming {
 }
 
 impl Files for Headers {
-    fn read(&self, path: &BStr) -> Option<Arc<Lexed>> {
+    fn read(&self, path: &BStr) -> There {
         if let Some(known) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(path) {
             return known.clone();
         }
         let file = to_path(path);
-        let is_file = fs::metadata(file).is_ok_and(|metadata| metadata.is_file());
-        let lexed = is_file.then(|| fs::read(file).ok()).flatten().map(|text| Arc::new(lex(&text, &self.symbols)));
-        if lexed.is_some() || is_system(path) {
-            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), lexed.clone());
+        let there = match fs::metadata(file) {
+            Ok(metadata) if metadata.is_file() => match fs::read(file) {
+                Ok(text) => There::File(Arc::new(lex(&text, &self.symbols))),
+                Err(_) => There::Other,
+            },
+            Ok(_) => There::Other,
+            Err(_) => There::Nothing,
+        };
+        if matches!(there, There::File(_)) || is_system(path) {
+            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), there.clone());
         }
-        if let Some(lexed) = lexed.as_ref().filter(|_| is_system(path)) {
+        if let There::File(lexed) = &there
+            && is_system(path)
+        {
             let macros = lexed.directives.iter().filter_map(|directive| match directive {
                 Directive::Define(name, definition) => Some((*name, definition.clone())),
                 _ => None,
             });
             self.naming.lock().unwrap_or_else(PoisonError::into_inner).macros.extend(macros);
         }
-        lexed
-    }
-
-    fn exists(&self, path: &BStr) -> bool {
-        fs::symlink_metadata(to_path(path)).is_ok()
+        there
     }
 }
 

@@ -247,7 +247,7 @@ fn assembled(text: &[u8]) -> Vec<BString> {
             let rest = rest.strip_prefix(b"\\").unwrap_or(rest);
             let Some(rest) = rest.strip_prefix(b"\"") else { continue };
             let end = rest.iter().position(|b| *b == b'"' || *b == b'\\' || *b == b'\n').unwrap_or(rest.len());
-            names.push(rest[..end].into());
+            names.extend(Some(BString::from(&rest[..end])).filter(|name| !name.is_empty()));
         }
     }
     names
@@ -495,7 +495,7 @@ mod tests {
 
     #[test]
     fn what_the_assembler_reads_is_named_in_strings_too() {
-        let text = b".incbin \"a.bin\"\nasm(\".incbin \\\"b.bin\\\"\\n\");\n.include  \"c.inc\"\n.incbin MACRO\n";
+        let text = b".incbin \"a.bin\"\nasm(\".incbin \\\"b.bin\\\"\\n\");\n.include  \"c.inc\"\n.incbin MACRO\nasm(\".incbin \\\"\" NAME);\n";
         assert_eq!(lex(text, &Symbols::default()).assembled, ["a.bin", "b.bin", "c.inc"]);
     }
 

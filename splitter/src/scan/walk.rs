@@ -7,7 +7,7 @@ use super::macros::{Builtin, Definition, Macro, Macros};
 use super::options::{Given, Options};
 use super::search::{Place, Search};
 use super::token::{Punctuator, Token, Value, punctuator};
-use super::{Files, Symbol, Symbols};
+use super::{Files, Symbol, Symbols, There};
 use crate::graph::absolute;
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
@@ -157,11 +157,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn source(&mut self, source: &BString, plain: bool) {
         let path = absolute(source.as_bstr(), self.unit.cwd);
-        let Some(lexed) = self.unit.files.read(path.as_bstr()) else {
-            self.scanned.absent.insert(path);
-            return;
-        };
-        self.scanned.files.insert(path.clone());
+        let Some((path, lexed)) = self.at(path) else { return };
         if plain {
             return self.assembled(&lexed);
         }
@@ -195,10 +191,9 @@ impl Walk<'_> {
     /// GCC takes `NAME.gch` in the place of the first header.
     fn precompiled(&mut self, path: &BString) {
         let compiled: BString = [path.as_slice(), b".gch"].concat().into();
-        if self.unit.files.exists(compiled.as_bstr()) {
-            self.give_up(Incomplete::Precompiled(compiled));
-        } else {
-            self.scanned.absent.insert(compiled);
+        match self.unit.files.read(compiled.as_bstr()) {
+            There::Nothing => drop(self.scanned.absent.insert(compiled)),
+            There::File(_) | There::Other => self.give_up(Incomplete::Precompiled(compiled)),
         }
     }
 
@@ -380,13 +375,14 @@ impl Walk<'_> {
 
     fn at(&mut self, path: BString) -> Option<(BString, Arc<Lexed>)> {
         match self.unit.files.read(path.as_bstr()) {
-            Some(lexed) => {
+            There::File(lexed) => {
                 if !self.scanned.files.contains(&path) {
                     self.scanned.files.insert(path.clone());
                 }
                 Some((path, lexed))
             }
-            None => {
+            There::Other => None,
+            There::Nothing => {
                 if !self.scanned.absent.contains(&path) {
                     self.scanned.absent.insert(path);
                 }
@@ -537,13 +533,11 @@ mod tests {
     }
 
     impl Files for Texts<'_> {
-        fn read(&self, path: &BStr) -> Option<Arc<Lexed>> {
-            let text = self.texts.get(path.to_str().ok()?)?;
-            Some(Arc::new(lex(text.as_bytes(), self.symbols)))
-        }
-
-        fn exists(&self, path: &BStr) -> bool {
-            path.to_str().is_ok_and(|path| self.texts.contains_key(path))
+        fn read(&self, path: &BStr) -> There {
+            match self.texts.get(path.to_str().expect("text")) {
+                Some(text) => There::File(Arc::new(lex(text.as_bytes(), self.symbols))),
+                None => There::Nothing,
+            }
         }
     }
 
