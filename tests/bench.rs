@@ -3,24 +3,27 @@
 //!
 //!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
 //!
-//! WHAT is `clean`, `edge`, `noop`, `second` or `memory`, by default all; PROJECT one of `corpus/projects`, by default a
+//! WHAT is `clean`, `edge`, `noop`, `scan`, `second` or `memory`, by default all; PROJECT one of `corpus/projects`, by default a
 //! few small ones. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
 //!
 //! Medians are told, with the best of each in brackets. The figures are of a machine that does nothing else. A figure
 //! above its limit is marked `OVER`; that is no failure, for clocks are none.
 
+use bstr::ByteSlice as _;
+use splitter::discover::headers::Headers;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 use tests::checkout::{Checkout, Home, Project, copy, done};
+use tests::units::{environment, units};
 
 const SMALL: [&str; 5] = ["json-c", "fribidi", "inih", "lz4", "fmt"];
 
 type Measure = fn(&Bench);
-const SECTIONS: [(&str, Measure); 5] =
-    [("edge", edge), ("memory", memory), ("noop", noop), ("clean", clean), ("second", second)];
+const SECTIONS: [(&str, Measure); 6] =
+    [("edge", edge), ("memory", memory), ("noop", noop), ("scan", scan), ("clean", clean), ("second", second)];
 
 struct Bench {
     projects: Vec<Project>,
@@ -166,6 +169,36 @@ fn idle(name: &str, home: &Home, build: &Path) {
     println!("{name:<12} {} / {} = {ratio}", ours.milliseconds(), theirs.milliseconds());
 }
 
+/// Which headers the units of a project include: our scanner, that knows nothing yet, beside the compiler's `-M` for each.
+fn scan(bench: &Bench) {
+    println!("== processor time of a scan of all units / `-M` of all units");
+    let (mut all_ours, mut all_theirs) = (0.0, 0.0);
+    for project in &bench.projects {
+        let checkout = Checkout::new(project, &bench.place("scan").join(&project.name), "Release", &[]);
+        checkout.ninja(); // what the build makes is there when a unit is scanned
+        let units = units(&checkout.build());
+        let before = (own_cpu(), children_cpu());
+        let headers = Headers::default();
+        let scans = units.iter().map(|unit| headers.scan(&unit.ask, &environment(), unit.cwd.as_bstr()));
+        let unknown = scans.filter(Option::is_none).count();
+        let between = (own_cpu(), children_cpu());
+        let read: usize = units.iter().map(|unit| unit.read_by_compiler().len()).sum();
+        // The compiler is asked by us too, once for each set of options.
+        let ours = between.0 - before.0 + between.1 - before.1;
+        let theirs = children_cpu() - between.1;
+        println!(
+            "{:<12} {} units, {read} files: {ours:.2} s / {theirs:.2} s = {}   ({unknown} units are left to the compiler)",
+            project.name,
+            units.len(),
+            limited(ours / theirs, 0.05),
+        );
+        all_ours += ours;
+        all_theirs += theirs;
+    }
+    println!("{:<12} {all_ours:.2} s / {all_theirs:.2} s = {}", "together", limited(all_ours / all_theirs, 0.05));
+    remove(&bench.place("scan"));
+}
+
 /// The first build in a second checkout, beside ninja there with a ccache that knows the first. ccache is given what
 /// favours it: its base directory holds both checkouts, and the directory of the build is no part of its keys. That makes
 /// it compile other words than the build's, and some outputs differ from those of ninja alone: they are counted, and once
@@ -292,10 +325,18 @@ fn generate(build: &Path, edges: usize, text: &str) {
 /// The processor time of all children that have ended and were waited for, and of theirs, in seconds (proc(5): the
 /// fields `cutime` and `cstime` are in hundredths on Linux).
 fn children_cpu() -> f64 {
+    cpu([13, 14])
+}
+
+/// The same of this process itself (`utime` and `stime`).
+fn own_cpu() -> f64 {
+    cpu([11, 12])
+}
+
+fn cpu(fields: [usize; 2]) -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |i: usize| fields[i].parse::<f64>().expect("a number");
-    (ticks(13) + ticks(14)) / 100.0
+    let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    fields.iter().map(|field| words[*field].parse::<f64>().expect("a number")).sum::<f64>() / 100.0
 }
 
 /// Seconds.

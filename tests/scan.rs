@@ -1,17 +1,13 @@
 //! The include scanner beside the compiler's own `-M`, on real projects.
 
 use bstr::{BString, ByteSlice as _};
-use splitter::compiler::Compile;
 use splitter::discover::headers::Headers;
-use splitter::graph::absolute;
-use splitter::shell::{Script, parse};
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
+use splitter::discover::is_system;
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 use tests::checkout::{Checkout, Project};
 use tests::not_run;
+use tests::units::{environment, units};
 
 #[test]
 fn a_scan_misses_nothing_that_the_compiler_reads() {
@@ -36,7 +32,7 @@ fn all(test: &str, names: &[&str]) {
         let directory = tempfile::tempdir().unwrap();
         let checkout = Checkout::new(&project, directory.path(), "Release", &[]);
         checkout.ninja(); // what the build makes is there when a unit is scanned
-        let tally = compare(&checkout.build(), &|_| true);
+        let tally = compare(&checkout.build());
         println!("{name}: {tally:?}");
         assert!(tally.missed.is_empty(), "{name}: {:#?}", tally.missed);
         assert!(tally.more * 10 <= tally.read * 3, "{name}: {tally:?}");
@@ -56,36 +52,21 @@ struct Tally {
     missed: BTreeSet<String>,
 }
 
-fn compare(build: &Path, chosen: &dyn Fn(&str) -> bool) -> Tally {
+fn compare(build: &Path) -> Tally {
     let headers = Headers::default();
-    let cwd = BString::from(build.as_os_str().as_bytes());
-    let env = BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]);
     let mut tally = Tally::default();
-    for text in commands(build) {
-        let Script::Plain(simples) = parse(text.as_str().into()) else { continue };
-        let [simple] = simples.as_slice() else { continue };
-        let Some(compile) = Compile::read(&simple.argv).filter(|_| chosen(&text)) else { continue };
+    for unit in units(build) {
         tally.units += 1;
-        let Some(scanned) = headers.scan(&compile.ask, &env, cwd.as_bstr()) else {
+        let Some(scanned) = headers.scan(&unit.ask, &environment(), unit.cwd.as_bstr()) else {
             tally.unknown += 1;
             continue;
         };
-        let word = |word: &BString| OsStr::from_bytes(word).to_owned();
-        let mut command = Command::new(word(&compile.ask[0]));
-        let said = command.args(compile.ask[1..].iter().map(word)).args(["-M", "-MT", "x"]).current_dir(build).output();
-        let said = splitter::depfile::parse(&said.unwrap().stdout).unwrap();
-        let read: BTreeSet<BString> = said.inputs.iter().map(|path| absolute(path.as_bstr(), cwd.as_bstr())).collect();
-        let of_project = |path: &&BString| !splitter::discover::is_system(path.as_bstr());
+        let read = unit.read_by_compiler();
+        let of_project = |path: &&BString| !is_system(path.as_bstr());
         tally.read += read.iter().filter(of_project).count();
         tally.more += scanned.files.iter().filter(of_project).filter(|path| !read.contains(*path)).count();
         let missed = read.iter().filter(|path| !scanned.files.contains(*path));
-        tally.missed.extend(missed.map(|path| format!("{path} of {}", simple.argv.last().expect("words"))));
+        tally.missed.extend(missed.map(|path| format!("{path} of {}", unit.ask.last().expect("words"))));
     }
     tally
-}
-
-/// The texts of all commands, as ninja has them.
-fn commands(build: &Path) -> Vec<String> {
-    let output = Command::new("ninja").args(["-t", "commands"]).current_dir(build).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().lines().map(String::from).collect()
 }
