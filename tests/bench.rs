@@ -4,7 +4,7 @@
 //!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
 //!
 //! WHAT is `clean`, `edge`, `noop`, `scan`, `second` or `memory`, by default all; PROJECT one of `corpus/projects`, by default a
-//! few small ones. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
+//! few small ones; for `scan` also a directory that is built, with a slash in its name. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
 //!
 //! Medians are told, with the best of each in brackets. The figures are of a machine that does nothing else. A figure
 //! above its limit is marked `OVER`; that is no failure, for clocks are none.
@@ -27,6 +27,7 @@ const SECTIONS: [(&str, Measure); 6] =
 
 struct Bench {
     projects: Vec<Project>,
+    built: Vec<PathBuf>,
     turns: usize,
     directory: tempfile::TempDir,
 }
@@ -35,7 +36,8 @@ fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let (sections, names): (Vec<_>, Vec<_>) =
         arguments.iter().map(String::as_str).partition(|word| SECTIONS.iter().any(|(name, _)| name == word));
-    let names = if names.is_empty() { SMALL.to_vec() } else { names };
+    let (built, names): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| name.contains('/'));
+    let names = if names.is_empty() && built.is_empty() { SMALL.to_vec() } else { names };
     let mut projects = Vec::new();
     for name in names {
         match Project::find(name) {
@@ -44,7 +46,8 @@ fn main() {
         }
     }
     let turns = env::var("SPLITTER_BENCH_TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(3);
-    let bench = Bench { projects, turns, directory: tempfile::tempdir().expect("a temporary directory") };
+    let built = built.into_iter().map(PathBuf::from).collect();
+    let bench = Bench { projects, built, turns, directory: tempfile::tempdir().expect("a temporary directory") };
     for (name, measure) in SECTIONS {
         if sections.is_empty() || sections.contains(&name) {
             measure(&bench);
@@ -173,10 +176,14 @@ fn idle(name: &str, home: &Home, build: &Path) {
 fn scan(bench: &Bench) {
     println!("== processor time of a scan of all units / `-M` of all units");
     let (mut all_ours, mut all_theirs) = (0.0, 0.0);
-    for project in &bench.projects {
+    let built = bench.built.iter().map(|build| (build.display().to_string(), build.clone()));
+    let projects = bench.projects.iter().map(|project| {
         let checkout = Checkout::new(project, &bench.place("scan").join(&project.name), "Release", &[]);
         checkout.ninja(); // what the build makes is there when a unit is scanned
-        let units = units(&checkout.build());
+        (project.name.clone(), checkout.build())
+    });
+    for (name, build) in projects.chain(built) {
+        let units = units(&build);
         let before = (own_cpu(), children_cpu());
         let headers = Headers::default();
         let scans = units.iter().map(|unit| headers.scan(&unit.ask, &environment(), unit.cwd.as_bstr()));
@@ -187,8 +194,7 @@ fn scan(bench: &Bench) {
         let ours = between.0 - before.0 + between.1 - before.1;
         let theirs = children_cpu() - between.1;
         println!(
-            "{:<12} {} units, {read} files: {ours:.2} s / {theirs:.2} s = {}   ({unknown} units are left to the compiler)",
-            project.name,
+            "{name:<12} {} units, {read} files: {ours:.2} s / {theirs:.2} s = {}   ({unknown} units are left to the compiler)",
             units.len(),
             limited(ours / theirs, 0.05),
         );
@@ -196,7 +202,7 @@ fn scan(bench: &Bench) {
         all_theirs += theirs;
     }
     println!("{:<12} {all_ours:.2} s / {all_theirs:.2} s = {}", "together", limited(all_ours / all_theirs, 0.05));
-    remove(&bench.place("scan"));
+    fs::remove_dir_all(bench.place("scan")).ok(); // there may be none
 }
 
 /// The first build in a second checkout, beside ninja there with a ccache that knows the first. ccache is given what

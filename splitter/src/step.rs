@@ -157,6 +157,7 @@ impl Steps<'_> {
             let output = shell.stdin(std::process::Stdio::null()).output()?;
             (output.status, [output.stdout, output.stderr].concat())
         };
+        self.headers.forget_all();
         let reason = if command.pool == Pool::Console { Reason::Console } else { Reason::Always };
         match status.success() {
             true => Ok(Outcome::plain(Done::Ran(reason), log)),
@@ -525,7 +526,10 @@ impl Steps<'_> {
         let mut left = Vec::new();
         files_below(&rest, &recipe.build_directory, &mut left)?;
         materialise::materialise(&rest, to_path(recipe.build_directory.as_bstr()))?;
-        left.iter().for_each(|path| self.contents.forget(path.as_bstr()));
+        for path in &left {
+            self.contents.forget(path.as_bstr());
+            self.headers.forget(path.as_bstr());
+        }
         self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(self.drive.name(edge), left);
         Ok((outputs, unwritten))
     }
@@ -544,9 +548,15 @@ impl Steps<'_> {
     }
 
     fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {
-        materialise::materialise(&self.drive.store.physical_path(path), to_path(at.as_bstr()))
+        let file = self.drive.store.physical_path(path);
+        materialise::materialise(&file, to_path(at.as_bstr()))
             .map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
         self.contents.note(at.as_bstr(), path);
+        if file.is_dir() {
+            self.headers.forget_all()
+        } else {
+            self.headers.forget(at.as_bstr())
+        }
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 #[derive(Debug, Default)]
 pub struct Headers {
     symbols: Symbols,
-    /// What is not there is only kept of the host's directories: the build makes files.
+    /// What the build has made since is forgotten: see [`Headers::forget`].
     files: RwLock<HashMap<BString, There>>,
     /// By their words and language; none for one that does not answer.
     compilers: Mutex<HashMap<(Vec<BString>, Language), Asked>>,
@@ -61,9 +61,7 @@ impl Files for Headers {
             Ok(_) => There::Other,
             Err(_) => There::Nothing,
         };
-        if matches!(there, There::File(_)) || is_system(path) {
-            self.files.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), there.clone());
-        }
+        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), there.clone());
         if let There::File(lexed) = &there
             && is_system(path)
         {
@@ -78,6 +76,17 @@ impl Files for Headers {
 }
 
 impl Headers {
+    /// Says that the build has written a file.
+    pub fn forget(&self, path: &BStr) {
+        self.files.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    /// Says that files were written, nobody knows which.
+    pub fn forget_all(&self) {
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|path, _| is_system(path.as_bstr()));
+    }
+
     /// What a compile reads that is started with the words `argv`, without those for outputs; none where only the compiler
     /// can say.
     pub fn scan(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
