@@ -81,6 +81,63 @@ fn a_header_that_appears_earlier_on_the_include_path_runs_the_compile() {
 }
 
 #[test]
+fn a_header_that_a_source_asks_for_runs_the_compile_when_it_appears() {
+    let test = "a_header_that_a_source_asks_for_runs_the_compile_when_it_appears";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    fs::create_dir(scene.at("include")).unwrap();
+    let asks = "#define HAS(name) __has_include(name)\n#if HAS(<extra.h>)\n#define A 2\n#else\n#define A 1\n#endif\n";
+    scene.write("a.c", format!("{asks}int main(void) {{ return A; }}\n"));
+    scene.edges("build a.o: cc ../a.c\n  flags = -I../include\nbuild p: ld a.o\n");
+    let value = || std::process::Command::new(scene.at("build/p")).status().unwrap().code();
+    scene.build();
+    assert_eq!(value(), Some(1));
+    scene.write("include/other.h", "");
+    assert_eq!(scene.build().ran(), NONE);
+
+    scene.write("include/extra.h", "#error it is only asked for\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `include/extra.h` appeared", "p: `build/a.o` changed"], "{said}");
+    assert_eq!(value(), Some(2));
+    fs::remove_file(scene.at("include/extra.h")).unwrap();
+    assert_eq!(scene.build().ran(), NONE);
+    assert_eq!(value(), Some(1));
+}
+
+#[test]
+fn a_header_that_a_built_tool_writes_is_found_by_those_who_come_after() {
+    let test = "a_header_that_a_built_tool_writes_is_found_by_those_who_come_after";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    // A generator writes the source of a generator, which writes a header.
+    let writes = |text: &str| format!("#include <stdio.h>\nint main(void) {{ puts(\"{text}\"); return 0; }}\n");
+    let inner = writes("#define A 2").replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    scene.write("one.c", writes(&inner));
+    scene.write("late/x.h", "#define A 1\n");
+    for name in ["before", "after"] {
+        scene.write(&format!("{name}.c"), "#include <x.h>\nint main(void) { return A; }\n");
+    }
+    fs::create_dir(scene.at("build/gen")).unwrap();
+    scene.edges(
+        "build one.o: cc ../one.c || before.o\nbuild one: ld one.o\nbuild two.c: sh one\n  cmd = ./one > two.c\n\
+         build two.o: cc two.c\nbuild two: ld two.o\nbuild gen/x.h: sh two\n  cmd = ./two > gen/x.h\n\
+         build before.o: cc ../before.c\n  flags = -Igen -I../late\nbuild before: ld before.o\n\
+         build after.o: cc ../after.c || gen/x.h\n  flags = -Igen -I../late\nbuild after: ld after.o\n",
+    );
+    let value = |name: &str| std::process::Command::new(scene.at("build").join(name)).status().unwrap().code();
+    scene.build();
+    assert_eq!((value("before"), value("after")), (Some(1), Some(2)));
+    assert!(scene.build().is_idle());
+
+    // What came first finds it the next time that anything is looked at: no order of the graph says that it must not.
+    scene.write("after.c", "/* a comment */\n#include <x.h>\nint main(void) { return A; }\n");
+    let said = scene.build();
+    let late = ["before.o: `build/gen/x.h` appeared", "before: `build/before.o` changed"];
+    assert_eq!(said.ran(), ["after.o: `after.c` changed", late[0], late[1]], "{said}");
+    scene.write("one.c", format!("{}/* a comment */\n", writes(&inner)));
+    let said = scene.build();
+    assert_eq!(said.ran(), ["one.o: `one.c` changed"], "{said}");
+}
+
+#[test]
 fn a_header_that_is_no_longer_included_may_be_deleted() {
     let Some(scene) = Scene::new("a_header_that_is_no_longer_included_may_be_deleted", &["gcc"]) else { return };
     scene.write("a.h", "#define A 1\n");
