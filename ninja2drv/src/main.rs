@@ -3,15 +3,18 @@
 mod places;
 mod regenerate;
 mod report;
+mod rounds;
 
 use crate::report::say;
 use bstr::{BString, ByteSlice as _};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use localstore::{Evicted, LocalStore, Place, Size, Warning};
+use ninja2drv::manifest::Manifest;
 use nixstore::{Store as _, StorePath};
 use regenerate::Current;
 use report::Teller;
+use rounds::Dyndeps;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, lock};
 use splitter::host_tools::HostTools;
@@ -172,7 +175,7 @@ fn build(
     own: &Path,
     root: &Path,
 ) -> Result<Ended, Error> {
-    let old: Records = read_own(&own.join("records"));
+    let mut old: Records = read_own(&own.join("records"));
     let store = Arc::new(LocalStore::open(root)?);
     warn(store.warnings().iter());
     let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
@@ -181,8 +184,10 @@ fn build(
         report::tell_of_runner(&store, &runner)?;
     }
     let Current { manifest, always } = regenerate::current_manifest(directory, &options.file)?;
-    let wanted = regenerate::wanted(&manifest.graph, targets)?;
-    let plan = Plan::new(&manifest.graph, &wanted)?;
+    let Manifest { mut graph, files, .. } = manifest;
+    let wanted = regenerate::wanted(&graph, targets)?;
+    let mut dyndeps = Dyndeps::default();
+    let mut plan = Plan::new(&graph, &wanted)?;
     // Once, and not by every edge.
     store.probe()?;
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -192,27 +197,40 @@ fn build(
     let toolchains = Toolchains::new(store.clone(), &store.layout().own(), &store.layout().builds());
     let tools = HostTools::new(toolchains, Box::new(report::tell_of_snapshot));
     let history = places::open_history();
-    let drive = Drive {
-        graph: &manifest.graph,
-        store: &*store,
-        tools: &tools,
-        runner,
-        history: history.as_ref(),
-        roots: places::roots(options, directory)?,
-        mode: options.root,
-        jobs: if options.jobs == 0 {
-            std::thread::available_parallelism().map_or(2, usize::from)
-        } else {
-            options.jobs
-        },
-        failures: if options.failures == 0 { usize::MAX } else { options.failures },
-        cancelled: &cancelled,
+    let roots = places::roots(options, directory)?;
+    let jobs = match options.jobs {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        jobs => jobs,
     };
-    let commands = plan.order.iter().filter(|edge| !manifest.graph.edge(**edge).phony).count();
-    let mut teller = Teller::new(&manifest.graph, options.verbose, commands, again);
-    let (success, mut state, records) = drive.run(&plan, &old, &mut |event| teller.tell(event))?;
-    for file in &manifest.files {
-        let path = splitter::graph::absolute(file.as_bstr(), manifest.graph.working_directory());
+    let failures = if options.failures == 0 { usize::MAX } else { options.failures };
+    let mut teller = Teller::new(options.verbose, again);
+    let (success, mut state, records) = loop {
+        let files = dyndeps.next(&graph, &plan)?;
+        let round = if files.is_empty() { plan } else { Plan::new(&graph, &files)? };
+        teller.begin(&graph, &round);
+        let drive = Drive {
+            graph: &graph,
+            store: &*store,
+            tools: &tools,
+            runner: runner.clone(),
+            history: history.as_ref(),
+            roots: roots.clone(),
+            mode: options.root,
+            jobs,
+            failures,
+            cancelled: &cancelled,
+        };
+        let (success, state, records) = drive.run(&round, &old, &mut |event| teller.tell(&graph, event))?;
+        if files.is_empty() || !success {
+            break (success, state, records);
+        }
+        old = records;
+        files.into_iter().try_for_each(|file| dyndeps.load(&mut graph, file))?;
+        plan = Plan::new(&graph, &wanted)?;
+    };
+    let dyndep_files = dyndeps.files().map(|file| graph.file(file).path.clone());
+    for file in files.into_iter().chain(dyndep_files) {
+        let path = splitter::graph::absolute(file.as_bstr(), graph.working_directory());
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }

@@ -3,6 +3,7 @@
 //! The language is that of Ninja 1.13 with the `$^` of 1.14. What the manual leaves open is as Ninja 1.13.2 does it.
 #![deny(clippy::disallowed_methods)]
 
+pub mod dyndep;
 mod eval;
 mod lexer;
 mod parser;

@@ -5,8 +5,10 @@ use bstr::ByteSlice as _;
 use localstore::{LocalStore, Pin};
 use nixstore::{Store as _, StorePath};
 use splitter::drive::{Done, Error, Event};
-use splitter::graph::Graph;
+use splitter::graph::{EdgeId, Graph};
+use splitter::plan::Plan;
 use splitter::toolchain::Snapshot;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Write as _;
 
@@ -49,9 +51,11 @@ pub fn tell_of_snapshot(snapshot: &Snapshot) {
 
 /// Counts edges, and tells of each.
 pub struct Teller<'a> {
-    graph: &'a Graph,
     verbose: bool,
-    commands: usize,
+    /// Edges of this round and those before.
+    commands: BTreeSet<EdgeId>,
+    /// Edges of which was told in a round before.
+    done: BTreeSet<EdgeId>,
     /// The words of this command, without targets.
     again: &'a [OsString],
     told: usize,
@@ -61,24 +65,28 @@ pub struct Teller<'a> {
 }
 
 impl<'a> Teller<'a> {
-    /// Nothing is told yet of a plan with so many `commands`.
-    pub fn new(graph: &'a Graph, verbose: bool, commands: usize, again: &'a [OsString]) -> Self {
-        Self { graph, verbose, commands, again, told: 0, ran: 0, reused: 0, failed: 0 }
+    /// Nothing is told yet.
+    pub fn new(verbose: bool, again: &'a [OsString]) -> Self {
+        let (commands, done) = (BTreeSet::new(), BTreeSet::new());
+        Self { verbose, commands, done, again, told: 0, ran: 0, reused: 0, failed: 0 }
+    }
+
+    /// A plan is begun. Of what was done in a round before, nothing is told again.
+    pub fn begin(&mut self, graph: &Graph, plan: &Plan) {
+        self.commands.extend(plan.order.iter().filter(|edge| !graph.edge(**edge).phony));
     }
 
     /// Tells of an edge that is done.
-    pub fn tell(&mut self, event: Event) {
+    pub fn tell(&mut self, graph: &Graph, event: Event) {
+        if !self.done.insert(event.edge) {
+            return;
+        }
         self.told += 1;
-        let command = self.graph.command(event.edge);
-        let name = self
-            .graph
-            .edge(event.edge)
-            .outputs
-            .first()
-            .map(|file| self.graph.file(*file).path.clone())
-            .unwrap_or_default();
+        let command = graph.command(event.edge);
+        let name =
+            graph.edge(event.edge).outputs.first().map(|file| graph.file(*file).path.clone()).unwrap_or_default();
         let what = if command.description.is_empty() { &command.text } else { &command.description };
-        let count = format!("[{}/{}]", self.told, self.commands);
+        let count = format!("[{}/{}]", self.told, self.commands.len());
         match &event.done {
             Done::UpToDate if self.verbose => say!("{count} up to date {name}"),
             Done::UpToDate => {}
@@ -109,7 +117,7 @@ impl<'a> Teller<'a> {
                 cause = error.source();
             }
             say!("  command: {}", command.text);
-            say!("  stated at: {}", self.graph.edge(event.edge).location);
+            say!("  stated at: {}", graph.edge(event.edge).location);
             let words = self.again.iter().map(|word| word.as_bytes()).chain([name.as_bytes()]).map(quoted);
             say!("  again, alone: {}", words.collect::<Vec<_>>().join(" "));
         }
@@ -117,6 +125,9 @@ impl<'a> Teller<'a> {
 
     /// Tells how all ended.
     pub fn end(&self, end: End) {
+        if (self.ran, self.reused) == (0, 0) && matches!(end, End::Success) && !self.verbose {
+            return say!("ninja: no work to do.");
+        }
         let rest = self.told - self.ran - self.reused - self.failed;
         let end = match end {
             End::Success => "done",

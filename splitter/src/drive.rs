@@ -3,7 +3,7 @@
 use crate::contents::Contents;
 use crate::discover::headers::Headers;
 use crate::discover::to_path;
-use crate::graph::{Command, Deps, EdgeId, FileId, Graph, Location, absolute};
+use crate::graph::{Deps, EdgeId, FileId, Graph, Location, absolute};
 use crate::history::History;
 use crate::identity::Identity;
 use crate::lower::Toolchain;
@@ -301,12 +301,10 @@ impl Drive<'_> {
 
     fn check_supported(&self, plan: &Plan) -> Result<(), Refused> {
         for &edge in plan.order.iter().filter(|edge| !self.graph.edge(**edge).phony) {
-            let what = match self.graph.command(edge) {
-                Command { dyndep: Some(_), .. } => "dyndep",
-                Command { deps: Deps::Msvc, .. } => "`deps = msvc`",
-                _ => continue,
-            };
-            return Err(Refused::Unsupported { location: self.graph.edge(edge).location.clone(), what });
+            if self.graph.command(edge).deps == Deps::Msvc {
+                let location = self.graph.edge(edge).location.clone();
+                return Err(Refused::Unsupported { location, what: "`deps = msvc`" });
+            }
         }
         Ok(())
     }

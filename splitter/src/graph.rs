@@ -42,6 +42,11 @@ pub trait Commands: Send + Sync {
     fn pool(&self, graph: &Graph, edge: EdgeId) -> Pool {
         self.command(graph, edge).pool
     }
+
+    /// The dyndep file alone.
+    fn dyndep(&self, graph: &Graph, edge: EdgeId) -> Option<BString> {
+        self.command(graph, edge).dyndep
+    }
 }
 
 /// A file that is named in the build file.
@@ -206,6 +211,39 @@ impl Graph {
         self.commands.pool(self, edge)
     }
 
+    /// The file that states more of an edge; see [`Command::dyndep`].
+    pub fn dyndep(&self, edge: EdgeId) -> Option<BString> {
+        if self.edge(edge).phony { None } else { self.commands.dyndep(self, edge) }
+    }
+
+    /// Adds implicit outputs and inputs to an edge; those that it has already are left as they are.
+    ///
+    /// # Errors
+    /// [`DoubleOutput`] where another edge makes one of the outputs. The graph is then not to be used further.
+    pub fn extend(&mut self, edge: EdgeId, outputs: &[BString], inputs: &[BString]) -> Result<(), DoubleOutput> {
+        for path in outputs {
+            let file = self.by_path.add(&mut self.files, self.working_directory.as_bstr(), path.as_bstr());
+            match self.files[file.0 as usize].maker {
+                Some(maker) if maker == edge => continue,
+                Some(maker) => {
+                    let first = self.edge(maker).location.clone();
+                    return Err(DoubleOutput { path: self.file(file).path.clone(), first });
+                }
+                None => self.files[file.0 as usize].maker = Some(edge),
+            }
+            self.edges[edge.0 as usize].outputs.push(file);
+        }
+        for path in inputs {
+            let file = self.by_path.add(&mut self.files, self.working_directory.as_bstr(), path.as_bstr());
+            let edge = &mut self.edges[edge.0 as usize];
+            if !edge.dirtying().contains(&file) {
+                edge.inputs.insert(edge.explicit_inputs + edge.implicit_inputs, file);
+                edge.implicit_inputs += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Files that nothing in the graph reads, in the order of the build file: what is made by default.
     pub fn roots(&self) -> Vec<FileId> {
         let mut read = vec![false; self.files.len()];
@@ -267,15 +305,7 @@ impl GraphBuilder {
 
     /// The file of a path, new if no edge has named it yet.
     pub fn file(&mut self, path: &BStr) -> FileId {
-        let path = normalised(path, self.working_directory.as_bstr());
-        let hash = self.by_path.hash(&path);
-        if let Some(known) = self.by_path.find(&self.files, &path, hash) {
-            return known;
-        }
-        let id = FileId(u32::try_from(self.files.len()).expect("fewer than 2^32 files"));
-        self.files.push(File { path: path.into_owned().into(), maker: None });
-        self.by_path.insert(hash, id);
-        id
+        self.by_path.add(&mut self.files, self.working_directory.as_bstr(), path)
     }
 
     /// Whether some edge added so far names the path.
@@ -344,6 +374,19 @@ impl PathIndex {
     fn find(&self, files: &[File], path: &[u8], hash: u64) -> Option<FileId> {
         let same = |known: &(u64, FileId)| known.0 == hash && files[known.1.0 as usize].path == path;
         self.table.find(hash, same).map(|(_, file)| *file)
+    }
+
+    /// The file of a path, new if there is none.
+    fn add(&mut self, files: &mut Vec<File>, base: &BStr, path: &BStr) -> FileId {
+        let path = normalised(path, base);
+        let hash = self.hash(&path);
+        if let Some(known) = self.find(files, &path, hash) {
+            return known;
+        }
+        let id = FileId(u32::try_from(files.len()).expect("fewer than 2^32 files"));
+        files.push(File { path: path.into_owned().into(), maker: None });
+        self.insert(hash, id);
+        id
     }
 
     /// `file` is not in it yet, and `hash` is its path's.

@@ -281,7 +281,6 @@ impl Commands for Program {
             (!path.is_empty()).then(|| path.into())
         };
         let record = &self.edges[id.0 as usize];
-        let dyndep = self.dyndeps.binary_search_by_key(&id, |(edge, _)| *edge).ok();
         Command {
             text: escaped("command"),
             description: escaped("description"),
@@ -296,8 +295,13 @@ impl Commands for Program {
             restat: !escaped("restat").is_empty(),
             generator: !escaped("generator").is_empty(),
             pool: self.pools[record.pool as usize].clone(),
-            dyndep: dyndep.map(|i| self.texts.get(self.dyndeps[i].1).into()),
+            dyndep: self.dyndep(graph, id),
         }
+    }
+
+    fn dyndep(&self, _: &Graph, id: EdgeId) -> Option<BString> {
+        let i = self.dyndeps.binary_search_by_key(&id, |(edge, _)| *edge).ok()?;
+        Some(self.texts.get(self.dyndeps[i].1).into())
     }
 
     fn pool(&self, _: &Graph, id: EdgeId) -> graph::Pool {

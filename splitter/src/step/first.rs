@@ -4,12 +4,14 @@
 use super::{Failed, Realised, Steps};
 use crate::discover::{self, Found, Question, wide};
 use crate::graph::EdgeId;
+use crate::host_tools::SEARCH_PATH;
 use crate::recipe::Recipe;
 use crate::roots::{Mode, Roots, View};
 use bstr::{BString, ByteSlice as _};
 use nixstore::manifest::Reads;
 use nixstore::text;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::PoisonError;
 
 /// What came of it.
@@ -67,6 +69,10 @@ impl Steps<'_> {
             wide::Project::list(self.drive.graph, self.plan, &left.values().flatten().cloned().collect())
         });
         let mut all = wide::view(project, self.drive.graph, edge, &left);
+        // Wherever they lie.
+        for path in wide::programs(recipe, SEARCH_PATH).own {
+            all.file(path.as_os_str().as_bytes().as_bstr());
+        }
         for path in &recipe.outputs {
             all.files.remove(path);
         }
