@@ -178,4 +178,14 @@ mod tests {
             assert!(error.contains(message), "{text}: {error}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(pieces in proptest::collection::vec(proptest::sample::select(vec![
+            "ninja_dyndep_version = 1\n", "build ", "a", " ", "|", "||", ":", "dyndep", "\n", "  restat = 1\n", "$", "${x}", "\t", "\0", "#", "é",
+        ]), 0..20)) {
+            let text = pieces.concat();
+            let _ = parse("d".into(), text.as_bytes()).map_err(|error| error.to_string());
+        }
+    }
 }

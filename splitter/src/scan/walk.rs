@@ -525,6 +525,7 @@ impl Walk<'_> {
 mod tests {
     use super::super::lex::lex;
     use super::*;
+    use proptest::strategy::Strategy as _;
     use std::collections::BTreeMap;
 
     struct Texts<'a> {
@@ -667,5 +668,24 @@ mod tests {
     fn a_precompiled_header_makes_it_incomplete() {
         let texts = [("/w/x.c", "#include \"a.h\"\n"), ("/w/a.h", ""), ("/w/a.h.gch", "")];
         assert_eq!(scanned("x.c", &texts).incomplete, Some(Incomplete::Precompiled("/w/a.h.gch".into())));
+    }
+
+    proptest::proptest! {
+        /// Pieces that mean something, in any order, and any bytes among them.
+        #[test]
+        fn any_text_is_gone_through(pieces in proptest::collection::vec(proptest::prop_oneof![
+            proptest::sample::select(vec![
+                "#", "%:", "if ", "ifdef A", "ifndef ", "elif ", "else", "endif", "define A(x, ...) ", "define A A ", "undef A", "include ",
+                "import <a.h>", "\"x.c\"", "\"", "'", "<", ">", "(", ")", "A", "B", "A(A)", "defined", "__has_include", "__VA_ARGS__", "##",
+                " ", "\n", "\\\n", "\\", "/*", "*/", "//", "R\"d(", ")d\"", "1", "0x", "'", "&&", "?", ":", "-", "pragma once",
+                ".incbin \"a.h\"",
+            ]).prop_map(|text| text.as_bytes().to_vec()),
+            proptest::collection::vec(proptest::num::u8::ANY, 0..3),
+        ], 0..60)) {
+            let text = pieces.concat();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let scanned = scanned("-DB=A x.c", &[("/w/x.c", text.as_str()), ("/w/a.h", "#include <x.c>\n")]);
+            assert!(scanned.files.contains(&BString::from("/w/x.c")));
+        }
     }
 }
