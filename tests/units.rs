@@ -16,6 +16,8 @@ pub struct Unit {
     pub ask: Vec<BString>,
     /// Where it is started.
     pub cwd: BString,
+    /// What it makes, as its words name it.
+    pub object: String,
 }
 
 /// All compiles of a build directory that ninja knows.
@@ -25,7 +27,9 @@ pub fn units(build: &Path) -> Vec<Unit> {
     for text in output.stdout.lines() {
         let Script::Plain(simples) = parse(text.as_bstr()) else { continue };
         let Some(compile) = simples.first().and_then(|simple| Compile::read(&simple.argv)) else { continue };
-        units.push(Unit { ask: compile.ask, cwd: build.as_os_str().as_bytes().into() });
+        let mut words = simples[0].argv.iter().skip_while(|word| *word != "-o");
+        let object = words.nth(1).map(ToString::to_string).unwrap_or_default();
+        units.push(Unit { ask: compile.ask, cwd: build.as_os_str().as_bytes().into(), object });
     }
     units
 }
