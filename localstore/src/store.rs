@@ -381,6 +381,17 @@ impl Store for LocalStore {
         }
     }
 
+    fn take_path(&self, name: &StoreName, tree: &Path) -> Result<PathInfo, StoreError> {
+        let mut hash = Sha256Writer::new();
+        nar::dump(tree, &mut hash).map_err(|error| StoreError::new(format!("read `{}`", tree.display()), error))?;
+        let (nar_hash, nar_size) = hash.finish();
+        self.add_hashed(name, nar_hash, nar_size, |to| match fs::rename(tree, to) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(tree, to, nar_hash),
+            Err(error) => Err(StoreError::new(format!("move `{}` to `{}`", tree.display(), to.display()), error)),
+        })
+    }
+
     fn add_file(&self, name: &StoreName, contents: &[u8], executable: bool) -> Result<PathInfo, StoreError> {
         let mut nar = Vec::with_capacity(contents.len() + 256);
         nar::dump_file(contents, executable, &mut nar).expect("memory takes all bytes");

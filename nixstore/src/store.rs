@@ -21,6 +21,15 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] where `source` cannot be read or the store cannot be written.
     fn add_path(&self, name: &StoreName, source: &Path) -> Result<PathInfo, StoreError>;
 
+    /// As [`Store::add_path`] for a tree that nobody else uses: it may be moved instead of copied, and is not there
+    /// afterwards, or left as it was.
+    ///
+    /// # Errors
+    /// As [`Store::add_path`].
+    fn take_path(&self, name: &StoreName, tree: &Path) -> Result<PathInfo, StoreError> {
+        self.add_path(name, tree)
+    }
+
     /// As [`Store::add_path`] for one file whose bytes are at hand.
     ///
     /// # Errors

@@ -96,6 +96,7 @@ macro_rules! store_suite {
             a_source_names_no_other_path_whatever_it_holds
             the_executable_bit_makes_another_path
             a_tree_is_kept_as_it_was_added
+            a_tree_that_is_given_away_is_kept_too
             a_path_that_nobody_added_is_not_valid
             an_output_holds_what_its_builder_wrote
             every_output_of_a_derivation_is_made
@@ -200,6 +201,19 @@ pub fn a_tree_is_kept_as_it_was_added(subject: &dyn Subject) {
     let info = subject.store().add_path(&name("tree"), &source).expect("the tree is added");
     assert_eq!(read(subject, &info.path), tree);
     assert_eq!((info.nar_hash, info.nar_size), nar::nar_hash(&source).expect("the tree is read"));
+}
+
+/// As if it had been copied.
+pub fn a_tree_that_is_given_away_is_kept_too(subject: &dyn Subject) {
+    let tree = Tree::directory([("sub", Tree::directory([("run", Tree::executable("#!/bin/sh\n"))]))]);
+    let directory = tempfile::tempdir().expect("a temporary directory is made");
+    let [copied, taken] = ["copied", "taken"].map(|name| directory.path().join(name));
+    tree.write(&taken).expect("the tree is written");
+    let given = subject.store().take_path(&name("tree"), &taken).expect("the tree is added");
+    assert_eq!(read(subject, &given.path), tree);
+    tree.write(&copied).expect("the tree is written");
+    let info = subject.store().add_path(&name("tree"), &copied).expect("the tree is added");
+    assert_eq!((info.path, info.nar_hash, info.nar_size), (given.path, given.nar_hash, given.nar_size));
 }
 
 /// Answers come in the order of the questions.

@@ -49,7 +49,7 @@ pub fn assemble(
     let tree = directory.path().join("tree");
     let notes = write_tree(listing, &tree)?;
     let name: StoreName = "toolchain".parse().expect("a valid name");
-    let info = store.add_path(&name, &tree).map_err(AssembleError::Store)?;
+    let info = store.take_path(&name, &tree).map_err(AssembleError::Store)?;
     Ok((info, notes))
 }
 
