@@ -34,6 +34,7 @@ fn all(test: &str, names: &[&str]) {
         checkout.ninja(); // what the build makes is there when a unit is scanned
         let tally = compare(&checkout.build());
         println!("{name}: {tally:?}");
+        assert!(tally.units > 0, "{name}: no compile was found");
         assert!(tally.missed.is_empty(), "{name}: {:#?}", tally.missed);
         assert!(tally.more * 10 <= tally.read * 3, "{name}: {tally:?}");
     }

@@ -1,7 +1,7 @@
 //! The compiles of a real build, and what the compiler itself says that they read.
 
 use bstr::{BString, ByteSlice as _};
-use splitter::compiler::Compile;
+use splitter::compiler::{Compile, is_driver};
 use splitter::graph::absolute;
 use splitter::shell::{Script, parse};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,13 @@ pub fn units(build: &Path) -> Vec<Unit> {
     let mut units = Vec::new();
     for text in output.stdout.lines() {
         let Script::Plain(simples) = parse(text.as_bstr()) else { continue };
-        let Some(compile) = simples.first().and_then(|simple| Compile::read(&simple.argv)) else { continue };
+        // Some projects start ccache by themselves.
+        let compile = simples.first().and_then(|simple| {
+            let is_compiler = |word: &BString| is_driver(word.as_bstr());
+            let compiler = simple.argv.iter().take(2).position(is_compiler)?;
+            Compile::read(&simple.argv[compiler..])
+        });
+        let Some(compile) = compile else { continue };
         let mut words = simples[0].argv.iter().skip_while(|word| *word != "-o");
         let object = words.nth(1).map(ToString::to_string).unwrap_or_default();
         units.push(Unit { ask: compile.ask, cwd: build.as_os_str().as_bytes().into(), object });
