@@ -179,7 +179,7 @@ fn build(
     let store = Arc::new(LocalStore::open(root)?);
     warn(store.warnings().iter());
     let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
-    store.probe()?;
+    store.probe()?; // once, and not by every edge
     if options.verbose {
         report::tell_of_runner(&store, &runner)?;
     }
@@ -188,8 +188,6 @@ fn build(
     let wanted = regenerate::wanted(&graph, targets)?;
     let mut dyndeps = Dyndeps::default();
     let mut plan = Plan::new(&graph, &wanted)?;
-    // Once, and not by every edge.
-    store.probe()?;
     let cancelled = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, cancelled.clone())?;

@@ -102,6 +102,18 @@ impl Compile {
     }
 }
 
+/// Whether a driver that does not compile to an object reads sources all the same, and what they include: it preprocesses,
+/// or compiles and links at once.
+pub fn reads_sources(argv: &[BString]) -> bool {
+    const OPTIONS: [&[u8]; 5] = [b"-E", b"-S", b"-M", b"-MM", b"-fsyntax-only"];
+    const ENDS: [&[u8]; 10] = [b".c", b".cc", b".cp", b".cxx", b".cpp", b".c++", b".C", b".m", b".mm", b".S"];
+    argv.iter().enumerate().skip(1).any(|(i, word)| {
+        let is_output = argv[i - 1] == "-o";
+        OPTIONS.contains(&word.as_slice())
+            || !is_output && !word.starts_with(b"-") && ENDS.iter().any(|end| word.ends_with(end))
+    })
+}
+
 /// The parts of a compile's words that are paths and nothing but paths: index of the word, and where in it the path
 /// begins and ends.
 pub fn path_operands(argv: &[BString]) -> Vec<(usize, std::ops::Range<usize>)> {

@@ -278,6 +278,9 @@ fn is_tool(program: &BStr, tools: &[&str]) -> bool {
 
 fn kind_of_words(words: &[BString]) -> Kind {
     let program = words[0].as_bstr();
+    if compiler::is_driver(program) && compiler::reads_sources(words) {
+        return Kind::Other;
+    }
     if compiler::is_driver(program) || is_tool(program, &["ar", "ranlib"]) {
         return Kind::Link;
     }
@@ -328,18 +331,21 @@ fn step(simple: &Simple, build_directory: &BStr) -> Step {
     }
     let words: Vec<&[u8]> = argv.iter().map(|word| word.as_slice()).collect();
     let program = words[0].rsplit_str("/").next().unwrap_or(words[0]);
+    let plain = stdin.is_none() && stdout.is_none();
     match (program, &words[1..]) {
         (b"cmake", [b"-E", b"rm", b"-f", rest @ ..]) | (b"rm", [b"-f", rest @ ..])
-            if rest.iter().all(|word| !word.starts_with(b"-")) =>
+            if plain && rest.iter().all(|word| !word.starts_with(b"-")) =>
         {
             Step::Remove(rest.iter().map(|path| at(path)).collect())
         }
-        (b"cmake", [b"-E", b"cmake_symlink_library", real, soname, name]) => {
+        (b"cmake", [b"-E", b"cmake_symlink_library", real, soname, name]) if plain => {
             let base = |path: &[u8]| text::from_bytes(path.rsplit_str("/").next().unwrap_or(path));
             let pairs = [(soname, real), (name, soname)].into_iter().filter(|(link, target)| link != target);
             Step::Link(pairs.map(|(link, target)| (at(link), base(target))).collect())
         }
-        (b"cmake", [b"-E", b"create_symlink", target, link]) => Step::Link(vec![(at(link), text::from_bytes(target))]),
+        (b"cmake", [b"-E", b"create_symlink", target, link]) if plain => {
+            Step::Link(vec![(at(link), text::from_bytes(target))])
+        }
         _ => {
             let argv = argv.iter().map(|word| text::from_bytes(word)).collect();
             Step::Run(Run { argv, cwd: text::from_bytes(&cwd), stdin, stdout })
@@ -409,6 +415,12 @@ mod tests {
     }
 
     #[test]
+    fn what_the_runner_does_by_itself_has_no_standard_output() {
+        let run = Run { stdout: Some("/r/b/log".into()), ..run_at("/r/b", &["rm", "-f", "a"]) };
+        assert_eq!(recipe("rm -f a > log").commands, [Step::Run(run)]);
+    }
+
+    #[test]
     fn an_archive_is_removed_before_it_is_made_anew() {
         let run = |words: &[&str]| Step::Run(run_at("/r/b", words));
         let recipe = recipe(": && /usr/bin/cmake -E rm -f l.a && /usr/bin/ar qc l.a a.o && /usr/bin/ranlib l.a && :");
@@ -435,6 +447,9 @@ mod tests {
             ("/usr/bin/cmake -P x.cmake", Kind::Other),
             ("cc -c a.c -o a.o && cc a.o -o a", Kind::Other),
             ("tools/gen > a.h", Kind::Other),
+            ("cc -E -I. a.h > a.i", Kind::Other),
+            ("cc -O2 a.c b.o -o a", Kind::Other),
+            ("cc -L. a.o -la -o a.cc", Kind::Link),
         ] {
             assert_eq!(recipe(text).kind, kind, "{text}");
         }

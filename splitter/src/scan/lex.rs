@@ -18,8 +18,6 @@ pub struct Lexed {
     pub once: bool,
     /// Files that the assembler is told to read: `.incbin` and `.include`.
     pub assembled: Vec<BString>,
-    /// Identifiers by which a text names the file that it stands in.
-    pub names_file: bool,
 }
 
 /// One line that begins with `#`.
@@ -89,11 +87,7 @@ pub const FILE_WORDS: [&[u8]; 4] = [b"__FILE__", b"__BASE_FILE__", b"__builtin_F
 
 /// Reads a file.
 pub fn lex(text: &[u8], symbols: &Symbols) -> Lexed {
-    let mut lexed = Lexed {
-        names_file: FILE_WORDS.iter().any(|word| text.contains_str(word)),
-        assembled: assembled(text),
-        ..Lexed::default()
-    };
+    let mut lexed = Lexed { assembled: assembled(text), ..Lexed::default() };
     let mut reader = Reader { text, at: 0, line: Vec::new() };
     // The groups that are open, by the index of their last directive.
     let mut open: Vec<usize> = Vec::new();
