@@ -219,3 +219,152 @@ fn a_script_finds_what_every_system_has() {
     scene.build();
     assert_eq!(scene.read("build/out"), "<NEYT>\n");
 }
+
+#[test]
+fn a_module_that_a_generator_can_do_without_is_used_when_it_appears() {
+    let test = "a_module_that_a_generator_can_do_without_is_used_when_it_appears";
+    let Some(scene) = Scene::new(test, &["python3"]) else { return };
+    let text =
+        "try:\n import extra\n text = extra.text\nexcept ImportError:\n text = 'none'\nopen('out', 'w').write(text)\n";
+    scene.write("tools/generate.py", text);
+    scene.write("tools/other.py", "");
+    scene.edges("build out: sh ../tools/generate.py\n  cmd = python3 ../tools/generate.py\n");
+    scene.build();
+    assert_eq!(scene.read("build/out"), "none");
+    scene.write("tools/extra.py", "text = 'extra'\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["out: `tools` holds other files"], "{said}");
+    assert_eq!(scene.read("build/out"), "extra");
+    assert!(scene.build().is_idle());
+    scene.write("tools/extra.py", "text = 'other'\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["out: `tools/extra.py` changed"], "{said}");
+    fs::remove_file(scene.at("tools/extra.py")).unwrap();
+    scene.build();
+    assert_eq!(scene.read("build/out"), "none");
+}
+
+#[test]
+fn a_glob_is_run_again_when_what_it_lists_changes() {
+    let Some(scene) = Scene::new("a_glob_is_run_again_when_what_it_lists_changes", &[]) else { return };
+    scene.write("text/a.txt", "a\n");
+    scene.write("text/ignored", "1\n");
+    scene.edges("build out: sh ../text/a.txt\n  cmd = cat ../text/*.txt > out\n");
+    scene.build();
+    scene.write("text/b.txt", "b\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["out: `text` holds other files"], "{said}");
+    assert_eq!(scene.read("build/out"), "a\nb\n");
+    scene.write("text/ignored", "2\n");
+    assert_eq!(scene.build().ran(), NONE);
+}
+
+#[test]
+fn what_a_script_only_looks_at_counts() {
+    let Some(scene) = Scene::new("what_a_script_only_looks_at_counts", &[]) else { return };
+    scene.write("build/in", "");
+    scene.write("source/present", "1");
+    scene.edges(
+        "build out: sh in\n  cmd = if test -e ../source/wanted; then echo yes; else echo no; fi > out\n\
+         build size: sh in\n  cmd = if test -s ../source/present; then echo full; else echo empty; fi > size\n\
+         build other: sh ../source/present\n  cmd = cp ../source/present other\n",
+    );
+    scene.build();
+    assert_eq!((scene.read("build/out"), scene.read("build/size")), ("no\n".into(), "full\n".into()));
+    scene.write("source/wanted", "");
+    scene.write("source/present", "");
+    let said = scene.build();
+    let ran = ["other: `source/present` changed", "out: `source/wanted` appeared", "size: `source/present` changed"];
+    assert_eq!(said.ran(), ran, "{said}");
+    assert_eq!((scene.read("build/out"), scene.read("build/size")), ("yes\n".into(), "empty\n".into()));
+}
+
+#[test]
+fn a_profile_that_is_not_there_is_used_when_it_appears() {
+    let Some(scene) = Scene::new("a_profile_that_is_not_there_is_used_when_it_appears", &["gcc"]) else { return };
+    scene.write(
+        "source/a.c",
+        "int g(int x);\n__attribute__((noinline)) int f(int x) { return x % 99 ? 3 * x : g(x); }\n\
+                          int g(int x) { return x + 7; }\n\
+                          int main(void) { int s = 0; for (int i = 0; i < 9999; i++) s += f(i); return s == 0; }\n",
+    );
+    scene.edges(
+        "build a.o: cc ../source/a.c\n  flags = -O2 -fprofile-use\n\
+         build t.o: cc ../source/a.c\n  flags = -O2 -fprofile-generate\n\
+         build t: sh t.o\n  cmd = gcc -fprofile-generate t.o -o t\n",
+    );
+    scene.build();
+    let first = fs::read(scene.at("build/a.o")).unwrap();
+    let status = std::process::Command::new(scene.at("build/t")).current_dir(scene.at("build")).status().unwrap();
+    assert!(status.success());
+    fs::copy(scene.at("build/t.gcda"), scene.at("build/a.gcda")).unwrap();
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `build/a.gcda` appeared"], "{said}");
+    let cc = || {
+        let mut gcc = std::process::Command::new("gcc");
+        gcc.args(["-O2", "-fprofile-use", "-c", "../source/a.c", "-o", "a.o"]).current_dir(scene.at("build"));
+        assert!(gcc.status().unwrap().success());
+        fs::read(scene.at("build/a.o")).unwrap()
+    };
+    let with_profile = fs::read(scene.at("build/a.o")).unwrap();
+    assert!(with_profile == cc());
+    assert!(with_profile != first);
+}
+
+#[test]
+fn a_library_that_appears_in_an_earlier_directory_is_linked() {
+    let Some(scene) = Scene::new("a_library_that_appears_in_an_earlier_directory_is_linked", &["gcc"]) else { return };
+    scene.write("one.c", "int f(void) { return 1; }\n");
+    scene.write("two.c", "int f(void) { return 2; }\n");
+    scene.write("main.c", "int f(void);\nint main(void) { return f(); }\n");
+    fs::create_dir(scene.at("early")).unwrap();
+    scene.edges(
+        "build late/libf.a: sh ../one.c\n  cmd = gcc -c ../one.c -o one.o && rm -f late/libf.a && ar qc late/libf.a one.o\n\
+         build main.o: cc ../main.c\n\
+         build main: sh main.o | late/libf.a\n  cmd = gcc main.o -o main -L../early -Llate -lf\n",
+    );
+    scene.build();
+    let answer = || std::process::Command::new(scene.at("build/main")).status().unwrap().code();
+    assert_eq!(answer(), Some(1));
+    let made = std::process::Command::new("sh")
+        .args(["-c", "gcc -c two.c -o two.o && ar qc early/libf.a two.o"])
+        .current_dir(scene.at("."))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let said = scene.build();
+    assert_eq!((said.ran(), answer()), (vec!["main: `early/libf.a` appeared".into()], Some(2)), "{said}");
+}
+
+#[test]
+fn a_program_that_no_text_names_is_there_if_the_host_has_it() {
+    let test = "a_program_that_no_text_names_is_there_if_the_host_has_it";
+    let Some(scene) = Scene::new(test, &["python3", "git"]) else { return };
+    let text = "import shutil, subprocess\nname = 'g' + 'it'\nfound = shutil.which(name)\n\
+                text = subprocess.check_output([found, '--version'], text=True) if found else 'none'\n\
+                open('out', 'w').write(text)\n";
+    scene.write("build/generate.py", text);
+    scene.edges("build out: sh generate.py\n  cmd = python3 generate.py\n");
+    scene.build();
+    assert!(scene.read("build/out").starts_with("git version "), "{}", scene.read("build/out"));
+    assert!(scene.build().is_idle());
+}
+
+#[test]
+fn a_command_that_looks_for_git_runs_where_it_is() {
+    let Some(scene) = Scene::new("a_command_that_looks_for_git_runs_where_it_is", &[]) else { return };
+    scene.write(".git/HEAD", "ref: refs/heads/main\n");
+    scene.write("build/in", "");
+    scene.edges(
+        "build version: sh in\n  cmd = d=../.g; cat $${d}it/HEAD > version 2> /dev/null || echo unknown > version\n\
+         build user: sh version\n  cmd = cp version user\n",
+    );
+    let said = scene.build();
+    assert_eq!(scene.read("build/user"), "ref: refs/heads/main\n", "{said}");
+    let again = "version: it reads `.git/HEAD`, so it is run where it is, each time";
+    let said = scene.build();
+    assert_eq!(said.ran(), [again], "{said}");
+    scene.write(".git/HEAD", "ref: refs/heads/other\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["user: `build/version` changed", again], "{said}");
+}

@@ -146,7 +146,7 @@ fn edge(edge: usize, runner: &StorePath, tools: &StorePath, inputs: &[StorePath]
         tools: [(text("/usr"), format!("{}/usr", dir.print(tools)))].into(),
         links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
         writes: [(text("o0"), text("/home/user/project/build/out"))].into(),
-        observed: false,
+        traced: false,
         native: None,
         outputs: BTreeMap::new(),
     };

@@ -24,9 +24,9 @@ pub struct Manifest {
     pub inputs: BTreeMap<String, String>,
     /// The build directory: files written here that nobody declared become the output `rest`.
     pub rest: String,
-    /// Whether to say in the output `reads`, as [`Reads`], what the commands opened and listed.
+    /// Whether to say in the output `reads`, as [`Reads`], what the commands did with files.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub observed: bool,
+    pub traced: bool,
     /// What the compiler makes of `native` as the name of a processor, for commands that say so: on another machine the
     /// same words are another command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,13 +42,34 @@ pub struct Manifest {
     pub outputs: BTreeMap<String, String>,
 }
 
-/// What the commands of an observed edge read of its inputs; paths as in [`Manifest`], sorted.
+/// What the commands of a traced edge did with files; absolute paths without links on the way, as texts in [`Manifest`],
+/// each list sorted. What the commands read after they had written it themselves is not among what they read. The links
+/// that they went through are files. `/proc`, `/dev` and `/sys` are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Reads {
-    /// Opened or followed.
+    /// Opened for reading, started, or followed.
     pub files: Vec<String>,
     /// Listed.
     pub directories: Vec<String>,
+    /// Looked at, such as by stat(2), and there; files and directories.
+    pub looked: Vec<String>,
+    /// Looked for in vain.
+    pub absent: Vec<String>,
+    /// Made, and not there before.
+    pub written: Vec<String>,
+    /// Changed or removed, or tried to, and there before.
+    pub overwritten: Vec<String>,
+    /// A program was started that could not be looked at, such as one of 32 bits.
+    pub incomplete: bool,
+}
+
+impl Reads {
+    /// Every list of paths.
+    pub fn lists(&mut self) -> [&mut Vec<String>; 6] {
+        let Self { files, directories, looked, absent, written, overwritten, incomplete: _ } = self;
+        [files, directories, looked, absent, written, overwritten]
+    }
 }
 
 /// The target of the symbolic link that stands for an output that the command did not write: every output of a

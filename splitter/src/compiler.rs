@@ -74,7 +74,7 @@ impl Compile {
     /// Reads a command line, response files expanded; none if it does something else than compile or assemble sources to
     /// an object.
     pub fn read(argv: &[BString]) -> Option<Self> {
-        if !is_driver(argv.first()?.as_bstr()) || !argv.iter().any(|word| word == "-c") {
+        if !is_driver(argv.first()?.as_bstr()) || !argv.iter().any(|word| word == "-c") || reads_profile(argv) {
             return None;
         }
         let mut ask = vec![argv[0].clone()];
@@ -100,6 +100,14 @@ impl Compile {
         }
         Some(Self { ask, search })
     }
+}
+
+/// Whether a compile reads what earlier runs of its program have counted: files whose names are made of that of the object,
+/// the working directory and the option, and it goes on where there are none.
+fn reads_profile(argv: &[BString]) -> bool {
+    const OPTIONS: [&[u8]; 4] =
+        [b"-fprofile-use", b"-fprofile-instr-use", b"-fauto-profile", b"-fbranch-probabilities"];
+    argv.iter().any(|word| OPTIONS.iter().any(|option| word.starts_with(option)))
 }
 
 /// Whether a driver that does not compile to an object reads sources all the same, and what they include: it preprocesses,
@@ -187,6 +195,7 @@ mod tests {
     fn a_link_or_another_program_is_no_compile() {
         assert_eq!(Compile::read(&words("cc a.o -o a")), None);
         assert_eq!(Compile::read(&words("tool -c a.c")), None);
+        assert_eq!(Compile::read(&words("cc -fprofile-use -c a.c")), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Found {
     pub represented: BTreeSet<BString>,
     /// Files of the host's tools: headers and libraries.
     pub system: BTreeSet<BString>,
+    /// Programs of the host that no text names.
+    pub programs: BTreeSet<BString>,
     /// Directories that have to exist.
     pub directories: BTreeSet<BString>,
     /// Directories that were listed, and the names in them.
@@ -42,6 +44,8 @@ pub struct Found {
     pub absent: Vec<Absent>,
     /// The preprocessed text names a root, so the outputs will: by `__FILE__`, as `assert` does.
     pub names_root: bool,
+    /// What it reads that is no input of anything, such as git's state: it has to run where it is.
+    pub unknowable: Option<BString>,
 }
 
 /// A step, as far as discovery has to know it.
@@ -181,10 +185,12 @@ impl Found {
             files: set(&self.files),
             represented: set(&self.represented),
             system: self.system.clone(),
+            programs: self.programs.clone(),
             directories: set(&self.directories),
             listed: self.listed.iter().map(|(path, names)| (map(path.as_bstr()), names.clone())).collect(),
             absent: self.absent.iter().map(absent).collect(),
             names_root: self.names_root,
+            unknowable: self.unknowable.as_ref().map(|path| map(path.as_bstr())),
         }
     }
 
@@ -193,7 +199,7 @@ impl Found {
         self.absent.iter().flat_map(|absent| &absent.directories).chain(self.listed.keys())
     }
 
-    /// The first path that is there now and was absent, or the first directory that lists otherwise.
+    /// The first path that is there now and was absent.
     pub fn appeared(&self) -> Option<BString> {
         for Absent { directories, names } in &self.absent {
             for directory in directories {
@@ -205,8 +211,29 @@ impl Found {
                 }
             }
         }
+        None
+    }
+
+    /// The first directory that lists otherwise.
+    pub fn relisted(&self) -> Option<BString> {
         let other = |(directory, names): &(&BString, &BTreeSet<BString>)| list(directory.as_bstr()) != **names;
         self.listed.iter().find(other).map(|(directory, _)| directory.clone())
+    }
+
+    /// Takes out of what is absent the paths of a set.
+    pub fn forget_absent(&mut self, paths: &BTreeSet<BString>) {
+        for absent in &mut self.absent {
+            let is_one = |name: &[u8]| {
+                absent
+                    .directories
+                    .iter()
+                    .any(|directory| paths.contains(&absolute(name.as_bstr(), directory.as_bstr())))
+            };
+            if absent.names.lines().any(is_one) {
+                absent.names = bstr::join("\n", absent.names.lines().filter(|name| !is_one(name))).into();
+            }
+        }
+        self.absent.retain(|absent| !absent.names.is_empty());
     }
 }
 

@@ -117,12 +117,16 @@ pub enum Reason {
     Input(BString),
     /// A file appeared where one had been looked for.
     Appeared(BString),
+    /// A directory that it listed holds other names.
+    Listed(BString),
     /// The host's tools are others.
     Tools,
     /// It is for people, and runs whenever it is asked for.
     Console,
     /// It needs a file that is never there, which is how a build file asks to run it each time.
     Always,
+    /// It reads this, which is no input of anything; it is run outside, each time.
+    Unknowable(BString),
     /// An output is gone or was changed by somebody else.
     Output(BString),
 }
@@ -135,9 +139,11 @@ impl std::fmt::Display for Reason {
             Self::Mode => write!(f, "another root mode"),
             Self::Input(path) => write!(f, "`{path}` changed"),
             Self::Appeared(path) => write!(f, "`{path}` appeared"),
+            Self::Listed(path) => write!(f, "`{path}` holds other files"),
             Self::Tools => write!(f, "tools of the host changed"),
             Self::Console => write!(f, "runs on the terminal"),
             Self::Always => write!(f, "always out of date"),
+            Self::Unknowable(path) => write!(f, "it reads `{path}`, so it is run where it is, each time"),
             Self::Output(path) => write!(f, "`{path}` is missing or was changed"),
         }
     }
@@ -185,6 +191,7 @@ impl Drive<'_> {
             contents: Contents::new(self.store, &old.contents),
             same_tools: !old.probes.is_empty() && old.probes.iter().all(state::is_same),
             always,
+            outside_too: AtomicBool::new(false),
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
             headers: Headers::default(),
@@ -264,7 +271,12 @@ impl Drive<'_> {
     fn remember(&self, plan: &Plan, steps: Steps<'_>, records: &mut Records) -> State {
         let mut state = State::default();
         records.left = steps.left.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if !steps.always.is_empty() {
+        // What a command looked for before another wrote it undeclared is not a change.
+        let left: BTreeSet<BString> = records.left.values().flatten().cloned().collect();
+        if !left.is_empty() {
+            records.by_name.values_mut().for_each(|record| record.found.forget_absent(&left));
+        }
+        if !steps.always.is_empty() || steps.outside_too.load(Ordering::Relaxed) {
             // Whatever else is as it was, there is something to do.
             state.watched.push(("/".into(), None));
         }

@@ -56,7 +56,7 @@ fn is_spoilt(error: &rusqlite::Error) -> bool {
 }
 
 /// The layout of the file; another version is thrown away.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// How many lessons of one command are kept, and of all.
 const OF_ONE: i64 = 8;

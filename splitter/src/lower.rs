@@ -22,7 +22,7 @@ pub struct Inputs {
     /// What `-march=native` and its kin mean on this processor, where the command says that.
     pub native: Option<String>,
     /// Whether the derivation has an output `reads` too: which of the files were opened and which directories listed.
-    pub observed: bool,
+    pub traced: bool,
 }
 
 /// A toolchain snapshot and the places where its parts are seen.
@@ -68,7 +68,7 @@ pub fn lower(
         files: empty.chain(response).collect(),
         inputs: inputs.files.iter().map(|(at, path)| (text::from_bytes(at), in_store(path))).collect(),
         rest: text::from_bytes(&recipe.build_directory),
-        observed: inputs.observed,
+        traced: inputs.traced,
         native: inputs.native.clone(),
         tools: tools.mounts.iter().map(|(at, sub)| (text::from_bytes(at), below(sub))).collect(),
         links: pairs(&tools.links),
@@ -77,7 +77,7 @@ pub fn lower(
     };
     let json = serde_json::to_vec(&manifest).expect("a manifest is plain data");
     let floating = || DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
-    let reads = inputs.observed.then(|| output("reads"));
+    let reads = inputs.traced.then(|| output("reads"));
     let names = writes.map(|(name, _)| name).chain(["log", "rest"].map(output)).chain(reads);
     Derivation {
         name,

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::{fs, io};
 
 /// The version of both files.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]

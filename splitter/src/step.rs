@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the steps of a run share.
@@ -37,6 +38,8 @@ pub(crate) struct Steps<'a> {
     pub same_tools: bool,
     /// Edges that are out of date whatever they read.
     pub always: BTreeSet<EdgeId>,
+    /// Some edge else was run outside.
+    pub outside_too: AtomicBool,
     /// Files that edges wrote without declaring them, by the edge's name.
     pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
     pub project: OnceLock<wide::Project>,
@@ -119,8 +122,11 @@ impl Steps<'_> {
         if command.generator {
             return Ok(Outcome::plain(Done::UpToDate, Vec::new()));
         }
-        if command.pool == Pool::Console || self.always.contains(&edge) {
-            return self.outside(edge, &command);
+        if command.pool == Pool::Console {
+            return self.outside(edge, &command, Reason::Console);
+        }
+        if self.always.contains(&edge) {
+            return self.outside(edge, &command, Reason::Always);
         }
         let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
         let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory());
@@ -139,7 +145,7 @@ impl Steps<'_> {
     }
 
     /// A command that is for people, or reads what nobody can know, runs where it is; with the terminal if it is alone on it.
-    fn outside(&self, edge: EdgeId, command: &Command) -> Result<Outcome, Failed> {
+    fn outside(&self, edge: EdgeId, command: &Command, reason: Reason) -> Result<Outcome, Failed> {
         let build = to_path(self.drive.graph.working_directory());
         if let Some(file) = &command.rspfile {
             materialise::write(&file.content, &build.join(to_path(file.path.as_bstr())))?;
@@ -158,11 +164,16 @@ impl Steps<'_> {
             (output.status, [output.stdout, output.stderr].concat())
         };
         self.headers.forget_all();
-        let reason = if command.pool == Pool::Console { Reason::Console } else { Reason::Always };
         match status.success() {
             true => Ok(Outcome::plain(Done::Ran(reason), log)),
             false => Err(Failed { error: status.to_string().into(), log }),
         }
+    }
+
+    /// A command of which it has turned out that it reads what is no input of anything.
+    fn unknowable(&self, edge: EdgeId, command: &Command, path: BString) -> Result<Outcome, Failed> {
+        self.outside_too.store(true, Ordering::Relaxed);
+        self.outside(edge, command, Reason::Unknowable(path))
     }
 
     /// Why the result of a record no longer stands.
@@ -182,6 +193,9 @@ impl Steps<'_> {
         }
         if let Some(path) = record.found.appeared() {
             return Ok(Some(Reason::Appeared(path)));
+        }
+        if let Some(path) = record.found.relisted() {
+            return Ok(Some(Reason::Listed(path)));
         }
         if !self.same_tools && self.tools(recipe, &record.found)?.path.to_string() != record.tools {
             return Ok(Some(Reason::Tools));
@@ -215,6 +229,7 @@ impl Steps<'_> {
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
         let key = self.lesson_key(recipe);
         let known = match self.lesson(&key)? {
+            Some((Found { unknowable: Some(path), .. }, _)) => return self.unknowable(edge, command, path),
             Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, false) {
                 Err(failed) if failed.misses_a_file() => None,
                 result => Some((found, result?)),
@@ -229,6 +244,9 @@ impl Steps<'_> {
                 let essential = self.drive.tools.essential(&system);
                 found.system = essential.iter().map(|path| path.as_os_str().as_bytes().into()).collect();
                 self.learn(key, &found, &realised)?;
+                if let Some(path) = found.unknowable {
+                    return self.unknowable(edge, command, path);
+                }
                 (found, realised, missed.map(|path| self.warning(edge, &path)))
             }
         };
@@ -301,7 +319,7 @@ impl Steps<'_> {
             };
             if lesson.contents.iter().all(same) {
                 let found = lesson.found.map(&real);
-                if found.appeared().is_none() {
+                if found.appeared().is_none() && found.relisted().is_none() {
                     return Ok(Some((found, lesson.holds_root)));
                 }
             }
@@ -328,18 +346,18 @@ impl Steps<'_> {
         recipe: &Recipe,
         found: &Found,
         holds_root: Option<bool>,
-        observed: bool,
+        traced: bool,
     ) -> Result<Realised, Failed> {
         let tools = self.tools(recipe, found)?;
         if self.drive.mode == Mode::Same {
-            return self.realise(recipe, found, View::Real, &tools, observed);
+            return self.realise(recipe, found, View::Real, &tools, traced);
         }
         if let bound @ Some(_) = self.binding(recipe, found)? {
-            return Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, observed)? });
+            return Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, traced)? });
         }
         let guarded = self.drive.mode == Mode::Auto;
         if !guarded || holds_root != Some(true) {
-            let realised = self.realise(recipe, found, View::Canonical, &tools, observed)?;
+            let realised = self.realise(recipe, found, View::Canonical, &tools, traced)?;
             if !guarded || holds_root == Some(false) {
                 return Ok(Realised { holds_root, ..realised });
             }
@@ -348,7 +366,7 @@ impl Steps<'_> {
             }
         }
         let bound = Some("its output, which holds the path".into());
-        let realised = self.realise(recipe, found, View::Real, &tools, observed)?;
+        let realised = self.realise(recipe, found, View::Real, &tools, traced)?;
         Ok(Realised { bound, holds_root: Some(true), ..realised })
     }
 
@@ -399,9 +417,9 @@ impl Steps<'_> {
         found: &Found,
         view: View,
         tools: &Arc<Toolchain>,
-        observed: bool,
+        traced: bool,
     ) -> Result<Realised, Failed> {
-        let derivation = self.derivation(recipe, found, view, tools, observed)?;
+        let derivation = self.derivation(recipe, found, view, tools, traced)?;
         let store = self.drive.store;
         let ids: Vec<_> = derivation.output_ids(store.store_dir()).into_iter().collect();
         let keys: Vec<_> = ids.iter().map(|(_, id)| id.clone()).collect();
@@ -432,12 +450,12 @@ impl Steps<'_> {
         found: &Found,
         view: View,
         tools: &Toolchain,
-        observed: bool,
+        traced: bool,
     ) -> Result<ResolvedDerivation, Failed> {
         let seen = |path: &BString| self.drive.roots.seen_throughout(path.as_bstr(), view);
         let directories = found.directories.iter().map(seen).collect();
         let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
-        let mut inputs = Inputs { directories, native, observed, ..Inputs::default() };
+        let mut inputs = Inputs { directories, native, traced, ..Inputs::default() };
         for file in &found.files {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }
@@ -457,8 +475,10 @@ impl Steps<'_> {
 
     /// The host's tools that a step needs.
     fn tools(&self, recipe: &Recipe, found: &Found) -> Result<Arc<Toolchain>, Failed> {
-        let mut files: BTreeSet<PathBuf> = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
-        let (mut programs, mut own) = (BTreeSet::new(), BTreeSet::new());
+        let path = |path: &BString| to_path(path.as_bstr()).to_owned();
+        let mut files: BTreeSet<PathBuf> = found.system.iter().map(path).collect();
+        let mut programs: BTreeSet<PathBuf> = found.programs.iter().map(path).collect();
+        let mut own = BTreeSet::new();
         for (argv, cwd) in recipe.runs() {
             if argv.iter().any(|word| word == "symbolextractor") {
                 programs.extend(["nm", "readelf"].map(PathBuf::from)); // Meson's script looks for them itself

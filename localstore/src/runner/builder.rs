@@ -4,9 +4,7 @@
 use super::root::{Access, Root, mount};
 use super::{Builder, Error, Job, Report, namespaces, run};
 use std::fs;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// Runs it to its end. What it leaves running is ended with it.
 pub fn run<M>(job: &Job<M>, builder: &Builder) -> Result<Report, Error> {
@@ -16,14 +14,13 @@ pub fn run<M>(job: &Job<M>, builder: &Builder) -> Result<Report, Error> {
     if builder.narrow {
         namespaces::look_narrow();
     }
-    let program = run::word(&builder.program);
-    let mut command = Command::new(&program);
-    command
-        .arg0(Path::new(&program).file_name().unwrap_or(&program))
-        .args(builder.args.iter().map(|arg| run::word(arg)))
-        .stdin(Stdio::null());
-    let ended = run::wait_for(&mut command, &builder.env, Path::new(BUILD))?;
-    run::end_all();
+    let file = run::word(&builder.program);
+    let name = Path::new(&file).file_name().unwrap_or(&file).to_owned();
+    let argv = std::iter::once(name).chain(builder.args.iter().map(|arg| run::word(arg))).collect();
+    let mut children = run::Children::OfNamespace;
+    let env = builder.env.clone();
+    let ended = children.run(run::Start { file, argv, env, cwd: BUILD.into(), stdin: None, stdout: None })?;
+    children.end_all();
     Ok(match ended {
         run::Ended::Exit(0) | run::Ended::LeftRunning(_) => Report::done(),
         run::Ended::Exit(code) => Report::Exit(code),

@@ -9,9 +9,9 @@
 mod builder;
 mod collect;
 mod namespaces;
-mod observe;
 mod root;
 mod run;
+mod trace;
 
 use namespaces::Network;
 use nixstore::manifest::{ABI, Manifest, Step};
@@ -153,12 +153,16 @@ fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
     }
     let outside = root::Outside::open(edge)?;
     let staged = root::enter(&job.root, edge)?;
-    if manifest.observed {
-        observe::begin(&staged)?;
-    }
     let before = collect::Before::the_commands(manifest, &staged);
-    let ended = run::commands(manifest)?;
-    let reads = manifest.observed.then(|| observe::end(&staged));
+    let mut children = match manifest.traced {
+        true => run::Children::Traced(Box::default()),
+        false => run::Children::OfNamespace,
+    };
+    let ended = run::commands(manifest, &mut children)?;
+    let reads = match children {
+        run::Children::Traced(tracer) => Some(tracer.into_reads()),
+        run::Children::OfNamespace => None,
+    };
     Ok(match ended {
         run::Ended::Exit(0) => {
             collect::log(&outside)?;

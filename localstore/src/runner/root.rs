@@ -16,9 +16,6 @@ use std::path::{Path, PathBuf};
 /// Files up to this size (bytes) are copied into the root, larger ones are bound: a bind costs as much as this copy.
 const COPIED: u64 = 32 * 1024;
 
-/// The same for an edge that is observed: the access times of a read-only mount say nothing.
-const OBSERVED: u64 = 256 * 1024 * 1024;
-
 /// What was in the root before the command ran.
 #[derive(Debug, Default)]
 pub struct Staged {
@@ -208,7 +205,7 @@ impl Stage<'_> {
         }
         for (at, from) in &manifest.inputs {
             let at = to_path(at);
-            self.input(&self.physical(from), &at, if manifest.observed { OBSERVED } else { COPIED })?;
+            self.input(&self.physical(from), &at)?;
             self.staged.paths.insert(at);
         }
         for (at, content) in &manifest.files {
@@ -227,13 +224,13 @@ impl Stage<'_> {
         self.close(&rest)
     }
 
-    fn input(&mut self, from: &Path, at: &Path, copied: u64) -> Result<(), Error> {
+    fn input(&mut self, from: &Path, at: &Path) -> Result<(), Error> {
         let what = || format!("stage `{}` as `{}`", from.display(), at.display());
         self.parent(at)?;
         let metadata = fs::symlink_metadata(from).map_err(Error::io(what()))?;
         if metadata.is_symlink() {
             self.root.copy_link(from, at)
-        } else if metadata.is_dir() || metadata.size() > copied {
+        } else if metadata.is_dir() || metadata.size() > COPIED {
             self.root.bind(from, at, Access::Read)
         } else {
             copy(from, &self.root.inside(at), &metadata).map_err(Error::io(what()))

@@ -67,12 +67,12 @@ impl Edges {
             tools: [("/usr".into(), format!("{}/usr", dir.print(&self.tools)))].into(),
             links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
             writes: [("o0".into(), "/src/build/out".into())].into(),
-            observed: false,
+            traced: false,
             native: None,
             outputs: BTreeMap::new(),
         };
         change(&mut manifest);
-        let reads = manifest.observed.then_some("reads");
+        let reads = manifest.traced.then_some("reads");
         let floating = DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
         let drv = Derivation {
             name: "edge".parse().unwrap(),
@@ -105,6 +105,18 @@ impl Edges {
             assert_eq!(nixstore::nar::nar_hash(&at).unwrap(), (info.nar_hash, info.nar_size), "{name}");
             Tree::read(&at).unwrap()
         })
+    }
+
+    /// What a traced edge did with files below `/src`.
+    fn reads(&self, drv: &ResolvedDerivation) -> Reads {
+        let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
+        let built = self.kit.store().realise(drv, &options).unwrap_or_else(|error| panic!("{error:?}"));
+        let reads = fs::read(self.kit.physical(&built.outputs[&"reads".parse().unwrap()].path)).unwrap();
+        let mut reads: Reads = serde_json::from_slice(&reads).unwrap();
+        for list in [&mut reads.files, &mut reads.directories, &mut reads.looked, &mut reads.absent] {
+            list.retain(|path| path.starts_with("/src/"));
+        }
+        reads
     }
 
     fn failure(&self, script: &str) -> (Failure, String) {
@@ -183,23 +195,61 @@ fn an_output_that_is_not_written_is_marked() {
     assert_eq!(outputs, [Tree::Symlink(UNWRITTEN.into()), Tree::file("note\n"), empty()]);
 }
 
-#[test]
-fn an_observed_edge_says_what_it_opened_and_listed() {
-    let edges = edges();
-    let script = "read line < ../in; read line < in; for f in listed/*; do test -e $f; done; . ./script; echo > out";
-    let inputs = ["/src/build/in", "/src/build/unread", "/src/build/listed/a", "/src/build/unlisted/b"];
-    let drv = edges.edge_with(script, |manifest| {
+/// A traced edge; `inputs` are files with the content of `/src/in`.
+fn traced(edges: &Edges, script: &str, inputs: &[&str]) -> ResolvedDerivation {
+    edges.edge_with(script, |manifest| {
         let input = manifest.inputs["/src/in"].clone();
-        manifest.inputs.extend(inputs.map(|at| (at.into(), input.clone())));
+        manifest.inputs.extend(inputs.iter().map(|at| (at.to_string(), input.clone())));
         manifest.files.insert("/src/build/script".into(), ": nothing\n".into());
-        manifest.observed = true;
-    });
-    let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
-    let built = edges.kit.store().realise(&drv, &options).unwrap();
-    let reads = fs::read(edges.kit.physical(&built.outputs[&"reads".parse().unwrap()].path)).unwrap();
-    let reads: Reads = serde_json::from_slice(&reads).unwrap();
+        manifest.traced = true;
+    })
+}
+
+#[test]
+fn a_traced_edge_says_what_it_opened_and_listed() {
+    let script = "read line < ../in; read line < in; for f in listed/*; do :; done; . ./script; echo > out";
+    let inputs = ["/src/build/in", "/src/build/unread", "/src/build/listed/a", "/src/build/unlisted/b"];
+    let edges = edges();
+    let reads = edges.reads(&traced(&edges, script, &inputs));
     assert_eq!(reads.files, ["/src/build/in", "/src/build/script", "/src/in"]);
     assert_eq!(reads.directories, ["/src/build/listed"]);
+    assert_eq!(reads.written, ["/src/build/out"]);
+}
+
+#[test]
+fn a_traced_edge_says_what_it_looked_for() {
+    let script = "test -e in; test -e none || :; test -d dir/sub; . ./dir/../script; read x < nothing/at/all || :; \
+                  echo > out";
+    let edges = edges();
+    let reads = edges.reads(&traced(&edges, script, &["/src/build/in", "/src/build/dir/sub/x"]));
+    assert_eq!(reads.looked, ["/src/build/dir", "/src/build/dir/sub", "/src/build/in"]);
+    assert_eq!(reads.absent, ["/src/build/none", "/src/build/nothing/at/all"]);
+    assert_eq!(reads.files, ["/src/build/script"]);
+}
+
+#[test]
+fn static_programs_their_threads_children_and_own_files_are_told_apart() {
+    let edges = edges();
+    let program = edges.kit.scratch().join("probe");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/traced.c");
+    let cc = Command::new("cc").args(["-static", "-pthread", "-o"]).arg(&program).arg(source).status();
+    assert!(cc.expect("cc starts").success());
+    let probe = edges.kit.store().add_path(&"probe".parse().unwrap(), &program).unwrap().path;
+    let drv = edges.edge_with("./probe && echo > out", |manifest| {
+        let input = manifest.inputs["/src/in"].clone();
+        let files = ["in", "by-child", "by-stat", "unread", "dir/by-thread"];
+        manifest.inputs.extend(files.map(|at| (format!("/src/build/{at}"), input.clone())));
+        manifest.inputs.insert("/src/build/probe".into(), StoreDir::default().print(&probe));
+        manifest.traced = true;
+    });
+    let reads = edges.reads(&drv);
+    let files = ["by-child", "dir/by-thread", "in", "probe"].map(|name| format!("/src/build/{name}"));
+    assert_eq!(reads.files, files);
+    assert_eq!(reads.looked, ["/src/build/by-stat", "/src/build/dir"]);
+    assert_eq!(reads.absent, [""; 0]);
+    assert_eq!(reads.written, ["/src/build/made", "/src/build/moved", "/src/build/out"]);
+    assert_eq!(reads.overwritten, ["/src/build/in"]);
+    assert!(!reads.incomplete);
 }
 
 #[test]

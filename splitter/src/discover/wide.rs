@@ -1,12 +1,16 @@
 //! The wide view: everything that a command which is not understood might read. It is run in it once; the files that it
 //! opened and the directories that it listed are what it reads from then on.
 
+use super::absent::Lookups;
 use super::{Found, is_system, parent, to_path};
 use crate::graph::{EdgeId, Graph, absolute};
+use crate::host_tools::SEARCH_PATH;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::toolchain::resolve_program;
+use crate::toolchain::{is_left_out, resolve_program};
 use bstr::{BStr, BString, ByteSlice as _};
+use nixstore::manifest::Reads;
+use nixstore::text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -121,6 +125,99 @@ pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BStr
         }
     }
     found
+}
+
+/// Adds to a view what was looked for in it in vain, though it is there: a program or a file of the host that no text
+/// names, or a file outside of the project. Answers whether there was any. Where there is state of a version control
+/// system that was looked for, the command cannot be run in a view.
+pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph) -> bool {
+    let before = (view.files.len(), view.directories.len(), view.system.len(), view.programs.len());
+    for path in reads.absent.iter().map(bytes) {
+        if recipe.outputs.contains(&path) || UNSEEN.iter().any(|top| path.starts_with(top.as_bytes())) {
+            continue;
+        }
+        let Ok(metadata) = fs::metadata(to_path(path.as_bstr())) else { continue };
+        let is_program = || SEARCH_PATH.split(':').any(|directory| parent(path.as_bstr()) == directory.as_bytes());
+        if path.split_str("/").any(|name| STATE.iter().any(|state| name == state.as_bytes())) {
+            view.unknowable = Some(path);
+        } else if is_system(path.as_bstr()) {
+            match metadata.is_file() {
+                true if is_program() => drop(view.programs.insert(path)),
+                true if !is_left_out(to_path(path.as_bstr())) => drop(view.system.insert(path)),
+                _ => {}
+            }
+        } else if is_ignored(path.as_bstr())
+            || graph.find(path.as_bstr()).is_some_and(|f| graph.file(f).maker.is_some())
+        {
+            // It is ours, or an edge makes it that need not have been run.
+        } else if metadata.is_dir() {
+            view.directories.insert(path);
+        } else if metadata.is_file() {
+            view.file(path.as_bstr());
+        }
+    }
+    view.unknowable.is_none()
+        && before != (view.files.len(), view.directories.len(), view.system.len(), view.programs.len())
+}
+
+/// What the sandbox has of its own.
+const UNSEEN: [&str; 2] = ["/etc/", "/nix/"];
+
+/// Where version control systems keep their state.
+const STATE: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
+
+fn is_ignored(path: &BStr) -> bool {
+    path.split_str("/").any(|name| IGNORED.iter().any(|ignored| name == ignored.as_bytes()))
+}
+
+fn bytes(path: impl AsRef<str>) -> BString {
+    text::to_bytes(path.as_ref()).into()
+}
+
+/// Of a wide view, what was read in it.
+pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) -> Found {
+    let mut found = Found {
+        system: view.system.clone(),
+        programs: view.programs.clone(),
+        unknowable: view.unknowable.clone(),
+        ..Found::default()
+    };
+    // How long a file is and when it was changed depends on its content too.
+    let read = reads.files.iter().chain(&reads.looked).map(bytes);
+    for path in read {
+        if view.files.contains(&path) {
+            found.files.insert(path);
+        } else if view.directories.contains(&path) {
+            found.directories.insert(path);
+        }
+    }
+    // What lies in the build directory depends on which edges have been run.
+    let is_of_sources = |path: &BString| !is_below(path, &recipe.build_directory);
+    let is_ours = |path: &BString| project.directories.iter().any(|directory| is_below(path, directory));
+    for directory in reads.directories.iter().map(bytes).filter(is_ours) {
+        found.directories.insert(directory.clone());
+        if is_of_sources(&directory) {
+            found.listed.insert(directory.clone(), super::list(directory.as_bstr()));
+        }
+    }
+    let mut lookups = Lookups::default();
+    for path in reads.absent.iter().map(bytes) {
+        let made = graph.find(path.as_bstr()).is_some_and(|file| graph.file(file).maker.is_some());
+        let appeared = || fs::symlink_metadata(to_path(path.as_bstr())).is_ok();
+        if is_ours(&path) && !made && !recipe.outputs.contains(&path) && !is_ignored(path.as_bstr()) && !appeared() {
+            lookups.missing(path.as_bstr());
+        }
+    }
+    found.absent = lookups.into_absent();
+    for (argv, cwd) in recipe.runs() {
+        found.directory(cwd.as_bstr());
+        found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), super::Named::Directories);
+    }
+    found
+}
+
+fn is_below(path: &BString, directory: &BString) -> bool {
+    path.strip_prefix(directory.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
 }
 
 /// What a command may start.

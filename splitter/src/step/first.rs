@@ -29,7 +29,7 @@ impl Steps<'_> {
         let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
         let question = Question { recipe, stated: &stated, roots, headers: &self.headers };
         let Some(found) = discover::discover(&question) else {
-            let (found, realised) = self.observed(edge, recipe, &Found::default(), None)?;
+            let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;
             return Ok(First { found, realised, missed: None });
         };
         match self.attempt(recipe, &found, None, false) {
@@ -50,14 +50,15 @@ impl Steps<'_> {
                 return Some(First { found: more, realised, missed: Some(missed) });
             }
         }
-        let (more, realised) = self.observed(edge, recipe, found, Some(View::Real)).ok()?;
+        let (more, realised) = self.traced(edge, recipe, found, Some(View::Real)).ok()?;
         let missed = more.files.iter().find(unknown).cloned();
         Some(First { found: more, realised, missed })
     }
 
-    /// Runs it where it sees the whole project; what it opened and listed is what it reads, besides what was `found` of the
-    /// host's tools and looked for in vain. By default it is run where nothing binds it.
-    fn observed(
+    /// Runs it where it sees the whole project, and traced: what it opened, listed and looked at is what it reads, besides
+    /// what was `found` of the host's tools and looked for in vain. By default it is run where nothing binds it. What it
+    /// looked for in vain though it is there is added, and it runs again.
+    fn traced(
         &self,
         edge: EdgeId,
         recipe: &Recipe,
@@ -78,32 +79,36 @@ impl Steps<'_> {
         }
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
-        let realised = match view {
-            None => self.attempt(recipe, &all, None, true)?,
-            Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, true)?,
-        };
+        for _ in 0..ROUNDS {
+            let realised = match view {
+                None => self.attempt(recipe, &all, None, true)?,
+                Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, true)?,
+            };
+            let reads = self.reads(&realised)?;
+            if !wide::add_missed(&mut all, &reads, recipe, self.drive.graph) {
+                let mut narrowed = wide::narrowed(&all, &reads, recipe, self.drive.graph, project);
+                narrowed.absent.extend(found.absent.iter().cloned());
+                return Ok((narrowed, realised));
+            }
+        }
+        Err(format!("the command looks for more files each time it is run; it was run {ROUNDS} times").into())
+    }
+
+    /// What a traced run did with files, at their real paths.
+    pub(super) fn reads(&self, realised: &Realised) -> Result<Reads, Failed> {
         let reads = fs::read(self.drive.store.physical_path(realised.path(&crate::lower::output("reads"))?))?;
-        let reads: Reads = serde_json::from_slice(&reads)?;
-        let narrowed = Found { absent: found.absent.clone(), ..narrowed(&all, &reads, recipe) };
-        Ok((narrowed, realised))
+        let mut reads: Reads = serde_json::from_slice(&reads)?;
+        if realised.view == View::Canonical {
+            let roots = &self.drive.roots;
+            for list in reads.lists() {
+                for path in list {
+                    *path = text::from_bytes(&roots.real_text(&text::to_bytes(path)));
+                }
+            }
+        }
+        Ok(reads)
     }
 }
 
-/// Of a wide view, what was read in it.
-fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe) -> Found {
-    let bytes = |path: &String| BString::from(text::to_bytes(path));
-    let mut found = Found { system: view.system.clone(), ..Found::default() };
-    found.files = reads.files.iter().map(bytes).filter(|path| view.files.contains(path)).collect();
-    for directory in reads.directories.iter().map(bytes) {
-        found.directories.insert(directory.clone());
-        // What lies in the build directory depends on which edges have been run.
-        if !directory.starts_with(&recipe.build_directory) {
-            found.listed.insert(directory.clone(), discover::list(directory.as_bstr()));
-        }
-    }
-    for (argv, cwd) in recipe.runs() {
-        found.directory(cwd.as_bstr());
-        found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), discover::Named::Directories);
-    }
-    found
-}
+/// How often a command is run that each time looks for something else: a program of the host starts another.
+const ROUNDS: usize = 8;
