@@ -58,6 +58,7 @@ pub(crate) fn realise(
         Ended::Signal(signal) => Some(Failure::Signal(signal)),
         Ended::TimedOut => Some(Failure::TimedOut(options.timeout.unwrap_or_default())),
         Ended::Cancelled => Some(Failure::Cancelled),
+        Ended::Undeclared(paths) => Some(Failure::Undeclared(paths)),
     };
     let result = match failure {
         Some(failure) => Err(FinishError::Failure(failure)),
@@ -89,6 +90,16 @@ struct Build<'a> {
     outputs: Vec<Output<'a>>,
     /// All that the builder may see, and so all that an output may refer to.
     inputs: BTreeSet<StorePath>,
+}
+
+/// Whether a manifest asks to run its commands in the host's own file system.
+fn is_in_place(json: &[u8]) -> serde_json::Result<bool> {
+    #[derive(serde::Deserialize)]
+    struct Wish {
+        #[serde(default)]
+        in_place: bool,
+    }
+    serde_json::from_slice(json).map(|wish: Wish| wish.in_place)
 }
 
 struct Output<'a> {
@@ -128,6 +139,9 @@ impl<'a> Build<'a> {
             Ok((ended, start.elapsed()))
         };
         if let Some(json) = self.edge() {
+            if !self.store.runs_in_place() && is_in_place(json)? {
+                return Err("it is to run outside of a sandbox, which this store was not told to do".into());
+            }
             let attributes = rewrite.apply(&attributes::with_outputs(json, &rewrite.paths)?);
             return Ok(start(Program::Edge { attributes: &attributes, store: &self.store.layout().store() })?);
         }

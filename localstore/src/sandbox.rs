@@ -68,7 +68,7 @@ pub enum Program<'a> {
 }
 
 /// How a job ended. All its processes have ended, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// With an exit code.
     Exit(i32),
@@ -78,6 +78,8 @@ pub enum Ended {
     TimedOut,
     /// Somebody stopped it.
     Cancelled,
+    /// As [`Failure::Undeclared`](nixstore::store::Failure::Undeclared).
+    Undeclared(Vec<String>),
 }
 
 /// Why a job could not be run.
@@ -132,6 +134,7 @@ pub fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
         Report::Done { .. } => Ok(Ended::Exit(0)),
         Report::Exit(code) => Ok(Ended::Exit(code)),
         Report::Signal(signal) => Ok(Ended::Signal(signal)),
+        Report::Undeclared(paths) => Ok(Ended::Undeclared(paths)),
         Report::Misbehaved(what) | Report::Error(what) => {
             writeln!(log, "splitter: {what}").map_err(failed)?;
             Ok(Ended::Exit(MISBEHAVED))

@@ -24,7 +24,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,6 +39,8 @@ pub struct LocalStore {
     runner: OnceLock<Runner>,
     /// The program that makes sandboxes.
     keeper: OnceLock<PathBuf>,
+    /// Edges may run in the host's own file system.
+    in_place: AtomicBool,
     /// What builders see of the host: places in the sandbox, with their files.
     sandbox_paths: OnceLock<BTreeMap<PathBuf, PathBuf>>,
     /// Made when something is first written.
@@ -92,6 +94,7 @@ impl LocalStore {
             runner: OnceLock::new(),
             keeper: OnceLock::new(),
             sandbox_paths: OnceLock::new(),
+            in_place: AtomicBool::new(false),
             session: Mutex::default(),
             known: RwLock::default(),
             used: Mutex::default(),
@@ -136,6 +139,16 @@ impl LocalStore {
     /// Has sandboxes made by `program`, a `splitter-runner` that need not be in the store. The first call counts.
     pub fn isolate_with(&self, program: &Path) {
         self.keeper.get_or_init(|| program.into());
+    }
+
+    /// Lets edges run in the host's own file system where their manifest says so: for those who trust what they build, on a
+    /// host that refuses sandboxes.
+    pub fn run_in_place(&self) {
+        self.in_place.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn runs_in_place(&self) -> bool {
+        self.in_place.load(Ordering::Relaxed)
     }
 
     /// What builders see of the host, as Nix's `sandbox-paths`: places in the sandbox, with their files. Edges see

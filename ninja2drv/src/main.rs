@@ -4,11 +4,13 @@ mod places;
 mod regenerate;
 mod report;
 mod rounds;
+mod tracing;
 
 use crate::report::say;
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
+use localstore::sandbox::SandboxError;
 use localstore::{Evicted, LocalStore, Place, Size, Warning};
 use ninja2drv::manifest::Manifest;
 use nixstore::{Store as _, StorePath};
@@ -16,7 +18,7 @@ use regenerate::Current;
 use report::Teller;
 use rounds::Dyndeps;
 use splitter::discover::to_path;
-use splitter::drive::{Drive, Error, lock};
+use splitter::drive::{Drive, Error, Sandbox, lock};
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
@@ -29,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tracing::Tracing;
 
 /// Builds as ninja does, with every command a derivation of its own in a Nix-compatible store.
 #[derive(Debug, Parser)]
@@ -63,8 +66,35 @@ struct Options {
     /// Another directory of the project that may lie anywhere, and a name for it.
     #[arg(long, value_name = "DIR=NAME")]
     map: Vec<String>,
+    /// What commands see of the host: `on`, nothing but their inputs; `off`, everything: they run where they are, and are
+    /// traced; `auto`, on where the host allows it.
+    #[arg(long, value_name = "WHEN", env = "SPLITTER_SANDBOX", default_value = "auto")]
+    sandbox: Wish,
+    /// Compare what commands do with files with what the build file says; see `.splitter/tracing.txt` and `.json`. With
+    /// `error`, differences fail the run.
+    #[arg(long, value_name = "WHEN", default_value = "never")]
+    tracing: Tracing,
     /// What to build; by default what the build file says.
     targets: Vec<OsString>,
+}
+
+/// When commands run in a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Wish {
+    Auto,
+    On,
+    Off,
+}
+
+impl Wish {
+    fn word(self) -> &'static BStr {
+        match self {
+            Self::Auto => "auto",
+            Self::On => "on",
+            Self::Off => "off",
+        }
+        .into()
+    }
 }
 
 fn main() -> ExitCode {
@@ -72,7 +102,7 @@ fn main() -> ExitCode {
     let options = Options::from_arg_matches(&words).unwrap_or_else(|error| error.exit());
     match run(&options, &again(&words)) {
         Ok(End::Success) => ExitCode::SUCCESS,
-        Ok(End::Failure) => ExitCode::FAILURE,
+        Ok(End::Failure | End::Differs) => ExitCode::FAILURE,
         // Ninja 1.13, `ExitInterrupted`: what a shell says of a program that Ctrl-C ended.
         Ok(End::Interrupted) => ExitCode::from(130),
         Err(error) => {
@@ -90,9 +120,14 @@ fn main() -> ExitCode {
 /// This command without its targets: with another, it builds that in the same way.
 fn again(words: &ArgMatches) -> Vec<OsString> {
     let mut again: Vec<OsString> = env::args_os().take(1).collect();
-    for (id, option) in
-        [("directory", "-C"), ("file", "-f"), ("store", "--store"), ("root", "--root"), ("map", "--map")]
-    {
+    for (id, option) in [
+        ("directory", "-C"),
+        ("file", "-f"),
+        ("store", "--store"),
+        ("root", "--root"),
+        ("map", "--map"),
+        ("sandbox", "--sandbox"),
+    ] {
         if words.value_source(id) == Some(ValueSource::CommandLine) {
             again.extend(words.get_raw(id).into_iter().flatten().flat_map(|value| [option.into(), value.to_owned()]));
         }
@@ -108,6 +143,8 @@ const OWN: &str = ".splitter";
 enum End {
     Success,
     Failure,
+    /// All edges succeeded, and some do with files what the build file does not say.
+    Differs,
     /// By a signal; what was done until then is kept.
     Interrupted,
 }
@@ -131,7 +168,8 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     let _lock = lock(&own, &mut || {
         eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
     })?;
-    if read_own::<State>(&own.join("state")).is_up_to_date(&targets) {
+    let is_up_to_date = || read_own::<State>(&own.join("state")).is_up_to_date(&targets, options.sandbox.word());
+    if options.tracing == Tracing::Never && is_up_to_date() {
         say!("ninja: no work to do.");
         return Ok(End::Success);
     }
@@ -179,7 +217,7 @@ fn build(
     let store = Arc::new(LocalStore::open(root)?);
     warn(store.warnings().iter());
     let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
-    store.probe()?; // once, and not by every edge
+    let sandbox = sandbox(options, &store)?;
     if options.verbose {
         report::tell_of_runner(&store, &runner)?;
     }
@@ -213,7 +251,9 @@ fn build(
             runner: runner.clone(),
             history: history.as_ref(),
             roots: roots.clone(),
-            mode: options.root,
+            mode: if sandbox == Sandbox::None { Mode::Same } else { options.root },
+            sandbox,
+            audited: options.tracing != Tracing::Never,
             jobs,
             failures,
             cancelled: &cancelled,
@@ -232,12 +272,15 @@ fn build(
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }
+    state.sandbox = options.sandbox.word().into();
     state.complete = (success && !always).then(|| targets.to_vec());
     let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
+    let differs = options.tracing != Tracing::Never && tracing::report(&graph, &records, own)?;
     tools.save()?;
     history.as_ref().inspect(|history| places::save(history));
     let end = match (success, cancelled.load(Ordering::Relaxed)) {
+        (true, _) if differs && options.tracing == Tracing::Error => End::Differs,
         (true, _) => End::Success,
         (false, true) => End::Interrupted,
         (false, false) => End::Failure,
@@ -246,6 +289,21 @@ fn build(
     let outputs = records.by_name.values().flat_map(|record| record.outputs.values().flatten());
     let outputs = outputs.filter_map(|path| path.parse().ok()).collect();
     Ok(Ended { end, store_size: store.size_at_most()?, outputs })
+}
+
+/// Whether commands run in a sandbox; asked once, and not by every edge.
+fn sandbox(options: &Options, store: &LocalStore) -> Result<Sandbox, Error> {
+    let refused = match (options.sandbox, store.probe()) {
+        (Wish::Auto | Wish::On, Ok(())) => return Ok(Sandbox::Root),
+        (Wish::Off, _) => None,
+        (Wish::Auto, Err(error @ SandboxError::Refused { .. })) => Some(error),
+        (Wish::Auto | Wish::On, Err(error)) => return Err(error.into()),
+    };
+    if let Some(error) = refused {
+        eprintln!("ninja2drv: warning: commands run where they are, traced, and their results are kept apart: {error}");
+    }
+    store.run_in_place();
+    Ok(Sandbox::None)
 }
 
 fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {

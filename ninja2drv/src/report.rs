@@ -109,6 +109,9 @@ impl<'a> Teller<'a> {
         if let Some(warning) = &event.warning {
             say!("ninja2drv: warning: {warning}");
         }
+        for finding in event.findings.iter().filter(|finding| finding.is_wrong()) {
+            say!("ninja2drv: tracing: `{name}` {finding}");
+        }
         if let Done::Failed(error) = &event.done {
             say!("FAILED: {name}: {error}");
             let mut cause = error.source();
@@ -131,6 +134,7 @@ impl<'a> Teller<'a> {
         let rest = self.told - self.ran - self.reused - self.failed;
         let end = match end {
             End::Success => "done",
+            End::Differs => "stopped by --tracing=error",
             End::Failure => "ninja: build stopped: subcommand failed.",
             End::Interrupted => "ninja: build stopped: interrupted by user.",
         };

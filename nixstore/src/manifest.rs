@@ -20,6 +20,13 @@ pub struct Manifest {
     pub env: BTreeMap<String, String>,
     /// Files written before the first command: response files. Not collected.
     pub files: BTreeMap<String, String>,
+    /// Files that the commands see when they list directories, and do not read: empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Whether the commands run in the host's own file system, where inputs and tools lie at their places, for hosts that
+    /// refuse to make another root. They are traced; to read anything but inputs is a failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_place: bool,
     /// Where each input is seen: a store path, or a path below one.
     pub inputs: BTreeMap<String, String>,
     /// The build directory: files written here that nobody declared become the output `rest`.

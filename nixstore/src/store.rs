@@ -109,6 +109,10 @@ pub enum Failure {
     /// Somebody stopped it.
     #[error("cancelled")]
     Cancelled,
+    /// An edge that runs where it is read these files, or listed these directories, which are not among its inputs; texts
+    /// as in its manifest.
+    #[error("read what is not among its inputs: {}", .0.join(", "))]
+    Undeclared(Vec<String>),
     /// It succeeded and left an output unwritten, or wrote one that a store cannot hold.
     #[error("output `{output}`: {problem}")]
     BadOutput {

@@ -1,5 +1,6 @@
 //! Drives a plan: one thread owns it; workers do the steps, and send back what came of them.
 
+use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::discover::headers::Headers;
 use crate::discover::to_path;
@@ -68,12 +69,25 @@ pub struct Drive<'a> {
     pub roots: Roots,
     /// Which edges are run at the canonical roots.
     pub mode: Mode,
+    /// What commands see of the host.
+    pub sandbox: Sandbox,
+    /// Whether what commands do with files is compared with what is stated of them.
+    pub audited: bool,
     /// How many steps at once; at least 1.
     pub jobs: usize,
     /// How many steps may fail before no more are started.
     pub failures: usize,
     /// Set from outside to stop.
     pub cancelled: &'a AtomicBool,
+}
+
+/// What commands see of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Nothing: they run in a root of their own that holds their inputs.
+    Root,
+    /// Everything: they run where they are. They are traced, and what they read is compared with their inputs.
+    None,
 }
 
 /// What came of one edge, as it is told to the user.
@@ -89,6 +103,8 @@ pub struct Event {
     pub bound: Option<BString>,
     /// What the user should know of it.
     pub warning: Option<String>,
+    /// Where it differs from what is stated of it, if that was asked for and it was made now.
+    pub findings: Vec<Finding>,
 }
 
 /// What was done for an edge.
@@ -119,6 +135,10 @@ pub enum Reason {
     Appeared(BString),
     /// A directory that it listed holds other names.
     Listed(BString),
+    /// It was made outside of a sandbox.
+    Unisolated,
+    /// Nobody has looked yet at what it does with files.
+    Untraced,
     /// The host's tools are others.
     Tools,
     /// It is for people, and runs whenever it is asked for.
@@ -140,6 +160,8 @@ impl std::fmt::Display for Reason {
             Self::Input(path) => write!(f, "`{path}` changed"),
             Self::Appeared(path) => write!(f, "`{path}` appeared"),
             Self::Listed(path) => write!(f, "`{path}` holds other files"),
+            Self::Unisolated => write!(f, "made outside of a sandbox"),
+            Self::Untraced => write!(f, "not traced before"),
             Self::Tools => write!(f, "tools of the host changed"),
             Self::Console => write!(f, "runs on the terminal"),
             Self::Always => write!(f, "always out of date"),
@@ -248,17 +270,17 @@ impl Drive<'_> {
                 let (edge, result) = results_out.recv().expect("a running worker answers");
                 running -= 1;
                 let event = match result {
-                    Ok(Outcome { done, log, record, bound, warning }) => {
+                    Ok(Outcome { done, log, record, bound, warning, findings }) => {
                         queue.done(edge);
                         records.by_name.extend(record.map(|record| (self.name(edge), record)));
-                        Event { edge, done, log, bound, warning }
+                        Event { edge, done, log, bound, warning, findings }
                     }
                     // It did not fail, but was not let end.
                     Err(failed) if matches!(failed.error.downcast_ref(), Some(Failure::Cancelled)) => continue,
                     Err(Failed { error, log }) => {
                         queue.ended(edge);
                         failed += 1;
-                        Event { edge, done: Done::Failed(error), log, bound: None, warning: None }
+                        Event { edge, done: Done::Failed(error), log, bound: None, warning: None, findings: Vec::new() }
                     }
                 };
                 tell(event);

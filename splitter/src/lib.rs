@@ -2,6 +2,7 @@
 //!
 //! The way of one edge: [`graph`] → [`plan`] → [`discover`] → [`lower`] → [`drive`] → [`materialise`].
 
+pub mod audit;
 pub mod checkout;
 pub mod compiler;
 pub mod contents;

@@ -21,6 +21,8 @@ pub struct Inputs {
     pub names: BTreeSet<BString>,
     /// What `-march=native` and its kin mean on this processor, where the command says that.
     pub native: Option<String>,
+    /// Whether the commands run in the host's own file system.
+    pub in_place: bool,
     /// Whether the derivation has an output `reads` too: which of the files were opened and which directories listed.
     pub traced: bool,
 }
@@ -57,7 +59,6 @@ pub fn lower(
     let writes = output_names(recipe.outputs.len())
         .zip(&recipe.outputs)
         .chain(recipe.depfile.iter().map(|path| (output("dep"), path)));
-    let empty = inputs.names.iter().map(|path| (text::from_bytes(path), String::new()));
     let response = recipe.response.iter().map(|(path, content)| (text::from_bytes(path), text::from_bytes(content)));
     let manifest = Manifest {
         abi: ABI,
@@ -65,7 +66,9 @@ pub fn lower(
         directories: inputs.directories.iter().map(|path| text::from_bytes(path)).collect(),
         name: name.to_string(),
         env: pairs(&recipe.env),
-        files: empty.chain(response).collect(),
+        files: response.collect(),
+        names: inputs.names.iter().map(|path| text::from_bytes(path)).collect(),
+        in_place: inputs.in_place,
         inputs: inputs.files.iter().map(|(at, path)| (text::from_bytes(at), in_store(path))).collect(),
         rest: text::from_bytes(&recipe.build_directory),
         traced: inputs.traced,

@@ -4,10 +4,11 @@
 //! A file is a BLAKE3 checksum of the rest (32 bytes), then a version and the value in the `postcard` encoding. Anything
 //! that is not that, such as a truncated file or one of another version, is as good as no file.
 
+use crate::audit::Finding;
 use crate::contents::Remembered;
 use crate::discover::{Found, to_path};
 use crate::identity::Identity;
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ const VERSION: u32 = 4;
 pub struct State {
     /// What was asked for when everything was last up to date; none if that run failed.
     pub complete: Option<Vec<BString>>,
+    /// What the user wished of the sandbox in that run.
+    pub sandbox: BString,
     /// Paths, each with its identity or absence.
     pub watched: Vec<(BString, Option<Identity>)>,
 }
@@ -55,6 +58,19 @@ pub struct Record {
     pub tools: String,
     /// It was made in mode `canonical`, in which outputs may hold the canonical root.
     pub canonical: bool,
+    /// It was made outside of a sandbox, traced.
+    pub in_place: bool,
+    /// Where it differs from what is stated of it; none where nobody has looked.
+    pub audited: Option<Audited>,
+}
+
+/// What an edge did with files, against what was stated of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audited {
+    /// Of all that was stated.
+    pub stated: [u8; 32],
+    /// Where they differ.
+    pub findings: Vec<Finding>,
 }
 
 /// Reads a file; what was wrong with it is for the user.
@@ -98,9 +114,9 @@ pub fn is_same((path, identity): &(BString, Option<Identity>)) -> bool {
 }
 
 impl State {
-    /// Whether all that was watched is as it was, for the same targets.
-    pub fn is_up_to_date(&self, targets: &[BString]) -> bool {
-        self.complete.as_deref() == Some(targets) && self.watched.iter().all(is_same)
+    /// Whether all that was watched is as it was, for the same targets and wish.
+    pub fn is_up_to_date(&self, targets: &[BString], sandbox: &BStr) -> bool {
+        self.complete.as_deref() == Some(targets) && self.sandbox == sandbox && self.watched.iter().all(is_same)
     }
 }
 
@@ -114,7 +130,7 @@ mod tests {
         let path = directory.path().join("state");
         let state = State { complete: Some(vec!["all".into()]), ..State::default() };
         write(&state, &path).unwrap();
-        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()]));
+        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into()));
 
         let good = fs::read(&path).unwrap();
         for spoilt in [&good[..good.len() - 1], &good[..10], b"", &[7; 100][..]] {

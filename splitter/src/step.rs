@@ -1,13 +1,16 @@
 //! One edge's way: whether it is up to date, else discovered, lowered, realised and put in place.
 
+mod audited;
 mod first;
+mod in_place;
 
+use crate::audit::Finding;
 use crate::compiler::is_driver;
 use crate::contents::Contents;
 use crate::depfile;
 use crate::discover::headers::Headers;
 use crate::discover::{self, Found, is_system, to_path, wide};
-use crate::drive::{Done, Drive, Error, Reason};
+use crate::drive::{Done, Drive, Error, Reason, Sandbox};
 use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
 use crate::history::Lesson;
 use crate::host_tools::SEARCH_PATH;
@@ -57,12 +60,14 @@ pub(crate) struct Outcome {
     pub bound: Option<BString>,
     /// What the user should know of it.
     pub warning: Option<String>,
+    /// As in [`Record`], of one that was made now.
+    pub findings: Vec<Finding>,
 }
 
 impl Outcome {
     /// One of which nothing is remembered.
     fn plain(done: Done, log: Vec<u8>) -> Self {
-        Self { done, log, record: None, bound: None, warning: None }
+        Self { done, log, record: None, bound: None, warning: None, findings: Vec::new() }
     }
 }
 
@@ -132,7 +137,7 @@ impl Steps<'_> {
         let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory());
         let reason = match self.old.by_name.get(&self.drive.name(edge)) {
             None => Reason::New,
-            Some(record) => match self.changed(record, &recipe)? {
+            Some(record) => match self.changed(edge, record, &recipe)? {
                 Some(reason) => reason,
                 None => match self.restore(record)? {
                     Restored::Untouched => return Ok(kept(Done::UpToDate, record)),
@@ -177,12 +182,18 @@ impl Steps<'_> {
     }
 
     /// Why the result of a record no longer stands.
-    fn changed(&self, record: &Record, recipe: &Recipe) -> Result<Option<Reason>, Failed> {
+    fn changed(&self, edge: EdgeId, record: &Record, recipe: &Recipe) -> Result<Option<Reason>, Failed> {
         if record.recipe != recipe.fingerprint() {
             return Ok(Some(Reason::Command));
         }
         if record.canonical != (self.drive.mode == Mode::Canonical) {
             return Ok(Some(Reason::Mode));
+        }
+        if record.in_place && self.drive.sandbox == Sandbox::Root {
+            return Ok(Some(Reason::Unisolated));
+        }
+        if self.drive.audited && record.audited.as_ref().is_none_or(|known| known.stated != self.stated_print(edge)) {
+            return Ok(Some(Reason::Untraced));
         }
         for (path, content) in &record.inputs {
             if fs::symlink_metadata(to_path(path.as_bstr())).is_err()
@@ -229,6 +240,10 @@ impl Steps<'_> {
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
         let key = self.lesson_key(recipe);
         let known = match self.lesson(&key)? {
+            known if self.drive.sandbox == Sandbox::None => {
+                let known = known.map(|(found, _)| found).filter(|found| found.unknowable.is_none());
+                Some(self.in_place(edge, recipe, known)?)
+            }
             Some((Found { unknowable: Some(path), .. }, _)) => return self.unknowable(edge, command, path),
             Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, false) {
                 Err(failed) if failed.misses_a_file() => None,
@@ -237,12 +252,16 @@ impl Steps<'_> {
             None => None,
         };
         let (found, realised, warning) = match known {
-            Some((found, realised)) => (found, realised, None),
+            Some((mut found, realised)) => {
+                if self.drive.sandbox == Sandbox::None {
+                    self.keep_essential(&mut found);
+                    self.learn(key, &found, &realised)?;
+                }
+                (found, realised, None)
+            }
             None => {
                 let first::First { mut found, realised, missed } = self.first(edge, recipe)?;
-                let system = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
-                let essential = self.drive.tools.essential(&system);
-                found.system = essential.iter().map(|path| path.as_os_str().as_bytes().into()).collect();
+                self.keep_essential(&mut found);
                 self.learn(key, &found, &realised)?;
                 if let Some(path) = found.unknowable {
                     return self.unknowable(edge, command, path);
@@ -265,7 +284,21 @@ impl Steps<'_> {
         }
         let tools = realised.tools.path.to_string();
         let canonical = self.drive.mode == Mode::Canonical;
-        let record = Record { recipe: recipe.fingerprint(), found, inputs, outputs, tools, canonical };
+        let audited = match self.drive.audited {
+            true => Some(self.audited(edge, recipe, &found, &realised)?),
+            false => None,
+        };
+        let in_place = self.drive.sandbox == Sandbox::None;
+        let record = Record {
+            recipe: recipe.fingerprint(),
+            found,
+            inputs,
+            outputs,
+            tools,
+            canonical,
+            in_place,
+            audited: audited.clone(),
+        };
         let done = if realised.ran { Done::Ran(reason) } else { Done::Reused(reason) };
         let bound = match &realised.bound {
             None => self.bound_by_input(&record.found)?,
@@ -275,7 +308,15 @@ impl Steps<'_> {
             let made = recipe.outputs.iter().map(|path| (path.clone(), word.clone()));
             self.bound.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
         }
-        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound, warning })
+        let findings = audited.map(|audited| audited.findings).unwrap_or_default();
+        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound, warning, findings })
+    }
+
+    /// Of the host's files, as few as ask for the same tools.
+    fn keep_essential(&self, found: &mut Found) {
+        let system = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
+        let essential = self.drive.tools.essential(&system);
+        found.system = essential.iter().map(|path| path.as_os_str().as_bytes().into()).collect();
     }
 
     fn warning(&self, edge: EdgeId, missed: &BString) -> String {
@@ -455,7 +496,9 @@ impl Steps<'_> {
         let seen = |path: &BString| self.drive.roots.seen_throughout(path.as_bstr(), view);
         let directories = found.directories.iter().map(seen).collect();
         let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
-        let mut inputs = Inputs { directories, native, traced, ..Inputs::default() };
+        let in_place = self.drive.sandbox == Sandbox::None;
+        let traced = traced || in_place || self.drive.audited;
+        let mut inputs = Inputs { directories, native, traced, in_place, ..Inputs::default() };
         for file in &found.files {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }

@@ -43,18 +43,7 @@ pub fn outputs(
     reads: Option<&Reads>,
     outside: &Outside,
 ) -> Result<Vec<String>, Error> {
-    let mut missing = Vec::new();
-    for (output, at) in &manifest.writes {
-        let at = to_path(at);
-        match fs::symlink_metadata(&at) {
-            Ok(_) => copy(&at, &outside.path(output)?)?,
-            Err(_) => {
-                missing.push(output.clone());
-                std::os::unix::fs::symlink(UNWRITTEN, outside.path(output)?)
-                    .map_err(Error::io(format!("mark output `{output}` as unwritten")))?;
-            }
-        }
-    }
+    let missing = declared(manifest, outside)?;
     let declared: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
     let is_new = |path: &Path| !staged.paths.contains(path) || before.has_other(path);
     let new = |path: &Path| is_new(path) && !declared.iter().any(|declared| declared == path);
@@ -67,13 +56,48 @@ pub fn outputs(
         }
     }
     if let Some(reads) = reads {
-        let json = serde_json::to_vec(reads).expect("a list of paths is plain data");
-        fs::write(outside.path("reads")?, json).map_err(Error::io("write output `reads`"))?;
+        tell(reads, outside)?;
     }
     let rest = outside.path("rest")?;
     let inputs: BTreeSet<PathBuf> = manifest.inputs.keys().map(|at| to_path(at)).collect();
     undeclared(&to_path(&manifest.rest), &rest, &new, &inputs)?;
     Ok(missing)
+}
+
+/// The same for an edge that ran where it is; `rest` are the paths below the build directory of what nobody declared.
+pub fn written(manifest: &Manifest, reads: &Reads, outside: &Outside, rest: &[PathBuf]) -> Result<Vec<String>, Error> {
+    let missing = declared(manifest, outside)?;
+    tell(reads, outside)?;
+    let output = outside.path("rest")?;
+    for path in rest {
+        let to = output.join(path);
+        fs::create_dir_all(to.parent().expect("below the output"))
+            .map_err(Error::io("create a directory in output `rest`"))?;
+        copy(&to_path(&manifest.rest).join(path), &to)?;
+    }
+    Ok(missing)
+}
+
+/// Copies the declared outputs out. Answers those that were not written.
+fn declared(manifest: &Manifest, outside: &Outside) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    for (output, at) in &manifest.writes {
+        let at = to_path(at);
+        match fs::symlink_metadata(&at) {
+            Ok(_) => copy(&at, &outside.path(output)?)?,
+            Err(_) => {
+                missing.push(output.clone());
+                std::os::unix::fs::symlink(UNWRITTEN, outside.path(output)?)
+                    .map_err(Error::io(format!("mark output `{output}` as unwritten")))?;
+            }
+        }
+    }
+    Ok(missing)
+}
+
+fn tell(reads: &Reads, outside: &Outside) -> Result<(), Error> {
+    let json = serde_json::to_vec(reads).expect("a list of paths is plain data");
+    fs::write(outside.path("reads")?, json).map_err(Error::io("write output `reads`"))
 }
 
 /// Copies what the commands printed, standard output of this process, to the output `log`, if it is anything.

@@ -8,6 +8,7 @@
 
 mod builder;
 mod collect;
+mod in_place;
 mod namespaces;
 mod root;
 mod run;
@@ -93,6 +94,8 @@ pub enum Report {
     Exit(i32),
     /// A command was ended by this signal.
     Signal(i32),
+    /// Of an edge where it is: the commands read these, which are not among its inputs.
+    Undeclared(Vec<String>),
     /// The commands did what they must not do, or cannot be run.
     Misbehaved(String),
     /// The kernel refused a part of the sandbox.
@@ -119,7 +122,11 @@ pub fn main() -> i32 {
         Work::Builder(builder) if builder.network => Network::Host,
         _ => Network::Own,
     };
-    match namespaces::in_first_process(network, &socket, || work(&job)) {
+    let result = match &job.work {
+        Work::Edge(edge) if edge.manifest.in_place => namespaces::in_own_process(&socket, || work(&job)),
+        _ => namespaces::in_first_process(network, &socket, || work(&job)),
+    };
+    match result {
         Ok(()) => 0,
         Err(e) => {
             eprintln!("splitter-runner: cannot report: {e}");
@@ -151,6 +158,9 @@ fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
     if manifest.abi != ABI {
         return Ok(Report::Error(format!("this runner reads manifests of version {ABI}, not {}", manifest.abi)));
     }
+    if manifest.in_place {
+        return in_place::run(edge);
+    }
     let outside = root::Outside::open(edge)?;
     let staged = root::enter(&job.root, edge)?;
     let before = collect::Before::the_commands(manifest, &staged);
@@ -168,11 +178,7 @@ fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
             collect::log(&outside)?;
             Report::Done { missing: collect::outputs(manifest, &staged, &before, reads.as_ref(), &outside)? }
         }
-        run::Ended::Exit(code) => Report::Exit(code),
-        run::Ended::Signal(signal) => Report::Signal(signal),
-        run::Ended::LeftRunning(names) => {
-            Report::Misbehaved(format!("left running in the background: {}", names.join(", ")))
-        }
+        ended => ended.into(),
     })
 }
 

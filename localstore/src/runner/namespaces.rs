@@ -46,6 +46,30 @@ pub fn in_first_process(network: Network, socket: &UnixStream, work: impl FnOnce
     }
 }
 
+/// The same without namespaces: what `work` starts has ended only where it sees to that itself, or is killed with it. Orphans
+/// become children of the process that works.
+pub fn in_own_process(socket: &UnixStream, work: impl FnOnce() -> Report) -> io::Result<()> {
+    let signals = stop_signals();
+    // SAFETY: this process has one thread, so the child may use everything.
+    match unsafe { libc::fork() } {
+        -1 => send(socket, &refused("start a process").into()),
+        0 => {
+            // SAFETY: plain system calls on values of ours.
+            unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+                libc::sigprocmask(libc::SIG_UNBLOCK, &signals, std::ptr::null_mut());
+            }
+            confine();
+            std::process::exit(i32::from(send(socket, &work()).is_err()));
+        }
+        child => {
+            wait(child, &signals);
+            Ok(())
+        }
+    }
+}
+
 fn send(mut socket: &UnixStream, report: &Report) -> io::Result<()> {
     socket.write_all(&serde_json::to_vec(report)?)
 }

@@ -208,7 +208,8 @@ impl Stage<'_> {
             self.input(&self.physical(from), &at)?;
             self.staged.paths.insert(at);
         }
-        for (at, content) in &manifest.files {
+        let empty = String::new();
+        for (at, content) in manifest.files.iter().chain(manifest.names.iter().map(|at| (at, &empty))) {
             let at = to_path(at);
             self.parent(&at)?;
             fs::write(self.root.inside(&at), text::to_bytes(content))

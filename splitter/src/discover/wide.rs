@@ -1,7 +1,7 @@
 //! The wide view: everything that a command which is not understood might read. It is run in it once; the files that it
 //! opened and the directories that it listed are what it reads from then on.
 
-use super::absent::Lookups;
+use super::absent::{Absent, Lookups};
 use super::{Found, is_system, parent, to_path};
 use crate::graph::{EdgeId, Graph, absolute};
 use crate::host_tools::SEARCH_PATH;
@@ -55,6 +55,11 @@ impl Project {
             project.walk(to_path(top.as_bstr()), &|path| path == build);
         }
         project
+    }
+
+    /// Whether a path lies in the project, whether or not anything is there.
+    fn holds(&self, path: &BString) -> bool {
+        self.directories.iter().any(|directory| is_below(path, directory))
     }
 
     fn walk(&mut self, top: &Path, skip: &dyn Fn(&BStr) -> bool) {
@@ -193,27 +198,37 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
     }
     // What lies in the build directory depends on which edges have been run.
     let is_of_sources = |path: &BString| !is_below(path, &recipe.build_directory);
-    let is_ours = |path: &BString| project.directories.iter().any(|directory| is_below(path, directory));
-    for directory in reads.directories.iter().map(bytes).filter(is_ours) {
+    for directory in reads.directories.iter().map(bytes).filter(|path| project.holds(path)) {
         found.directories.insert(directory.clone());
         if is_of_sources(&directory) {
             found.listed.insert(directory.clone(), super::list(directory.as_bstr()));
         }
     }
-    let mut lookups = Lookups::default();
-    for path in reads.absent.iter().map(bytes) {
-        let made = graph.find(path.as_bstr()).is_some_and(|file| graph.file(file).maker.is_some());
-        let appeared = || fs::symlink_metadata(to_path(path.as_bstr())).is_ok();
-        if is_ours(&path) && !made && !recipe.outputs.contains(&path) && !is_ignored(path.as_bstr()) && !appeared() {
-            lookups.missing(path.as_bstr());
-        }
-    }
-    found.absent = lookups.into_absent();
+    found.absent = absent(reads, recipe, graph, project);
     for (argv, cwd) in recipe.runs() {
         found.directory(cwd.as_bstr());
         found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), super::Named::Directories);
     }
     found
+}
+
+/// What was looked for in vain in the project, so that its appearance is a change: not what edges make, or what is there
+/// by now.
+pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) -> Vec<Absent> {
+    let mut lookups = Lookups::default();
+    for path in reads.absent.iter().map(bytes) {
+        let made = graph.find(path.as_bstr()).is_some_and(|file| graph.file(file).maker.is_some());
+        let appeared = || fs::symlink_metadata(to_path(path.as_bstr())).is_ok();
+        if project.holds(&path)
+            && !made
+            && !recipe.outputs.contains(&path)
+            && !is_ignored(path.as_bstr())
+            && !appeared()
+        {
+            lookups.missing(path.as_bstr());
+        }
+    }
+    lookups.into_absent()
 }
 
 fn is_below(path: &BString, directory: &BString) -> bool {

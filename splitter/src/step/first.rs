@@ -66,9 +66,7 @@ impl Steps<'_> {
         view: Option<View>,
     ) -> Result<(Found, Realised), Failed> {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let project = self.project.get_or_init(|| {
-            wide::Project::list(self.drive.graph, self.plan, &left.values().flatten().cloned().collect())
-        });
+        let project = self.project();
         let mut all = wide::view(project, self.drive.graph, edge, &left);
         // Wherever they lie.
         for path in wide::programs(recipe, SEARCH_PATH).own {
@@ -92,6 +90,13 @@ impl Steps<'_> {
             }
         }
         Err(format!("the command looks for more files each time it is run; it was run {ROUNDS} times").into())
+    }
+
+    pub(super) fn project(&self) -> &wide::Project {
+        self.project.get_or_init(|| {
+            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            wide::Project::list(self.drive.graph, self.plan, &left.values().flatten().cloned().collect())
+        })
     }
 
     /// What a traced run did with files, at their real paths.
