@@ -196,7 +196,8 @@ mod tests {
             "/p/b/made" => There::MadeBefore,
             "/p/b/other" => There::MadeAnytime("other".into()),
             "/p/d" => There::Directory,
-            path if path.contains("none") => There::Nothing,
+            "/p" => There::Directory,
+            path if path.contains("none") || path.ends_with(".o") || path.starts_with("/tmp") => There::Nothing,
             _ => There::Source,
         }
     }

@@ -54,6 +54,8 @@ impl Steps<'_> {
             let Ok(metadata) = fs::metadata(to_path(path)) else { return There::Nothing };
             match graph.find(path).and_then(|file| graph.file(file).maker) {
                 _ if metadata.is_dir() => There::Directory,
+                // Where nothing is behind it, it only says that the file is there.
+                Some(maker) if graph.edge(maker).phony => There::Source,
                 Some(maker) if before.contains(&maker) => There::MadeBefore,
                 Some(maker) => There::MadeAnytime(self.drive.name(maker)),
                 None => There::Source,

@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// What came of one call, in the words of `open(2)`.
+/// How a file is opened, in the words of `open(2)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Opening {
     /// `O_…`.
@@ -52,6 +52,13 @@ pub struct Place {
     pub existed: bool,
 }
 
+impl Opening {
+    /// Whether it may make or change a file.
+    pub fn writes(self) -> bool {
+        self.flags & libc::O_ACCMODE != libc::O_RDONLY || self.flags & (libc::O_CREAT | libc::O_TRUNC) != 0
+    }
+}
+
 impl Accesses {
     /// Where `path` leads from `directory`, noting the links on the way. The last component is not followed if `last` is
     /// to be looked at itself.
@@ -86,6 +93,7 @@ impl Accesses {
                     push(&mut waiting, &target);
                 }
                 Ok(metadata) if metadata.is_dir() => drop(self.directories.insert(at.clone())),
+                Ok(_) if waiting.is_empty() => return Place { path: at, existed: true },
                 Ok(_) => {}
                 Err(_) => {
                     at.extend(waiting.drain(..).rev());
@@ -93,62 +101,61 @@ impl Accesses {
                 }
             }
         }
-        let existed = fs::symlink_metadata(&at).is_ok();
+        let existed = self.directories.contains(&at) || fs::symlink_metadata(&at).is_ok();
         Place { path: at, existed }
     }
 
-    /// Notes what a call did, and with what answer.
-    pub fn done(&mut self, does: Does, opening: Option<Opening>, places: &[Place], answer: i64) {
-        let is_there = answer >= 0 || -answer == i64::from(libc::EINVAL);
-        let is_absent = [libc::ENOENT, libc::ENOTDIR].iter().any(|errno| -answer == i64::from(*errno));
-        let is_refused = [libc::EACCES, libc::EPERM, libc::EROFS].iter().any(|errno| -answer == i64::from(*errno));
-        let Some(first) = places.first() else { return };
+    /// Notes a call that changes nothing, when it begins: its answer is what its place tells.
+    pub fn begun(&mut self, does: Does, opening: Option<Opening>, place: &Place) {
+        if !place.existed {
+            return self.note(&place.path, |access| access.absent = true);
+        }
+        let is_directory = self.directories.contains(&place.path);
+        let (mut content, mut list) = (false, false);
         match (does, opening) {
-            (Does::Open(_) | Does::OpenHow(_) | Does::Create, Some(Opening { flags })) => {
-                let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
-                let makes = writes || flags & (libc::O_CREAT | libc::O_TRUNC) != 0;
-                if makes {
-                    let reads = flags & libc::O_ACCMODE != libc::O_WRONLY && flags & libc::O_TRUNC == 0;
-                    if is_there && reads && first.existed {
-                        self.note(&first.path, |access| access.read = true);
-                    }
-                    if is_there || is_refused {
-                        self.write(first);
-                    }
-                } else if is_absent {
-                    self.note(&first.path, |access| access.absent = true);
-                } else if flags & (libc::O_PATH | libc::O_DIRECTORY) != 0 || self.directories.contains(&first.path) {
-                    self.note(&first.path, |access| access.looked |= is_there);
-                } else {
-                    self.note(&first.path, |access| access.read |= is_there);
-                }
+            (Does::Open(_) | Does::OpenHow(_), Some(Opening { flags })) => {
+                content = flags & (libc::O_PATH | libc::O_DIRECTORY) == 0 && !is_directory;
             }
-            (Does::Look | Does::LookAtLink, _) => self.note(&first.path, |access| {
-                access.absent |= is_absent;
-                access.looked |= is_there;
-                // readlink(2) answers how long the text is, which is all that a link holds.
-                access.read |= does == Does::LookAtLink && answer > 0;
-            }),
             (Does::Run, _) => {
-                self.note(&first.path, |access| {
-                    access.absent |= is_absent;
-                    access.read |= is_there;
-                });
-                if answer >= 0 {
-                    self.interpreter(&first.path);
-                }
+                content = true;
+                self.interpreter(&place.path);
             }
-            (Does::Name | Does::Change, _) if is_there || is_refused => self.write(first),
-            (Does::Move, _) if is_there || is_refused => {
+            // What is looked at without following it is the link, of which the text is all there is.
+            (Does::LookAtLink, _) => content = !is_directory && place.path.is_symlink(),
+            (Does::List, _) => list = true,
+            _ => {}
+        }
+        self.note(&place.path, |access| {
+            access.read |= content;
+            access.listed |= list;
+            access.looked |= !content && !list;
+        });
+    }
+
+    /// Notes a call that makes, changes or removes something, when it has its answer.
+    pub fn done(&mut self, does: Does, opening: Option<Opening>, places: &[Place], answer: i64) {
+        let is_refused = [libc::EACCES, libc::EPERM, libc::EROFS].iter().any(|errno| -answer == i64::from(*errno));
+        if answer < 0 && !is_refused {
+            return;
+        }
+        let Some((first, others)) = places.split_first() else { return };
+        match (does, opening) {
+            (Does::Open(_) | Does::OpenHow(_), Some(Opening { flags })) => {
+                let reads = flags & libc::O_ACCMODE != libc::O_WRONLY && flags & libc::O_TRUNC == 0;
+                if answer >= 0 && reads && first.existed {
+                    self.note(&first.path, |access| access.read = true);
+                }
+                self.write(first);
+            }
+            (Does::Move, _) => {
                 self.note(&first.path, |access| access.read = true);
                 places.iter().for_each(|place| self.write(place));
             }
-            (Does::Link, _) if is_there || is_refused => {
+            (Does::Link, _) => {
                 self.note(&first.path, |access| access.read = true);
-                places.iter().skip(1).for_each(|place| self.write(place));
+                others.iter().for_each(|place| self.write(place));
             }
-            (Does::List, _) if is_there => self.note(&first.path, |access| access.listed = true),
-            _ => {}
+            _ => self.write(first),
         }
     }
 

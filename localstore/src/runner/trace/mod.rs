@@ -71,7 +71,11 @@ impl Tracer {
     /// Notes that a file was opened for a program before it was started.
     pub fn opened_for_it(&mut self, path: &Path, flags: i32) {
         let place = self.accesses.place(Path::new("/"), path, true);
-        self.accesses.done(Does::Open(0), Some(Opening { flags }), &[place], 0);
+        let opening = Opening { flags };
+        match opening.writes() {
+            true => self.accesses.done(Does::Open(0), Some(opening), &[place], 0),
+            false => self.accesses.begun(Does::Open(0), Some(opening), &place),
+        }
     }
 
     /// Starts a program in the working directory of this process.
@@ -169,16 +173,12 @@ impl Tracer {
                 resume(pid, on, 0)
             }
             libc::PTRACE_EVENT_EXEC => {
-                // The thread that called it has the number of its process now; the call has not returned yet.
+                // The thread that called it has the number of its process now.
                 let former = message(pid) as libc::pid_t;
-                if former != pid
-                    && let Some(call) = self.pending.remove(&former)
-                {
+                if former != pid {
                     self.living.remove(&former);
-                    self.pending.insert(pid, call);
                 }
-                let on = if self.pending.contains_key(&pid) { libc::PTRACE_SYSCALL } else { libc::PTRACE_CONT };
-                resume(pid, on, 0)
+                resume(pid, libc::PTRACE_CONT, 0)
             }
             libc::PTRACE_EVENT_STOP if signal != libc::SIGTRAP => resume(pid, libc::PTRACE_LISTEN, 0),
             0 if signal == libc::SIGTRAP | 0x80 => {
@@ -202,7 +202,6 @@ impl Tracer {
             Does::Open(flags) => Some(Opening { flags: arguments[flags] as i32 }),
             Does::OpenHow(how) => memory(pid, arguments[how], 8)
                 .and_then(|bytes| Some(Opening { flags: u64::from_ne_bytes(bytes.try_into().ok()?) as i32 })),
-            Does::Create => Some(Opening { flags: libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC }),
             _ => None,
         };
         const NOT_FOLLOWED: i32 = libc::AT_SYMLINK_NOFOLLOW;
@@ -234,7 +233,14 @@ impl Tracer {
             }
         };
         let places: Vec<Place> = places.into_iter().flatten().collect();
-        if places.is_empty() {
+        let Some(first) = places.first() else { return false };
+        let changes = match call.does {
+            Does::Look | Does::LookAtLink | Does::Run | Does::List => false,
+            Does::Open(_) | Does::OpenHow(_) => opening.is_some_and(Opening::writes),
+            Does::Create | Does::Name | Does::Change | Does::Move | Does::Link => true,
+        };
+        if !changes {
+            self.accesses.begun(call.does, opening, first);
             return false;
         }
         self.pending.insert(pid, Pending { call, opening, places });
