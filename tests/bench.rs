@@ -3,7 +3,7 @@
 //!
 //!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
 //!
-//! WHAT is `clean`, `edge`, `noop`, `scan`, `second` or `memory`, by default all; PROJECT one of `corpus/projects`, by default a
+//! WHAT is `clean`, `edge`, `noop`, `scan`, `second`, `tracing` or `memory`, by default all; PROJECT one of `corpus/projects`, by default a
 //! few small ones; for `scan` also a directory that is built, with a slash in its name. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
 //!
 //! Medians are told, with the best of each in brackets. The figures are of a machine that does nothing else. A figure
@@ -22,8 +22,15 @@ use tests::units::{environment, units};
 const SMALL: [&str; 5] = ["json-c", "fribidi", "inih", "lz4", "fmt"];
 
 type Measure = fn(&Bench);
-const SECTIONS: [(&str, Measure); 6] =
-    [("edge", edge), ("memory", memory), ("noop", noop), ("scan", scan), ("clean", clean), ("second", second)];
+const SECTIONS: [(&str, Measure); 7] = [
+    ("edge", edge),
+    ("memory", memory),
+    ("noop", noop),
+    ("scan", scan),
+    ("clean", clean),
+    ("tracing", tracing),
+    ("second", second),
+];
 
 struct Bench {
     projects: Vec<Project>,
@@ -93,6 +100,41 @@ fn clean(bench: &Bench) {
         remove(&place);
     }
     println!("{:<12} {all_ours:.2} s / {all_theirs:.2} s = {}", "together", limited(all_ours / all_theirs, 1.5));
+}
+
+/// A build from nothing whose commands are traced, beside one whose commands are not, and one outside of a sandbox.
+fn tracing(bench: &Bench) {
+    println!("== clean build with `--tracing=warn` / without, and with `--sandbox=off`");
+    let (mut all_traced, mut all_plain) = (0.0, 0.0);
+    for project in &bench.projects {
+        let place = bench.place("tracing");
+        let (mut traced, mut plain, mut in_place) = (Samples::default(), Samples::default(), Samples::default());
+        for turn in 0..bench.turns {
+            // Each in a store that holds the host's tools and nothing of the project.
+            let home = Home::new();
+            let checkout = Checkout::new(project, &place.join(turn.to_string()), "Release", &[]);
+            home.run(&Checkout::new(project, &place.join(format!("tools-{turn}")), "Debug", &[]), &["--root=same"]);
+            plain.time(|| drop(home.run(&checkout, &[])));
+            checkout.reset();
+            traced.time(|| drop(home.run(&checkout, &["--tracing=warn"])));
+            checkout.reset();
+            in_place.time(|| drop(home.run(&checkout, &["--sandbox=off"])));
+        }
+        println!(
+            "{:<12} {} / {} = {}   (without a sandbox: {} = {:.2})",
+            project.name,
+            traced.seconds(),
+            plain.seconds(),
+            limited(traced.median() / plain.median(), 1.3),
+            in_place.seconds(),
+            in_place.median() / plain.median(),
+        );
+        all_traced += traced.median();
+        all_plain += plain.median();
+        remove(&place);
+    }
+    let ratio = limited(all_traced / all_plain, 1.3);
+    println!("{:<12} {all_traced:.2} s / {all_plain:.2} s = {ratio}", "together");
 }
 
 /// What an edge costs that does next to nothing, sandboxed, its outputs registered: processor time of all processes.
@@ -205,69 +247,80 @@ fn scan(bench: &Bench) {
     fs::remove_dir_all(bench.place("scan")).ok(); // there may be none
 }
 
-/// The first build in a second checkout, beside ninja there with a ccache that knows the first. ccache is given what
-/// favours it: its base directory holds both checkouts, and the directory of the build is no part of its keys. That makes
-/// it compile other words than the build's, and some outputs differ from those of ninja alone: they are counted, and once
-/// it is asked without a base directory, as it comes.
+/// The first build in a second checkout, beside ninja there with a ccache that knows the first. Each of us in two ways:
+/// as it comes, so that every file is what the compiler makes there; and with paths that are not those of the checkout
+/// (`--root=canonical`; ccache with a base directory above both, and `hash_dir = false`), which shares more. The files that
+/// are not what the compiler makes there are counted.
 fn second(bench: &Bench) {
-    println!("== build of a second checkout / `ninja -j2` with a warm ccache (base_dir, hash_dir = false), no -g");
+    println!("== build of a second checkout / `ninja -j2` with a warm ccache, no -g");
     if Command::new("ccache").arg("--version").output().is_err() {
         return println!("not run: no program `ccache`");
     }
-    let (mut all_ours, mut all_theirs, mut all_exact) = (0.0, 0.0, 0.0);
+    let mut all = [0.0; 4];
     for project in &bench.projects {
         let place = bench.place("second");
         let checkout = |at: &str| Checkout::new(project, &place.join(at), "Release", &[]);
         let cached = |at: &str| Checkout::with_ccache(project, &place.join(at), "Release");
-        let home = Home::new();
+        let (home, canonical) = (Home::new(), Home::new());
+        let elsewhere = ["--root=canonical"];
         home.run(&checkout("one/first"), &[]);
+        canonical.run(&checkout("one/canonical"), &elsewhere);
         let with_ccache = |checkout: &Checkout, cache: &str| {
             let mut ninja = Command::new("ninja");
             ninja.arg("-j2").current_dir(checkout.build()).env("CCACHE_CONFIGPATH", "/dev/null");
             ninja.env("CCACHE_DIR", place.join(cache));
             ninja
         };
-        let ninja = |checkout: &Checkout| {
-            done(with_ccache(checkout, "cache").env("CCACHE_NOHASHDIR", "1").env("CCACHE_BASEDIR", &place));
-        };
         let exactly = |checkout: &Checkout| drop(done(&mut with_ccache(checkout, "exact")));
+        let with_base = |checkout: &Checkout| {
+            done(with_ccache(checkout, "base").env("CCACHE_NOHASHDIR", "1").env("CCACHE_BASEDIR", &place));
+        };
         let first = cached("one/cached");
-        ninja(&first);
-        first.reset();
         exactly(&first);
-        let (mut ours, mut theirs, mut exact) = (Samples::default(), Samples::default(), Samples::default());
-        let mut unlike = 0;
+        first.reset();
+        with_base(&first);
+        let mut samples: [Samples; 4] = Default::default();
+        let (mut ours_unlike, mut theirs_unlike) = (0, 0);
         for turn in 0..bench.turns {
+            let [ours, exact, ours_elsewhere, based] = &mut samples;
             let other = checkout(&format!("other/{turn}"));
             ours.time(|| drop(home.run(&other, &[])));
+            let made = other.tree();
+            other.reset();
+            ours_elsewhere.time(|| drop(canonical.run(&other, &elsewhere)));
+            ours_unlike = made.differences(&other.tree()).len();
             let other = cached(&format!("other/cached-{turn}"));
-            theirs.time(|| ninja(&other));
-            if turn == 0 {
-                let made = other.tree();
-                other.reset();
-                exact.time(|| exactly(&other));
-                unlike = made.differences(&other.tree()).len();
-            }
+            exact.time(|| exactly(&other));
+            let made = other.tree();
+            // The next turn is to be as the first.
+            fs::remove_dir_all(place.join("exact")).unwrap();
+            first.reset();
+            exactly(&first);
+            other.reset();
+            based.time(|| with_base(&other));
+            theirs_unlike = made.differences(&other.tree()).len();
         }
+        let [ours, exact, ours_elsewhere, based] = &samples;
+        let ratio = |ours: &Samples, theirs: &Samples| limited(ours.median() / theirs.median(), 0.5);
         println!(
-            "{:<12} {} / {} = {}   ({unlike} of its files not as the compiler makes them there; exact: {} = {:.2})",
+            "{:<12} {} / {} = {}   elsewhere: {} / {} = {} ({ours_unlike} / {theirs_unlike} files otherwise)",
             project.name,
             ours.seconds(),
-            theirs.seconds(),
-            limited(ours.median() / theirs.median(), 0.5),
             exact.seconds(),
-            ours.median() / exact.median(),
+            ratio(ours, exact),
+            ours_elsewhere.seconds(),
+            based.seconds(),
+            ratio(ours_elsewhere, based),
         );
-        all_ours += ours.median();
-        all_theirs += theirs.median();
-        all_exact += exact.median();
+        samples.iter().zip(&mut all).for_each(|(samples, sum)| *sum += samples.median());
         remove(&place);
     }
+    let [ours, exact, ours_elsewhere, based] = all;
     println!(
-        "{:<12} {all_ours:.2} s / {all_theirs:.2} s = {}   (exact: {all_exact:.2} s = {:.2})",
+        "{:<12} {ours:.2} s / {exact:.2} s = {}   elsewhere: {ours_elsewhere:.2} s / {based:.2} s = {}",
         "together",
-        limited(all_ours / all_theirs, 0.5),
-        all_ours / all_exact,
+        limited(ours / exact, 0.5),
+        limited(ours_elsewhere / based, 0.5),
     );
 }
 
