@@ -368,3 +368,31 @@ fn a_command_that_looks_for_git_runs_where_it_is() {
     let said = scene.build();
     assert_eq!(said.ran(), ["user: `build/version` changed", again], "{said}");
 }
+
+#[test]
+fn a_header_that_only_might_be_included_runs_nothing_when_it_changes() {
+    let test = "a_header_that_only_might_be_included_runs_nothing_when_it_changes";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write(".splitter-root", "");
+    scene.write("source/might.h", "int might;\n");
+    scene.write("source/a.c", "#if __has_attribute(nonesuch)\n#include \"might.h\"\n#endif\nint a;\n");
+    scene.edges("build a.o: cc ../source/a.c\n");
+    scene.build();
+    scene.write("source/might.h", "int other;\n");
+    let said = scene.build();
+    assert_eq!((said.ran(), said.reused()), (vec![], vec![]), "{said}");
+    fs::remove_file(scene.at("source/might.h")).unwrap();
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `source/might.h` changed"], "{said}");
+
+    // With what has been learnt so, another build directory has the same key whatever is in it: learnt by the first run,
+    // made by the second.
+    scene.write("source/might.h", "int might;\n");
+    assert_eq!(scene.run(&["--exact"]).code, Some(0));
+    for (text, ran) in [("int one;\n", 1), ("int two;\n", 1), ("int three;\n", 0)] {
+        scene.write("source/might.h", text);
+        fs::remove_dir_all(scene.at("build/.splitter")).unwrap();
+        let said = scene.run(&["--exact"]);
+        assert_eq!((said.code, said.ran().len()), (Some(0), ran), "{said}");
+    }
+}

@@ -70,6 +70,10 @@ struct Options {
     /// traced; `auto`, on where the host allows it.
     #[arg(long, value_name = "WHEN", env = "SPLITTER_SANDBOX", default_value = "auto")]
     sandbox: Wish,
+    /// From what was learnt of a command, give it only the headers that its depfile has named; others are there and empty.
+    /// Then an edit in one of these is no other key in other checkouts either.
+    #[arg(long)]
+    exact: bool,
     /// Compare what commands do with files with what the build file says; see `.splitter/tracing.txt` and `.json`. With
     /// `error`, differences fail the run.
     #[arg(long, value_name = "WHEN", default_value = "never")]
@@ -253,6 +257,7 @@ fn build(
             roots: roots.clone(),
             mode: if sandbox == Sandbox::None { Mode::Same } else { options.root },
             sandbox,
+            exact: options.exact,
             audited: options.tracing != Tracing::Never,
             jobs,
             failures,

@@ -32,6 +32,10 @@ pub struct Found {
     /// Of these, the ones for which the graph states another file, as Meson does a list of symbols for a shared library:
     /// the step is not done again where only they change.
     pub represented: BTreeSet<BString>,
+    /// Files that have to be there, whatever they hold.
+    pub names: BTreeSet<BString>,
+    /// All files that are read are named by the depfile, if there is one: they were found by scanning includes.
+    pub in_depfile: bool,
     /// Files of the host's tools: headers and libraries.
     pub system: BTreeSet<BString>,
     /// Programs of the host that no text names.
@@ -184,6 +188,8 @@ impl Found {
         Self {
             files: set(&self.files),
             represented: set(&self.represented),
+            names: set(&self.names),
+            in_depfile: self.in_depfile,
             system: self.system.clone(),
             programs: self.programs.clone(),
             directories: set(&self.directories),
@@ -194,9 +200,26 @@ impl Found {
         }
     }
 
-    /// Directories whose change may be a change of what was looked for in vain, or listed.
+    /// The same, after a depfile has told what was read of what was supposed to be: the rest only has to be there. None where
+    /// it tells nothing new.
+    pub fn read_back(&self, depfile: &BTreeSet<BString>) -> Option<Self> {
+        if !self.in_depfile || depfile.is_empty() {
+            return None;
+        }
+        let mut told = Self::default(); // and what its links lead to
+        depfile.iter().for_each(|path| told.file(path.as_bstr()));
+        let (read, only_there): (BTreeSet<BString>, _) =
+            self.files.iter().cloned().partition(|path| told.files.contains(path));
+        if only_there.is_empty() {
+            return None;
+        }
+        let names = self.names.union(&only_there).cloned().collect();
+        Some(Self { files: read, names, ..self.clone() })
+    }
+
+    /// Directories whose change may be a change of what was looked for in vain, or listed; and files that have to be there.
     pub fn watched(&self) -> impl Iterator<Item = &BString> {
-        self.absent.iter().flat_map(|absent| &absent.directories).chain(self.listed.keys())
+        self.absent.iter().flat_map(|absent| &absent.directories).chain(self.listed.keys()).chain(&self.names)
     }
 
     /// The first path that is there now and was absent.

@@ -71,6 +71,8 @@ pub struct Drive<'a> {
     pub mode: Mode,
     /// What commands see of the host.
     pub sandbox: Sandbox,
+    /// Whether commands are given what they were seen to read, and no more, once that is known.
+    pub exact: bool,
     /// Whether what commands do with files is compared with what is stated of them.
     pub audited: bool,
     /// How many steps at once; at least 1.

@@ -202,6 +202,11 @@ impl Steps<'_> {
                 return Ok(Some(Reason::Input(path.clone())));
             }
         }
+        if let Some(path) =
+            record.found.names.iter().find(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_err())
+        {
+            return Ok(Some(Reason::Input(path.clone())));
+        }
         if let Some(path) = record.found.appeared() {
             return Ok(Some(Reason::Appeared(path)));
         }
@@ -257,16 +262,17 @@ impl Steps<'_> {
                     self.keep_essential(&mut found);
                     self.learn(key, &found, &realised)?;
                 }
-                (found, realised, None)
+                (self.read_back(recipe, found, &realised)?, realised, None)
             }
             None => {
                 let first::First { mut found, realised, missed } = self.first(edge, recipe)?;
                 self.keep_essential(&mut found);
-                self.learn(key, &found, &realised)?;
+                let read = self.read_back(recipe, found.clone(), &realised)?;
+                self.learn(key, if self.drive.exact { &read } else { &found }, &realised)?;
                 if let Some(path) = found.unknowable {
                     return self.unknowable(edge, command, path);
                 }
-                (found, realised, missed.map(|path| self.warning(edge, &path)))
+                (read, realised, missed.map(|path| self.warning(edge, &path)))
             }
         };
         if let Some(path) = self.overwritten(recipe, &found, &realised)? {
@@ -310,6 +316,11 @@ impl Steps<'_> {
         }
         let findings = audited.map(|audited| audited.findings).unwrap_or_default();
         Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound, warning, findings })
+    }
+
+    /// What a step reads, as its depfile has it.
+    fn read_back(&self, recipe: &Recipe, found: Found, realised: &Realised) -> Result<Found, Failed> {
+        Ok(found.read_back(&self.in_depfile(recipe, realised)?).unwrap_or(found))
     }
 
     /// Of the host's files, as few as ask for the same tools.
@@ -360,6 +371,10 @@ impl Steps<'_> {
             };
             if lesson.contents.iter().all(same) {
                 let found = lesson.found.map(&real);
+                let is_gone = |path: &BString| fs::symlink_metadata(to_path(path.as_bstr())).is_err();
+                if found.names.iter().any(is_gone) {
+                    continue;
+                }
                 if found.appeared().is_none() && found.relisted().is_none() {
                     return Ok(Some((found, lesson.holds_root)));
                 }
@@ -502,6 +517,7 @@ impl Steps<'_> {
         for file in &found.files {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }
+        inputs.names.extend(found.names.iter().map(seen));
         for (directory, names) in &found.listed {
             for path in names.iter().map(|name| absolute(name.as_bstr(), directory.as_bstr())) {
                 if to_path(path.as_bstr()).is_dir() {

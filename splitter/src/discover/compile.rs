@@ -32,12 +32,19 @@ pub(super) fn discover(question: &Question<'_>) -> Found {
     let suffices = |scanned: &Scanned| question.roots.is_empty() || !question.headers.name_themselves(&scanned.files);
     match scanned.filter(suffices) {
         Some(scanned) => {
-            let mut found = Found::default();
+            let mut found = Found { in_depfile: names_all(question), ..Found::default() };
             found.scanned(&scanned);
             with_words(question, found)
         }
         None => discover_by_compiler(question),
     }
+}
+
+/// Whether the depfile of a compile names every file: `-MMD` leaves out what it takes for the system's.
+fn names_all(question: &Question<'_>) -> bool {
+    let (_, words, _) = read(question);
+    let leaves_out = |word: &BString| [&b"-MMD"[..], b"-MM", b"-Wp,-MMD"].iter().any(|option| word.starts_with(option));
+    !words.iter().any(leaves_out)
 }
 
 /// By the compiler.
@@ -65,6 +72,7 @@ fn with_words(question: &Question<'_>, mut found: Found) -> Found {
     let program = absolute(words[0].as_bstr(), cwd.as_bstr());
     if !is_of_host(&words[0]) {
         // A compiler of the project, such as a script around the host's.
+        found.in_depfile = false;
         found.existing(program.as_bstr(), Named::Everything);
     }
     found

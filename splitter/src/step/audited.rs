@@ -67,7 +67,7 @@ impl Steps<'_> {
     }
 
     /// What the depfile of a step names, at real paths.
-    fn in_depfile(&self, recipe: &Recipe, realised: &Realised) -> Result<BTreeSet<BString>, Failed> {
+    pub(super) fn in_depfile(&self, recipe: &Recipe, realised: &Realised) -> Result<BTreeSet<BString>, Failed> {
         if recipe.depfile.is_none() {
             return Ok(BTreeSet::new());
         }
