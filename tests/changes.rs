@@ -396,3 +396,17 @@ fn a_header_that_only_might_be_included_runs_nothing_when_it_changes() {
         assert_eq!((said.code, said.ran().len()), (Some(0), ran), "{said}");
     }
 }
+
+#[test]
+fn a_file_that_the_assembler_reads_counts_though_no_depfile_names_it() {
+    let test = "a_file_that_the_assembler_reads_counts_though_no_depfile_names_it";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("build/bytes", "one");
+    scene.write("a.c", "asm(\".globl bytes; bytes: .incbin \\\"bytes\\\"\");\n");
+    scene.edges("build a.o: cc ../a.c\n");
+    scene.build();
+    scene.write("build/bytes", "two");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `build/bytes` changed"], "{said}");
+    assert!(fs::read(scene.at("build/a.o")).unwrap().windows(3).any(|bytes| bytes == b"two"));
+}

@@ -32,7 +32,8 @@ pub(super) fn discover(question: &Question<'_>) -> Found {
     let suffices = |scanned: &Scanned| question.roots.is_empty() || !question.headers.name_themselves(&scanned.files);
     match scanned.filter(suffices) {
         Some(scanned) => {
-            let mut found = Found { in_depfile: names_all(question), ..Found::default() };
+            let in_depfile = names_all(question) && !scanned.assembled;
+            let mut found = Found { in_depfile, ..Found::default() };
             found.scanned(&scanned);
             with_words(question, found)
         }

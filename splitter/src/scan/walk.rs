@@ -36,6 +36,8 @@ pub struct Scanned {
     pub files: HashSet<BString>,
     /// Directories that names lead through and out of again, absolute.
     pub directories: HashSet<BString>,
+    /// Whether some of the files are read by the assembler, of which a depfile does not tell.
+    pub assembled: bool,
     /// Where it looked in vain, absolute.
     pub absent: HashSet<BString>,
     /// Why the files may not be all.
@@ -394,6 +396,7 @@ impl Walk<'_> {
     /// What the assembler reads: found where it is started, or in the directories for names between angles.
     fn assembled(&mut self, lexed: &Lexed) {
         for name in &lexed.assembled {
+            self.scanned.assembled = true;
             let beside = self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
             let found = beside.or_else(|| self.first(name, self.unit.search.angled()));
             if let Some((path, _, lexed)) = found
