@@ -57,6 +57,20 @@ impl<'a> Contents<'a> {
         Ok(content)
     }
 
+    /// Whether a file is there, and has this content.
+    ///
+    /// # Errors
+    /// As [`Contents::of`].
+    pub fn is(&self, path: &BStr, content: &str) -> Result<bool, StoreError> {
+        if let Some((_, known)) = lock(&self.known).get(path) {
+            return Ok(known.to_string() == content);
+        }
+        match fs::symlink_metadata(to_path(path)) {
+            Ok(_) => Ok(self.of(path)?.to_string() == content),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Whether a file still has a content, as far as its identity tells; never reads it.
     pub fn is_untouched(&self, path: &BStr, content: &StorePath) -> bool {
         let remembered = self.remembered.get(path).filter(|(_, known)| *known == content.to_string());

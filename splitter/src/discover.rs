@@ -14,6 +14,7 @@ pub mod link;
 pub mod wide;
 
 use crate::graph::absolute;
+use crate::presence::Presence;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::Roots;
 use absent::Absent;
@@ -223,12 +224,12 @@ impl Found {
     }
 
     /// The first path that is there now and was absent.
-    pub fn appeared(&self) -> Option<BString> {
+    pub fn appeared(&self, presence: &Presence) -> Option<BString> {
         for Absent { directories, names } in &self.absent {
             for directory in directories {
                 for name in names.lines() {
                     let path = absolute(name.as_bstr(), directory.as_bstr());
-                    if fs::symlink_metadata(to_path(path.as_bstr())).is_ok() {
+                    if presence.holds(path.as_bstr()) {
                         return Some(path);
                     }
                 }

@@ -9,6 +9,7 @@ use crate::history::History;
 use crate::identity::Identity;
 use crate::lower::Toolchain;
 use crate::plan::Plan;
+use crate::presence::Presence;
 use crate::queue::Queue;
 use crate::roots::{Mode, Roots};
 use crate::state::{self, Records, State};
@@ -219,6 +220,7 @@ impl Drive<'_> {
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
             headers: Headers::default(),
+            presence: Presence::default(),
             bound: Mutex::default(),
         };
         // What this run does not look at, as it has another target or is stopped, is kept for the next.

@@ -17,6 +17,7 @@ pub mod linker;
 pub mod lower;
 pub mod materialise;
 pub mod plan;
+pub mod presence;
 pub mod queue;
 pub mod recipe;
 pub mod response;

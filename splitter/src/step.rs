@@ -17,6 +17,7 @@ use crate::host_tools::SEARCH_PATH;
 use crate::lower::{Inputs, Toolchain, lower, output, output_names};
 use crate::materialise;
 use crate::plan::Plan;
+use crate::presence::Presence;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Mode, View};
 use crate::state::{Record, Records};
@@ -47,6 +48,7 @@ pub(crate) struct Steps<'a> {
     pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
     pub project: OnceLock<wide::Project>,
     pub headers: Headers,
+    pub presence: Presence,
     /// What edges made that are bound to their path, and by what.
     pub bound: Mutex<BTreeMap<BString, BString>>,
 }
@@ -169,6 +171,7 @@ impl Steps<'_> {
             (output.status, [output.stdout, output.stderr].concat())
         };
         self.headers.forget_all();
+        self.presence.forget_all();
         match status.success() {
             true => Ok(Outcome::plain(Done::Ran(reason), log)),
             false => Err(Failed { error: status.to_string().into(), log }),
@@ -196,18 +199,14 @@ impl Steps<'_> {
             return Ok(Some(Reason::Untraced));
         }
         for (path, content) in &record.inputs {
-            if fs::symlink_metadata(to_path(path.as_bstr())).is_err()
-                || self.contents.of(path.as_bstr())?.to_string() != *content
-            {
+            if !self.contents.is(path.as_bstr(), content)? {
                 return Ok(Some(Reason::Input(path.clone())));
             }
         }
-        if let Some(path) =
-            record.found.names.iter().find(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_err())
-        {
+        if let Some(path) = record.found.names.iter().find(|path| !self.presence.holds(path.as_bstr())) {
             return Ok(Some(Reason::Input(path.clone())));
         }
-        if let Some(path) = record.found.appeared() {
+        if let Some(path) = record.found.appeared(&self.presence) {
             return Ok(Some(Reason::Appeared(path)));
         }
         if let Some(path) = record.found.relisted() {
@@ -366,16 +365,15 @@ impl Steps<'_> {
             let real = |path: &BStr| self.drive.roots.real(path);
             let same = |(path, content): (&BString, &String)| {
                 let path = real(path.as_bstr());
-                fs::symlink_metadata(to_path(path.as_bstr())).is_ok()
-                    && self.contents.of(path.as_bstr()).is_ok_and(|now| now.to_string() == *content)
+                self.contents.is(path.as_bstr(), content).is_ok_and(|same| same)
             };
             if lesson.contents.iter().all(same) {
                 let found = lesson.found.map(&real);
-                let is_gone = |path: &BString| fs::symlink_metadata(to_path(path.as_bstr())).is_err();
+                let is_gone = |path: &BString| !self.presence.holds(path.as_bstr());
                 if found.names.iter().any(is_gone) {
                     continue;
                 }
-                if found.appeared().is_none() && found.relisted().is_none() {
+                if found.appeared(&self.presence).is_none() && found.relisted().is_none() {
                     return Ok(Some((found, lesson.holds_root)));
                 }
             }
@@ -608,6 +606,7 @@ impl Steps<'_> {
         for path in &left {
             self.contents.forget(path.as_bstr());
             self.headers.forget(path.as_bstr());
+            self.presence.add(path.as_bstr());
         }
         self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(self.drive.name(edge), left);
         Ok((outputs, unwritten))
@@ -631,10 +630,12 @@ impl Steps<'_> {
         materialise::materialise(&file, to_path(at.as_bstr()))
             .map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
         self.contents.note(at.as_bstr(), path);
+        self.presence.add(at.as_bstr());
         if file.is_dir() {
-            self.headers.forget_all()
+            self.headers.forget_all();
+            self.presence.forget_all();
         } else {
-            self.headers.forget(at.as_bstr())
+            self.headers.forget(at.as_bstr());
         }
         Ok(())
     }
