@@ -1,11 +1,13 @@
 //! The compiles of a real build, and what the compiler itself says that they read.
 
-use bstr::{BString, ByteSlice as _};
-use splitter::compiler::{Compile, is_driver};
-use splitter::graph::absolute;
-use splitter::shell::{Script, parse};
+use bstr::{BStr, BString, ByteSlice as _};
+use ninja2drv::manifest;
+use splitter::compiler::Compile;
+use splitter::graph::{Edge, EdgeId, absolute};
+use splitter::recipe::Recipe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,24 +22,24 @@ pub struct Unit {
     pub object: String,
 }
 
-/// All compiles of a build directory that ninja knows.
+/// All compiles of a build directory, response files expanded.
 pub fn units(build: &Path) -> Vec<Unit> {
-    let output = Command::new("ninja").args(["-t", "commands"]).current_dir(build).output().expect("ninja");
-    let mut units = Vec::new();
-    for text in output.stdout.lines() {
-        let Script::Plain(simples) = parse(text.as_bstr()) else { continue };
-        // Some projects start ccache by themselves.
-        let compile = simples.first().and_then(|simple| {
-            let is_compiler = |word: &BString| is_driver(word.as_bstr());
-            let compiler = simple.argv.iter().take(2).position(is_compiler)?;
-            Compile::read(&simple.argv[compiler..])
+    let mut load = |path: &BStr| fs::read(build.join(path.to_path_lossy()));
+    let directory = build.as_os_str().as_bytes().as_bstr();
+    let manifest = manifest::parse(directory, "build.ninja".into(), &mut load).expect("a manifest");
+    let graph = manifest.graph;
+    let edges = graph.edges().filter(|(_, edge)| !edge.phony);
+    let unit = |(id, edge): (EdgeId, &Edge)| {
+        let outputs = edge.outputs.iter().map(|file| graph.file(*file).path.clone()).collect();
+        let recipe = Recipe::new(&graph.command(id), outputs, directory);
+        // Some projects do more than to compile in one command.
+        let compile = recipe.runs().find_map(|(argv, cwd)| {
+            let words = recipe.expanded(&argv, cwd.as_bstr());
+            Compile::read(&words).map(|compile| (compile.ask, cwd))
         });
-        let Some(compile) = compile else { continue };
-        let mut words = simples[0].argv.iter().skip_while(|word| *word != "-o");
-        let object = words.nth(1).map(ToString::to_string).unwrap_or_default();
-        units.push(Unit { ask: compile.ask, cwd: build.as_os_str().as_bytes().into(), object });
-    }
-    units
+        compile.map(|(ask, cwd)| Unit { ask, cwd, object: recipe.outputs[0].to_string() })
+    };
+    edges.filter_map(unit).collect()
 }
 
 /// The environment in which they are asked.
