@@ -1,6 +1,7 @@
 //! What the tests share: where the programs are, how one says that it could not run, and checkouts of real projects.
 
 pub mod checkout;
+pub mod refused;
 pub mod units;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,19 @@ pub fn not_run(test: &str, reason: &str) {
         let mut file = fs::File::options().append(true).create(true).open(file).expect("the list can be written");
         writeln!(file, "{test}: {reason}").expect("the list can be written");
     }
+}
+
+/// Whether the scenes are played as on a host that refuses namespaces: `SPLITTER_TEST_REFUSED` is set.
+fn is_refused() -> bool {
+    env::var_os("SPLITTER_TEST_REFUSED").is_some()
+}
+
+/// Whether a test that is about the sandbox cannot run as there is none.
+pub fn lacks_sandbox(test: &str) -> bool {
+    if is_refused() {
+        not_run(test, "it is about the sandbox, and namespaces are refused on purpose");
+    }
+    is_refused()
 }
 
 /// A project and its build directory `build`, with a store, a history and a home of its own, in a temporary directory.
@@ -143,7 +157,11 @@ impl Scene {
     /// # Panics
     /// Where it cannot be started.
     pub fn said(&self, command: &mut Command) -> Said {
-        self.heard(&command.output().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+        let output = match is_refused() {
+            true => refused::within(|| command.output()),
+            false => command.output(),
+        };
+        self.heard(&output.unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
 
     /// What a command said that has ended; paths in the temporary directory start there.

@@ -1,11 +1,7 @@
 //! Commands that do with files what the build file does not say, and commands outside of a sandbox.
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
-use std::collections::BTreeMap;
 use std::fs;
-use tests::{Said, Scene};
+use tests::{Said, Scene, refused};
 
 const NONE: [&str; 0] = [];
 
@@ -183,46 +179,10 @@ fn a_command_that_leaves_a_process_behind_is_stopped_outside_of_a_sandbox_too() 
     assert!(!scene.at("build/out").exists());
 }
 
-/// What Docker's default profile refuses of what a sandbox needs (moby 27, `profiles/seccomp/default.json`).
-fn as_in_docker() -> BpfProgram {
-    const NAMESPACES: u64 = 0x7E02_0000;
-    let any = |number: i64| (number, Vec::new());
-    let new_namespace = |bit: u32| {
-        let flag = 1_u64 << bit;
-        let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
-        SeccompRule::new(vec![condition]).unwrap()
-    };
-    let bits = (0..32).filter(|bit| NAMESPACES >> bit & 1 == 1);
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        [libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_unshare, libc::SYS_setns].map(any).into();
-    rules.insert(libc::SYS_clone, bits.map(new_namespace).collect());
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    let refused = SeccompAction::Errno(libc::EPERM as u32);
-    SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).unwrap().try_into().unwrap()
-}
-
-/// clone3 is answered as by an old kernel, so that the C library takes clone.
-fn without_clone3() -> BpfProgram {
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    let rules = [(libc::SYS_clone3, Vec::new())].into();
-    let absent = SeccompAction::Errno(libc::ENOSYS as u32);
-    SeccompFilter::new(rules, SeccompAction::Allow, absent, arch).unwrap().try_into().unwrap()
-}
-
 #[test]
 fn where_namespaces_are_refused_commands_run_traced() {
     let Some(scene) = Scene::new("where_namespaces_are_refused_commands_run_traced", &["gcc"]) else { return };
-    // A filter holds for a thread and all that it starts.
-    let run = |arguments: &[&str]| {
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                seccompiler::apply_filter(&as_in_docker()).unwrap();
-                seccompiler::apply_filter(&without_clone3()).unwrap();
-                scene.run(arguments)
-            });
-            thread.join().unwrap()
-        })
-    };
+    let run = |arguments: &[&str]| refused::within(|| scene.run(arguments));
     builds_in_place(&scene, &run);
     let said = run(&["--sandbox=on", "lists"]);
     assert!(said.code == Some(1) && said.errors.contains("cannot make a user namespace"), "{said}");

@@ -257,11 +257,15 @@ impl Steps<'_> {
         };
         let (found, realised, warning) = match known {
             Some((mut found, realised)) => {
-                if self.drive.sandbox == Sandbox::None {
+                let in_place = self.drive.sandbox == Sandbox::None;
+                if in_place {
                     self.keep_essential(&mut found);
-                    self.learn(key, &found, &realised)?;
                 }
-                (self.read_back(recipe, found, &realised)?, realised, None)
+                let read = self.read_back(recipe, found.clone(), &realised)?;
+                if in_place {
+                    self.learn(key, if self.drive.exact { &read } else { &found }, &realised)?;
+                }
+                (read, realised, None)
             }
             None => {
                 let first::First { mut found, realised, missed } = self.first(edge, recipe)?;

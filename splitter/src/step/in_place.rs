@@ -6,9 +6,13 @@ use crate::discover::{self, Found, Question, is_system, to_path, wide};
 use crate::graph::EdgeId;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Roots, View};
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
+use nixstore::manifest::Reads;
 use nixstore::store::Failure;
 use nixstore::text;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// How often a command is run that reads other files each time.
 const ROUNDS: usize = 4;
@@ -24,23 +28,22 @@ impl Steps<'_> {
         let mut found = known.unwrap_or_else(|| self.supposed(edge, recipe));
         for _ in 0..ROUNDS {
             let tools = self.tools(recipe, &found)?;
-            let error = match self.realise(recipe, &found, View::Real, &tools, true) {
+            match self.realise(recipe, &found, View::Real, &tools, true) {
                 Ok(realised) => {
-                    if recipe.kind == Kind::Other {
-                        self.looked_for_in_vain(&mut found, recipe, &realised)?;
+                    let reads = self.reads(&realised)?;
+                    let appeared = if realised.ran { Vec::new() } else { appeared(&reads, recipe) };
+                    if appeared.is_empty() {
+                        self.narrow(&mut found, recipe, &reads);
+                        return Ok((found, realised));
                     }
-                    return Ok((found, realised));
+                    appeared.iter().for_each(|path| found.seen_there(path.as_bstr()));
                 }
-                Err(failed) => failed,
-            };
-            let Some(Failure::Undeclared(paths)) = error.error.downcast_ref() else { return Err(error) };
-            for path in paths.iter().map(|path| BString::from(text::to_bytes(path))) {
-                if to_path(path.as_bstr()).is_dir() {
-                    found.listed.insert(path.clone(), discover::list(path.as_bstr()));
-                    found.directories.insert(path);
-                } else {
-                    found.file(path.as_bstr());
-                }
+                Err(failed) => match failed.error.downcast_ref() {
+                    Some(Failure::Undeclared(paths)) => {
+                        paths.iter().for_each(|path| found.seen_there(text::to_bytes(path).as_bstr()));
+                    }
+                    _ => return Err(failed),
+                },
             }
         }
         Err(format!("the command reads other files each time it is run; it was run {ROUNDS} times").into())
@@ -58,10 +61,40 @@ impl Steps<'_> {
         })
     }
 
-    fn looked_for_in_vain(&self, found: &mut Found, recipe: &Recipe, realised: &Realised) -> Result<(), Failed> {
-        let reads = self.reads(realised)?;
-        found.absent = wide::absent(&reads, recipe, self.drive.graph, self.project());
-        found.absent.retain(|absent| !absent.directories.iter().all(|directory| is_system(directory.as_bstr())));
-        Ok(())
+    /// Of a command that may read anything, takes what it did read.
+    fn narrow(&self, found: &mut Found, recipe: &Recipe, reads: &Reads) {
+        if recipe.kind != Kind::Other {
+            return;
+        }
+        let read: BTreeSet<BString> = reads.files.iter().chain(&reads.looked).map(bytes).collect();
+        found.files.retain(|path| {
+            read.contains(path)
+                || fs::canonicalize(to_path(path.as_bstr()))
+                    .is_ok_and(|real| read.contains(real.as_os_str().as_bytes().as_bstr()))
+        });
+        found.absent = wide::absent(reads, recipe, self.drive.graph, self.project());
+    }
+}
+
+/// What an earlier run of the same derivation looked for in vain, and would find now: it names only what was there.
+fn appeared(reads: &Reads, recipe: &Recipe) -> Vec<BString> {
+    let absent = reads.absent.iter().map(bytes);
+    let absent = absent.filter(|path| !is_system(path.as_bstr()) && !recipe.outputs.contains(path));
+    absent.filter(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_ok()).collect()
+}
+
+fn bytes(text: impl AsRef<str>) -> BString {
+    text::to_bytes(text.as_ref()).into()
+}
+
+impl Found {
+    /// Adds what a command was seen to read or list.
+    fn seen_there(&mut self, path: &BStr) {
+        if to_path(path).is_dir() {
+            self.listed.insert(path.into(), discover::list(path));
+            self.directories.insert(path.into());
+        } else {
+            self.file(path);
+        }
     }
 }
