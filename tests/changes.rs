@@ -411,3 +411,43 @@ fn a_file_that_the_assembler_reads_counts_though_no_depfile_names_it() {
     assert_eq!(said.ran(), ["a.o: `build/bytes` changed"], "{said}");
     assert!(fs::read(scene.at("build/a.o")).unwrap().windows(3).any(|bytes| bytes == b"two"));
 }
+
+#[test]
+fn assemblers_and_generators_of_parsers_run_again_for_what_they_include() {
+    let test = "assemblers_and_generators_of_parsers_run_again_for_what_they_include";
+    let Some(scene) = Scene::new(test, &["nasm", "bison", "flex", "gcc"]) else { return };
+    scene.write("source/a.asm", "%include \"values.inc\"\nsection .data\nglobal a\na: dd VALUE\nincbin \"bytes\"\n");
+    scene.write("source/inc/values.inc", "%define VALUE 1\n");
+    scene.write("source/inc/unread.inc", "");
+    scene.write("source/bytes", "one");
+    scene.write("source/p.y", "%{\nint yylex(void);\nvoid yyerror(const char *s);\n%}\n%token T\n%%\ns: T;\n");
+    scene.write("source/l.l", "%option noyywrap\n%{\n#include \"p.h\"\n%}\n%%\nt return T;\n");
+    scene.edges(
+        "build a.o: sh ../source/a.asm\n  cmd = nasm -f elf64 -I../source/inc/ -I../source/ -MD a.o.d ../source/a.asm -o a.o\n\
+         \x20 depfile = a.o.d\n  deps = gcc\n\
+         build p.c p.h: sh ../source/p.y\n  cmd = bison -d ../source/p.y -o p.c\n\
+         build l.c: sh ../source/l.l\n  cmd = flex -o l.c ../source/l.l\n\
+         build l.o: cc l.c | p.h\n  flags = -I.\n",
+    );
+    scene.build();
+    let plain = |name: &str| fs::read(scene.at("build").join(name)).unwrap();
+    let ours = ["a.o", "p.c", "p.h", "l.c", "l.o"].map(plain);
+    fs::remove_dir_all(scene.at("build/.splitter")).unwrap();
+    ["a.o", "p.c", "p.h", "l.c", "l.o"].iter().for_each(|name| fs::remove_file(scene.at("build").join(name)).unwrap());
+    assert!(std::process::Command::new("ninja").current_dir(scene.at("build")).status().unwrap().success());
+    assert!(ours == ["a.o", "p.c", "p.h", "l.c", "l.o"].map(plain));
+    scene.build();
+
+    scene.write("source/inc/unread.inc", "changed");
+    assert_eq!(scene.build().ran(), NONE);
+    scene.write("source/inc/values.inc", "%define VALUE 2\n");
+    assert_eq!(scene.build().ran(), ["a.o: `source/inc/values.inc` changed"]);
+    scene.write("source/bytes", "two");
+    assert_eq!(scene.build().ran(), ["a.o: `source/bytes` changed"]);
+    // One that is found before.
+    scene.write("build/values.inc", "%define VALUE 3\n");
+    assert_eq!(scene.build().ran(), ["a.o: `build/values.inc` appeared"]);
+    scene.write("source/p.y", "%{\nint yylex(void);\nvoid yyerror(const char *s);\n%}\n%token T\n%%\ns: T T;\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["p.c p.h: `source/p.y` changed"], "{said}");
+}

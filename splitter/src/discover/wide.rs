@@ -1,5 +1,5 @@
-//! The wide view: everything that a command which is not understood might read. It is run in it once; the files that it
-//! opened and the directories that it listed are what it reads from then on.
+//! The wide view: everything that a command which is not understood might read. It is run in it once, traced; what it opened,
+//! listed and looked at is what it reads from then on.
 
 use super::absent::{Absent, Lookups};
 use super::{Found, is_system, parent, to_path};
