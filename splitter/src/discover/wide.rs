@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn a_device_is_not_read_as_a_script() {
         let command = Command { text: "dd if=/dev/zero of=o count=1 | cat > o".into(), ..Default::default() };
-        let recipe = Recipe::new(&command, vec!["/b/o".into()], "/b".into());
+        let recipe = Recipe::new(&command, vec!["/b/o".into()], "/b".into(), &|_| None);
         assert_eq!(programs(&recipe, "/usr/bin:/bin").own, BTreeSet::new());
         assert_eq!(of_script(Path::new("/dev/zero"), "/usr/bin"), BTreeSet::new());
     }
