@@ -240,6 +240,15 @@ fn what_an_earlier_run_of_a_script_left_is_written_anew() {
 }
 
 #[test]
+fn a_store_in_the_project_is_no_part_of_it() {
+    let Some(scene) = Scene::new("a_store_in_the_project_is_no_part_of_it", &[]) else { return };
+    scene.write("in", "");
+    scene.edges("build out: sh ../in\n  cmd = find .. -name 'db.sqlite*' > out\n");
+    let said = scene.build();
+    assert_eq!(scene.read("build/out"), "", "{said}");
+}
+
+#[test]
 fn a_module_that_a_generator_can_do_without_is_used_when_it_appears() {
     let test = "a_module_that_a_generator_can_do_without_is_used_when_it_appears";
     let Some(scene) = Scene::new(test, &["python3"]) else { return };

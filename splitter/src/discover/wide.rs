@@ -65,8 +65,9 @@ impl Project {
     fn walk(&mut self, top: &Path, skip: &dyn Fn(&BStr) -> bool) {
         let mut waiting = vec![top.to_owned()];
         while let Some(directory) = waiting.pop() {
-            let other_build = directory != top && directory.join("build.ninja").exists();
-            if other_build || self.files.len() > MOST {
+            // Another build, or a store.
+            let is_other = |mark: &&str| directory != top && directory.join(mark).exists();
+            if ["build.ninja", "nix/var/nix/db"].iter().any(is_other) || self.files.len() > MOST {
                 continue;
             }
             self.directories.insert(directory.as_os_str().as_bytes().into());
