@@ -221,6 +221,34 @@ fn a_script_finds_what_every_system_has() {
 }
 
 #[test]
+fn what_an_earlier_run_of_a_script_left_is_written_anew() {
+    let Some(scene) = Scene::new("what_an_earlier_run_of_a_script_left_is_written_anew", &[]) else { return };
+    scene.write("in", "one\n");
+    // A response file is left where ninja saw the command fail.
+    scene.write("build/out.rsp", "old\n");
+    scene.edges(
+        "rule gen\n  command = cat ../in $out.rsp > $out && echo '$out: ../in' > $out.d; cat $out.d\n  description = $out\n\
+         \x20 depfile = $out.d\n  rspfile = $out.rsp\n  rspfile_content = new\nbuild out: gen ../in\n",
+    );
+    scene.build();
+    assert_eq!(scene.read("build/out.d"), "out: ../in\n");
+    scene.write("in", "two\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["out: `in` changed"], "{said}");
+    assert_eq!(scene.read("build/out"), "two\nnew");
+    assert!(scene.build().is_idle());
+}
+
+#[test]
+fn a_store_in_the_project_is_no_part_of_it() {
+    let Some(scene) = Scene::new("a_store_in_the_project_is_no_part_of_it", &[]) else { return };
+    scene.write("in", "");
+    scene.edges("build out: sh ../in\n  cmd = find .. -name 'db.sqlite*' > out\n");
+    let said = scene.build();
+    assert_eq!(scene.read("build/out"), "", "{said}");
+}
+
+#[test]
 fn a_module_that_a_generator_can_do_without_is_used_when_it_appears() {
     let test = "a_module_that_a_generator_can_do_without_is_used_when_it_appears";
     let Some(scene) = Scene::new(test, &["python3"]) else { return };

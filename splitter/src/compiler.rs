@@ -74,7 +74,7 @@ impl Compile {
     /// Reads a command line, response files expanded; none if it does something else than compile or assemble sources to
     /// an object.
     pub fn read(argv: &[BString]) -> Option<Self> {
-        if !is_driver(argv.first()?.as_bstr()) || !argv.iter().any(|word| word == "-c") || reads_profile(argv) {
+        if !is_driver(argv.first()?.as_bstr()) || !argv.iter().any(|word| word == "-c") || reads_more(argv) {
             return None;
         }
         let mut ask = vec![argv[0].clone()];
@@ -102,18 +102,28 @@ impl Compile {
     }
 }
 
-/// Whether a compile reads what earlier runs of its program have counted: files whose names are made of that of the object,
-/// the working directory and the option, and it goes on where there are none.
-fn reads_profile(argv: &[BString]) -> bool {
-    const OPTIONS: [&[u8]; 4] =
-        [b"-fprofile-use", b"-fprofile-instr-use", b"-fauto-profile", b"-fbranch-probabilities"];
+/// Whether a compile reads what neither its includes nor its words tell.
+///
+/// What earlier runs of its program have counted: files whose names are made of that of the object, the working directory
+/// and the option, and it goes on where there are none. Modules: what one was made of is looked at again where it is
+/// imported, and a module may lead to others. Words that are in a file which nobody has read.
+fn reads_more(argv: &[BString]) -> bool {
+    const OPTIONS: [&[u8]; 7] = [
+        b"-fprofile-use",
+        b"-fprofile-instr-use",
+        b"-fauto-profile",
+        b"-fbranch-probabilities",
+        b"-fmodule",
+        b"-fprebuilt-module-path",
+        b"@",
+    ];
     argv.iter().any(|word| OPTIONS.iter().any(|option| word.starts_with(option)))
 }
 
-/// Whether a driver that does not compile to an object reads sources all the same, and what they include: it preprocesses,
-/// or compiles and links at once.
+/// Whether a driver that is no [`Compile`] reads sources all the same, and what they include: it preprocesses, compiles and
+/// links at once, or compiles what is not understood.
 pub fn reads_sources(argv: &[BString]) -> bool {
-    const OPTIONS: [&[u8]; 5] = [b"-E", b"-S", b"-M", b"-MM", b"-fsyntax-only"];
+    const OPTIONS: [&[u8]; 6] = [b"-c", b"-E", b"-S", b"-M", b"-MM", b"-fsyntax-only"];
     const ENDS: [&[u8]; 10] = [b".c", b".cc", b".cp", b".cxx", b".cpp", b".c++", b".C", b".m", b".mm", b".S"];
     argv.iter().enumerate().skip(1).any(|(i, word)| {
         let is_output = argv[i - 1] == "-o";
@@ -195,7 +205,13 @@ mod tests {
     fn a_link_or_another_program_is_no_compile() {
         assert_eq!(Compile::read(&words("cc a.o -o a")), None);
         assert_eq!(Compile::read(&words("tool -c a.c")), None);
-        assert_eq!(Compile::read(&words("cc -fprofile-use -c a.c")), None);
+    }
+
+    #[test]
+    fn a_compile_that_reads_more_than_it_includes_is_not_understood() {
+        for word in ["-fprofile-use", "-fmodules-ts", "-fmodule-file=m=m.pcm", "-fmodule-output=m.pcm", "@list"] {
+            assert_eq!(Compile::read(&words(&format!("cc {word} -c a.cc"))), None, "{word}");
+        }
     }
 
     #[test]

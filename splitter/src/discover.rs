@@ -101,6 +101,7 @@ fn discover_by(question: &Question<'_>, compile: fn(&Question<'_>) -> Found) -> 
     for (_, cwd) in question.recipe.runs() {
         found.directory(cwd.as_bstr());
     }
+    question.recipe.lists.keys().for_each(|path| found.file(path.as_bstr()));
     for path in &question.recipe.outputs {
         found.files.remove(path);
     }

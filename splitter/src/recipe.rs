@@ -26,6 +26,9 @@ pub struct Recipe {
     pub depfile: Option<BString>,
     /// Response file and its content.
     pub response: Option<(BString, BString)>,
+    /// The response files that the words name besides, such as a list of modules that another edge makes, and what they
+    /// hold.
+    pub lists: BTreeMap<BString, BString>,
     /// The build directory, absolute.
     pub build_directory: BString,
     /// The whole environment.
@@ -46,8 +49,14 @@ pub enum Kind {
 }
 
 impl Recipe {
-    /// Reads a command, whose paths start at `build_directory`.
-    pub fn new(command: &Command, outputs: Vec<BString>, build_directory: &BStr) -> Self {
+    /// Reads a command, whose paths start at `build_directory`. What a file holds is told by `read`; none for one that is
+    /// not there.
+    pub fn new(
+        command: &Command,
+        outputs: Vec<BString>,
+        build_directory: &BStr,
+        read: &dyn Fn(&BStr) -> Option<BString>,
+    ) -> Self {
         let at = |path: &BString| absolute(path.as_bstr(), build_directory);
         let response = command.rspfile.as_ref().map(|file| (at(&file.path), file.content.clone()));
         let mut recipe = Self {
@@ -56,12 +65,14 @@ impl Recipe {
             outputs,
             depfile: command.depfile.as_ref().filter(|path| !path.is_empty()).map(at),
             response,
+            lists: BTreeMap::new(),
             build_directory: build_directory.into(),
             env: environment(),
         };
         match parse(command.text.as_bstr()) {
             Script::Plain(simples) if !simples.is_empty() => {
                 recipe.commands = simples.iter().map(|simple| step(simple, build_directory)).collect();
+                recipe.lists = recipe.named_lists(read);
                 recipe.kind = recipe.read_kind();
             }
             _ => {
@@ -84,14 +95,32 @@ impl Recipe {
         })
     }
 
-    /// The words of a command with those of its response file in the place of `@FILE`.
+    /// The words of a command with those of its response files in the place of `@FILE`.
     pub fn expanded(&self, argv: &[BString], cwd: &BStr) -> Vec<BString> {
-        let Some((path, content)) = &self.response else { return argv.to_vec() };
-        let expand = |word: &BString| match word.strip_prefix(b"@") {
-            Some(file) if absolute(file.as_bstr(), cwd) == *path => response::words(content.as_bstr()),
-            _ => vec![word.clone()],
+        let content = |path: &BString| match &self.response {
+            Some((own, content)) if own == path => Some(content),
+            _ => self.lists.get(path),
+        };
+        let expand = |word: &BString| {
+            let content = word.strip_prefix(b"@").and_then(|file| content(&absolute(file.as_bstr(), cwd)));
+            content.map_or_else(|| vec![word.clone()], |content| response::words(content.as_bstr()))
         };
         argv.iter().flat_map(expand).collect()
+    }
+
+    fn named_lists(&self, read: &dyn Fn(&BStr) -> Option<BString>) -> BTreeMap<BString, BString> {
+        let mut lists = BTreeMap::new();
+        for (argv, cwd) in self.runs().filter(|(argv, _)| takes_response_files(argv[0].as_bstr())) {
+            let named = argv.iter().filter_map(|word| word.strip_prefix(b"@"));
+            for path in named.map(|file| absolute(file.as_bstr(), cwd.as_bstr())) {
+                if self.response.as_ref().is_none_or(|(own, _)| *own != path)
+                    && let Some(content) = read(path.as_bstr())
+                {
+                    lists.insert(path, content);
+                }
+            }
+        }
+        lists
     }
 
     fn read_kind(&self) -> Kind {
@@ -137,6 +166,10 @@ impl Recipe {
             && roots.in_text(content)
             && !self.is_seen_word_by_word(content.as_bstr(), roots)
         {
+            return Some(format!("its response file `{path}`").into());
+        }
+        // Another has written it: it is the same in every view.
+        if let Some((path, _)) = self.lists.iter().find(|(_, content)| roots.in_text(content)) {
             return Some(format!("its response file `{path}`").into());
         }
         for (argv, cwd) in self.runs() {
@@ -229,6 +262,7 @@ impl Recipe {
             depfile: self.depfile.as_ref().map(path),
             // If a root stands in it, only in path operands: else the step is bound.
             response: self.response.as_ref().map(|(at, content)| (path(at), path(content))),
+            lists: self.lists.iter().map(|(at, content)| (path(at), content.clone())).collect(),
             build_directory: path(&self.build_directory),
             env: self.env.clone(),
         }
@@ -274,6 +308,11 @@ fn is_tool(program: &BStr, tools: &[&str]) -> bool {
     tools.iter().any(|tool| {
         name.strip_suffix(tool.as_bytes()).is_some_and(|before| before.is_empty() || before.ends_with(b"-"))
     })
+}
+
+/// Whether a program reads `@FILE` as [`response::words`] does.
+fn takes_response_files(program: &BStr) -> bool {
+    compiler::is_driver(program) || is_tool(program, &["ar", "ranlib", "ld", "strip", "objcopy"])
 }
 
 fn kind_of_words(words: &[BString]) -> Kind {
@@ -391,7 +430,7 @@ mod tests {
 
     fn recipe(text: &str) -> Recipe {
         let command = Command { text: text.into(), ..Command::default() };
-        Recipe::new(&command, vec!["/r/b/out".into()], "/r/b".into())
+        Recipe::new(&command, vec!["/r/b/out".into()], "/r/b".into(), &|_| None)
     }
 
     fn run_at(cwd: &str, words: &[&str]) -> Run {
@@ -501,8 +540,8 @@ mod tests {
     fn a_fingerprint_for_anywhere_is_that_of_any_checkout() {
         let at = |root: &str| {
             let command = Command { text: format!("gen {root}/in -DX={root}").into(), ..Command::default() };
-            let recipe =
-                Recipe::new(&command, vec![format!("{root}/b/out").into()], format!("{root}/b").as_str().into());
+            let build = format!("{root}/b");
+            let recipe = Recipe::new(&command, vec![format!("{build}/out").into()], build.as_str().into(), &|_| None);
             let roots = Roots::new([(root.into(), "source".into())]);
             (recipe.fingerprint(), recipe.fingerprint_anywhere(&roots))
         };
@@ -516,12 +555,26 @@ mod tests {
         let with = |content: &str| {
             let rspfile = Some(ResponseFile { path: "f.rsp".into(), content: content.into() });
             let command = Command { text: "cc @f.rsp -o a.o -c a.c".into(), rspfile, ..Command::default() };
-            Recipe::new(&command, vec!["/r/b/a.o".into()], "/r/b".into())
+            Recipe::new(&command, vec!["/r/b/a.o".into()], "/r/b".into(), &|_| None)
         };
         assert_eq!(with("-I/r/include -O2").bound_by(&roots()), None);
         assert_eq!(with("-DX=/r/x").bound_by(&roots()), Some("-DX=/r/x".into()));
         let seen = with("-I/r/include -O2").seen(&roots(), View::Canonical);
         assert_eq!(seen.response, Some(("/build/source/b/f.rsp".into(), "-I/build/source/include -O2".into())));
+    }
+
+    #[test]
+    fn a_response_file_that_another_edge_makes_is_read_too() {
+        let with = |content: &'static str| {
+            let command = Command { text: "clang++ @a.map -o a.o -c a.cppm".into(), ..Command::default() };
+            let read = |path: &BStr| (path == "/r/b/a.map").then(|| content.into());
+            Recipe::new(&command, vec!["/r/b/a.o".into()], "/r/b".into(), &read)
+        };
+        assert_eq!(with("-DX").lists, BTreeMap::from([("/r/b/a.map".into(), "-DX".into())]));
+        let kinds = ["", "-fmodule-file=m=m.pcm", "@more"].map(|content| with(content).kind);
+        assert_eq!(kinds, [Kind::Compile, Kind::Other, Kind::Other]);
+        assert_eq!(with("-Ii").bound_by(&roots()), None);
+        assert_eq!(with("-I/r/i").bound_by(&roots()), Some("its response file `/r/b/a.map`".into()));
     }
 
     #[test]

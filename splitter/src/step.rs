@@ -136,7 +136,8 @@ impl Steps<'_> {
             return self.outside(edge, &command, Reason::Always);
         }
         let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
-        let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory());
+        let read = |path: &BStr| fs::read(to_path(path)).ok().map(BString::from);
+        let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory(), &read);
         let reason = match self.old.by_name.get(&self.drive.name(edge)) {
             None => Reason::New,
             Some(record) => match self.changed(edge, record, &recipe)? {

@@ -111,14 +111,18 @@ impl Edges {
 
     /// What a traced edge did with files below `/src`.
     fn reads(&self, drv: &ResolvedDerivation) -> Reads {
-        let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
-        let built = self.kit.store().realise(drv, &options).unwrap_or_else(|error| panic!("{error:?}"));
-        let reads = fs::read(self.kit.physical(&built.outputs[&"reads".parse().unwrap()].path)).unwrap();
-        let mut reads: Reads = serde_json::from_slice(&reads).unwrap();
+        let mut reads = self.all_reads(drv);
         for list in [&mut reads.files, &mut reads.directories, &mut reads.looked, &mut reads.absent] {
             list.retain(|path| path.starts_with("/src/"));
         }
         reads
+    }
+
+    fn all_reads(&self, drv: &ResolvedDerivation) -> Reads {
+        let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
+        let built = self.kit.store().realise(drv, &options).unwrap_or_else(|error| panic!("{error:?}"));
+        let reads = fs::read(self.kit.physical(&built.outputs[&"reads".parse().unwrap()].path)).unwrap();
+        serde_json::from_slice(&reads).unwrap()
     }
 
     fn failure(&self, script: &str) -> (Failure, String) {
@@ -227,6 +231,15 @@ fn a_traced_edge_says_what_it_looked_for() {
     assert_eq!(reads.looked, ["/src/build/dir", "/src/build/dir/sub", "/src/build/in"]);
     assert_eq!(reads.absent, ["/src/build/none", "/src/build/nothing/at/all"]);
     assert_eq!(reads.files, ["/src/build/script"]);
+}
+
+#[test]
+fn a_traced_program_that_looks_for_itself_does_not_find_the_runner() {
+    let edges = edges();
+    let mut reads = edges.all_reads(&traced(&edges, "test -e /proc/self/exe && echo > out", &[]));
+    for list in reads.lists() {
+        assert!(!list.iter().any(|path| path.contains("runner")), "{list:?}");
+    }
 }
 
 #[test]

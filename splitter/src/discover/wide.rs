@@ -65,8 +65,9 @@ impl Project {
     fn walk(&mut self, top: &Path, skip: &dyn Fn(&BStr) -> bool) {
         let mut waiting = vec![top.to_owned()];
         while let Some(directory) = waiting.pop() {
-            let other_build = directory != top && directory.join("build.ninja").exists();
-            if other_build || self.files.len() > MOST {
+            // Another build, or a store.
+            let is_other = |mark: &&str| directory != top && directory.join(mark).exists();
+            if ["build.ninja", "nix/var/nix/db"].iter().any(is_other) || self.files.len() > MOST {
                 continue;
             }
             self.directories.insert(directory.as_os_str().as_bytes().into());
@@ -88,7 +89,8 @@ impl Project {
 /// The directory that holds all sources of a plan outside the build directory and the host's tools.
 fn source_tree(graph: &Graph, plan: &Plan) -> Option<BString> {
     let build = graph.working_directory();
-    let inside = |path: &BString| path.strip_prefix(build.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+    // CMake from 3.31 on has the directory itself among the inputs.
+    let inside = |path: &BString| is_below(path, &build.into());
     let sources = plan.sources.iter().map(|file| absolute(graph.file(*file).path.as_bstr(), build));
     let sources = sources.filter(|path| !inside(path) && !is_system(path.as_bstr()));
     let common =
@@ -318,14 +320,39 @@ fn parts(text: &[u8]) -> impl Iterator<Item = &BStr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::{Command, Commands, EdgeSpec, GraphBuilder, Location};
 
     #[test]
     fn a_device_is_not_read_as_a_script() {
-        let command =
-            crate::graph::Command { text: "dd if=/dev/zero of=o count=1 | cat > o".into(), ..Default::default() };
-        let recipe = Recipe::new(&command, vec!["/b/o".into()], "/b".into());
+        let command = Command { text: "dd if=/dev/zero of=o count=1 | cat > o".into(), ..Default::default() };
+        let recipe = Recipe::new(&command, vec!["/b/o".into()], "/b".into(), &|_| None);
         assert_eq!(programs(&recipe, "/usr/bin:/bin").own, BTreeSet::new());
         assert_eq!(of_script(Path::new("/dev/zero"), "/usr/bin"), BTreeSet::new());
+    }
+
+    #[test]
+    fn the_build_directory_as_an_input_is_no_source() {
+        struct None;
+        impl Commands for None {
+            fn command(&self, _: &Graph, _: EdgeId) -> Command {
+                Command::default()
+            }
+        }
+        let mut builder = GraphBuilder::new("/home/u/build".into());
+        let spec = EdgeSpec {
+            outputs: &["out".into()],
+            explicit_outputs: 1,
+            inputs: &["/home/u/p/src/a".into(), "/home/u/p/b".into(), "in".into(), ".".into()],
+            explicit_inputs: 3,
+            implicit_inputs: 0,
+            validations: &[],
+            phony: false,
+            location: Location { file: "build.ninja".into(), line: 1 },
+        };
+        builder.edge(spec).unwrap();
+        let graph = builder.finish(Box::new(None));
+        let plan = Plan::new(&graph, &graph.roots()).unwrap();
+        assert_eq!(source_tree(&graph, &plan), Some("/home/u/p".into()));
     }
 
     #[test]

@@ -72,7 +72,8 @@ impl Steps<'_> {
         for path in wide::programs(recipe, SEARCH_PATH).own {
             all.file(path.as_os_str().as_bytes().as_bstr());
         }
-        for path in &recipe.outputs {
+        // What an earlier run of it has left is not what it reads.
+        for path in recipe.outputs.iter().chain(&recipe.depfile).chain(recipe.response.iter().map(|(path, _)| path)) {
             all.files.remove(path);
         }
         all.system.extend(found.system.iter().cloned());
