@@ -31,7 +31,8 @@ pub fn units(build: &Path) -> Vec<Unit> {
     let edges = graph.edges().filter(|(_, edge)| !edge.phony);
     let unit = |(id, edge): (EdgeId, &Edge)| {
         let outputs = edge.outputs.iter().map(|file| graph.file(*file).path.clone()).collect();
-        let recipe = Recipe::new(&graph.command(id), outputs, directory);
+        let read = |path: &BStr| fs::read(path.to_path_lossy()).ok().map(BString::from);
+        let recipe = Recipe::new(&graph.command(id), outputs, directory, &read);
         // Some projects do more than to compile in one command.
         let compile = recipe.runs().find_map(|(argv, cwd)| {
             let words = recipe.expanded(&argv, cwd.as_bstr());
