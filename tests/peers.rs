@@ -371,6 +371,43 @@ fn data_is_built_where_there_is_no_compiler() {
     assert_eq!((said.code, scene.read("build/end").as_str()), (Some(0), "in\nin\n"), "{said}");
 }
 
+/// Where only the project's directory is kept from one run to the next, the store lies in it.
+#[test]
+fn a_store_among_the_sources_is_no_part_of_the_project() {
+    let Some(scene) = Scene::new("a_store_among_the_sources_is_no_part_of_the_project", &[]) else { return };
+    scene.write("source", "source\n");
+    scene.write("build/.splitter-half", "a file that another step is just putting in place\n");
+    scene.edges(
+        "build out: sh ../source\n  cmd = cat ../source > out; find .. -name schema -o -name '.splitter-*' >> out\n",
+    );
+    scene.build();
+    assert_eq!(scene.read("build/out"), "source\n");
+}
+
+/// A config.h that was there before is not the one that is made; variables of the environment are no part of a command.
+#[test]
+fn nothing_of_another_time_or_another_shell_comes_in() {
+    let test = "nothing_of_another_time_or_another_shell_comes_in";
+    let Some(scene) = Scene::new(test, &["gcc", "g++", "ninja"]) else { return };
+    scene.write("a.c", "#include \"config.h\"\nint a = VALUE;\n");
+    scene.write("r.cc", "namespace { int hidden() { return 1; } }\nint r() { return hidden(); }\n");
+    scene.write("build/config.h", "#define VALUE 0\n");
+    scene.write("build/in", "#define VALUE 1\n");
+    scene.edges(
+        "build config.h: sh in\n  cmd = cp in config.h\nbuild a.o: cc ../a.c || config.h\n  flags = -I.\n\
+         build r.o: sh ../r.cc\n  cmd = g++ -frandom-seed=r.o -flto -c ../r.cc -o r.o\n\
+         build env: sh in\n  cmd = echo \"<$$KBUILD_BUILD_USER>\" > env\n",
+    );
+    as_by_ninja(&scene);
+    let mut other = scene.command("ninja2drv");
+    other.args(["-v"]).env("KBUILD_BUILD_USER", "me").env("CPATH", "/nowhere").env("MAKEFLAGS", "-j7");
+    assert!(scene.said(&mut other).is_idle());
+
+    // Who goes by times takes what was made for newer than that of which it was made.
+    let time = |name: &str| fs::metadata(scene.at("build").join(name)).unwrap().modified().unwrap();
+    assert!(time("config.h") >= time("in") && time("a.o") >= time("config.h"));
+}
+
 /// Others print their own state and the compiler's message somewhere in it.
 #[test]
 fn what_a_compiler_says_comes_first_and_whole_with_real_paths() {

@@ -241,7 +241,7 @@ impl Found {
 pub(crate) fn list(directory: &BStr) -> BTreeSet<BString> {
     let entries = fs::read_dir(to_path(directory)).into_iter().flatten().flatten();
     let names = entries.map(|entry| BString::from(entry.file_name().as_bytes()));
-    names.filter(|name| !wide::IGNORED.iter().any(|ignored| name == ignored)).collect()
+    names.filter(|name| !wide::is_ignored(name.as_bstr())).collect()
 }
 
 /// The directory of a path.

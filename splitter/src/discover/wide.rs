@@ -5,6 +5,7 @@ use super::absent::{Absent, Lookups};
 use super::{Found, is_system, parent, to_path};
 use crate::graph::{EdgeId, Graph, absolute};
 use crate::host_tools::SEARCH_PATH;
+use crate::materialise::IN_THE_MAKING;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::toolchain::{is_left_out, resolve_program};
@@ -17,8 +18,8 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// What is no part of a project, wherever it lies.
-pub const IGNORED: &[&str] = &[
+/// What is no part of a project, wherever it lies, with files that are just being put in place: see [`is_ignored`].
+const IGNORED: &[&str] = &[
     ".git",
     ".hg",
     ".jj",
@@ -66,14 +67,15 @@ impl Project {
         let mut waiting = vec![top.to_owned()];
         while let Some(directory) = waiting.pop() {
             let other_build = directory != top && directory.join("build.ninja").exists();
-            if other_build || self.files.len() > MOST {
+            let store = directory.join("nix/var/splitter").exists(); // a cache that is kept with the sources
+            if other_build || store || self.files.len() > MOST {
                 continue;
             }
             self.directories.insert(directory.as_os_str().as_bytes().into());
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let bytes = path.as_os_str().as_bytes().as_bstr();
-                let ignored = IGNORED.iter().any(|name| entry.file_name() == *name);
+                let ignored = is_ignored(entry.file_name().as_bytes().as_bstr());
                 match entry.file_type() {
                     _ if ignored || skip(bytes) => {}
                     Ok(kind) if kind.is_dir() => waiting.push(path),
@@ -151,7 +153,7 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
                 true if !is_left_out(to_path(path.as_bstr())) => drop(view.system.insert(path)),
                 _ => {}
             }
-        } else if is_ignored(path.as_bstr())
+        } else if is_in_ignored(path.as_bstr())
             || graph.find(path.as_bstr()).is_some_and(|f| graph.file(f).maker.is_some())
         {
             // It is ours, or an edge makes it that need not have been run.
@@ -171,8 +173,13 @@ const UNSEEN: [&str; 2] = ["/etc/", "/nix/"];
 /// Where version control systems keep their state.
 const STATE: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
 
-fn is_ignored(path: &BStr) -> bool {
-    path.split_str("/").any(|name| IGNORED.iter().any(|ignored| name == ignored.as_bytes()))
+/// Whether a name is that of something which is no part of a project, wherever it lies.
+pub(super) fn is_ignored(name: &BStr) -> bool {
+    IGNORED.iter().any(|ignored| name == ignored.as_bytes()) || name.starts_with(IN_THE_MAKING.as_bytes())
+}
+
+fn is_in_ignored(path: &BStr) -> bool {
+    path.split_str("/").any(|name| is_ignored(name.as_bstr()))
 }
 
 fn bytes(path: impl AsRef<str>) -> BString {
@@ -222,7 +229,7 @@ pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) 
         if project.holds(&path)
             && !made
             && !recipe.outputs.contains(&path)
-            && !is_ignored(path.as_bstr())
+            && !is_in_ignored(path.as_bstr())
             && !appeared()
         {
             lookups.missing(path.as_bstr());
