@@ -15,7 +15,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 use tests::checkout::{Tree, copy, done};
 use tests::{Said, Scene};
@@ -62,6 +62,18 @@ fn as_by_ninja(scene: &Scene) -> Said {
     put_back();
     is_the_same(&scene.build());
     first
+}
+
+/// What would be said if these edges ran for these reasons.
+fn ran(edges: &[(&str, &str)]) -> Vec<String> {
+    let mut ran: Vec<String> = edges.iter().map(|(edge, reason)| format!("{edge}: {reason}")).collect();
+    ran.sort();
+    ran
+}
+
+fn script(scene: &Scene, name: &str, text: &str) {
+    scene.write(name, text);
+    fs::set_permissions(scene.at(name), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// lzo computes names across files, qemu gives them by `-D`, webrtc has directories called as headers.
@@ -134,6 +146,42 @@ fn an_include_counts_however_it_is_written() {
     let mut changed: Vec<String> = changed.collect();
     changed.sort();
     assert_eq!(said.ran(), changed, "{said}");
+    as_by_ninja(&scene);
+}
+
+/// onetbb reads a template, svt-av1 asks for a version, scripts of GN import what lies beside their real place.
+#[test]
+fn what_a_script_reads_beside_its_real_place_counts() {
+    let test = "what_a_script_reads_beside_its_real_place_counts";
+    let Some(scene) = Scene::new(test, &["ninja", "python3"]) else { return };
+    let python = "import os, sys\nhere = os.path.dirname(os.path.realpath(__file__))\n\
+                  sys.path.insert(0, os.path.join(here, 'lib'))\nimport sibling\n\
+                  open(sys.argv[1], 'w').write(sibling.text + open(os.path.join(here, 'text.in')).read())\n";
+    scene.write("source/tools/real/generate.py", python);
+    scene.write("source/tools/real/lib/sibling.py", "from other import text\n");
+    scene.write("source/tools/real/lib/other.py", "text = 'one '\n");
+    scene.write("source/tools/real/text.in", "two\n");
+    let shell =
+        "#!/bin/sh\nhere=$(dirname \"$(readlink -f \"$0\")\")\n. \"$here/vars.sh.in\"\necho \"$VERSION\" > $1\n";
+    script(&scene, "source/tools/real/vars.sh", shell);
+    scene.write("source/tools/real/vars.sh.in", "VERSION=$(cat \"$here/../../VERSION\")\n");
+    scene.write("source/VERSION", "1.0\n");
+    fs::create_dir(scene.at("source/bin")).unwrap();
+    for name in ["generate.py", "vars.sh"] {
+        symlink(format!("../tools/real/{name}"), scene.at("source/bin").join(name)).unwrap();
+    }
+    scene.edges(
+        "build generated: sh ../source/bin/generate.py\n  cmd = python3 ../source/bin/generate.py generated\n\
+         build version: sh | ../source/VERSION\n  cmd = ../source/bin/vars.sh version\n",
+    );
+    as_by_ninja(&scene);
+    assert_eq!((scene.read("build/generated"), scene.read("build/version")), ("one two\n".into(), "1.0\n".into()));
+
+    scene.write("source/tools/real/lib/other.py", "text = 'three '\n");
+    scene.write("source/VERSION", "2.0\n");
+    let said = scene.build();
+    let (other, version) = ("`source/tools/real/lib/other.py` changed", "`source/VERSION` changed");
+    assert_eq!(said.ran(), ran(&[("generated", other), ("version", version)]), "{said}");
     as_by_ninja(&scene);
 }
 
