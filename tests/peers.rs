@@ -185,6 +185,40 @@ fn what_a_script_reads_beside_its_real_place_counts() {
     as_by_ninja(&scene);
 }
 
+/// svt-av1 has stamps that nobody writes, and openblas a phony name for 8299 files.
+#[test]
+fn phony_names_stamps_and_outputs_beside_others_order_and_do_no_more() {
+    let test = "phony_names_stamps_and_outputs_beside_others_order_and_do_no_more";
+    let Some(scene) = Scene::new(test, &["gcc", "ninja"]) else { return };
+    scene.write("build/in", "in\n");
+    scene.write("source/a.c", "#include \"7.h\"\nint a = SEVEN;\n");
+    scene.write("source/co.c", "int co(void) { return 1; }\n");
+    let headers: Vec<String> = (0..3000).map(|i| format!("../source/many/{i}.h")).collect();
+    fs::create_dir(scene.at("source/many")).unwrap();
+    headers.iter().for_each(|header| fs::write(scene.at("build").join(header), "#define SEVEN 7\n").unwrap());
+    scene.edges(&format!(
+        "build headers: phony {}\nbuild more: phony headers stamp\n\
+         build a.o: cc ../source/a.c | more\n  flags = -I../source/many\n\
+         build ordered: sh in || more\n  cmd = cp in ordered\n\
+         build observed: sh in | more\n  cmd = cp in observed\n\
+         build stamp: sh in\n  cmd = test -e in\n\
+         build co.c co.h: sh in\n  cmd = echo '#include \"co.h\"' > co.c; echo 'int co;' > co.h\n\
+         build co.o: cc co.c\n\
+         build read: sh co.c\n  cmd = cat co.h > read\n\
+         build generated.stamp: sh in\n  cmd = mkdir -p generated && cp in generated/x && touch generated.stamp\n\
+         build touched: sh in\n  cmd = touch touched\n",
+        headers.join(" "),
+    ));
+    as_by_ninja(&scene);
+
+    scene.write("source/many/7.h", "#define SEVEN 8\n");
+    scene.write("source/many/8.h", "#define SEVEN 8\n");
+    let said = scene.build();
+    // `cp in observed` might read all that the build file states.
+    let seven = "`source/many/7.h` changed";
+    assert_eq!(said.ran(), ran(&[("a.o", seven), ("observed", seven)]), "{said}");
+}
+
 /// fmt, json-c, lz4 and others have chains of names, lapacke an alias, nspr a tree of links to its headers; copies in
 /// their place broke brotli's installation.
 #[test]
