@@ -444,6 +444,27 @@ fn a_command_may_be_as_long_as_ninja_can_start_it_and_a_response_file_longer() {
     assert!(said.out.contains("FAILED: word: ") && said.out.contains("Argument list too long"), "{said}");
 }
 
+/// A linker is named by a flag, an interpreter by `env`, and of a package of data nobody asks a compiler.
+#[test]
+fn programs_are_found_however_they_are_named_and_only_if_they_are() {
+    let test = "programs_are_found_however_they_are_named_and_only_if_they_are";
+    let Some(scene) = Scene::new(test, &["gcc", "ninja", "ld.gold", "ld.bfd", "python3", "perl"]) else { return };
+    scene.write("main.c", "int main(void) { return 0; }\n");
+    script(&scene, "tools/python", "#!/usr/bin/env python3\nprint('python')\n");
+    script(&scene, "tools/perl", "#!/usr/bin/env perl\nprint \"perl\\n\";\n");
+    script(&scene, "tools/split", "#!/usr/bin/env -S sh -e\necho split\n");
+    scene.edges(
+        "build main.o: cc ../main.c\n\
+         build gold: sh main.o\n  cmd = gcc main.o -o gold -fuse-ld=gold\n\
+         build bfd: sh main.o\n  cmd = gcc main.o -o bfd -fuse-ld=bfd\n\
+         build direct: sh main.o\n  cmd = ld.gold -r main.o -o direct\n\
+         build python: sh\n  cmd = ../tools/python > python\n\
+         build perl: sh\n  cmd = ../tools/perl > perl\n\
+         build split: sh\n  cmd = ../tools/split > split\n",
+    );
+    as_by_ninja(&scene);
+}
+
 #[test]
 fn data_is_built_where_there_is_no_compiler() {
     let Some(scene) = Scene::new("data_is_built_where_there_is_no_compiler", &[]) else { return };
