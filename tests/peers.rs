@@ -444,6 +444,43 @@ fn a_command_may_be_as_long_as_ninja_can_start_it_and_a_response_file_longer() {
     assert!(said.out.contains("FAILED: word: ") && said.out.contains("Argument list too long"), "{said}");
 }
 
+/// corrosion's edges make directories, CMake lets the linker write a depfile, Meson calls that of an assembler `.ndep`.
+#[test]
+fn edges_that_are_no_compiles_may_make_directories_and_have_depfiles() {
+    let test = "edges_that_are_no_compiles_may_make_directories_and_have_depfiles";
+    let Some(scene) = Scene::new(test, &["gcc", "ninja", "as"]) else { return };
+    scene.write("a.c", "int a(void) { return 0; }\n");
+    scene.write("main.c", "int a(void);\nint main(void) { return a(); }\n");
+    scene.write("s.s", ".data\n.include \"../s.inc\"\n");
+    scene.write("s.inc", ".long 1\n");
+    scene.write("script.ld", "VERSION { { global: main; local: *; }; }\n");
+    scene.write("build/in", "in\n");
+    scene.edges(
+        "rule link\n  command = gcc $in -o $out -Wl,--dependency-file=$out.d -Wl,--version-script=../v.map\n  description = $out\n\
+         \x20 depfile = $out.d\n  deps = gcc\n\
+         rule linkless\n  command = gcc $in -o $out\n  description = $out\n  depfile = $out.d\n  deps = gcc\n\
+         rule asm\n  command = as --MD $out.ndep $in -o $out\n  description = $out\n  depfile = $out.ndep\n  deps = gcc\n\
+         build a.o: cc ../a.c\nbuild main.o: cc ../main.c\n\
+         build linked: link main.o a.o\nbuild linkless: linkless main.o a.o\n\
+         build s.o: asm ../s.s\n\
+         build directory: sh in\n  cmd = mkdir -p directory/sub/empty && cp in directory/sub/a && cp in directory/$$(cat in) && ln -sf a directory/sub/b\n\
+         build use: sh directory\n  cmd = cat directory/sub/b > use\n\
+         build listed: sh directory\n  cmd = ls -R directory > listed\n\
+         build words: sh in | directory\n  cmd = cp in words\n\
+         build other/place: sh directory\n  cmd = rm -rf other/place && cp -r directory other/place\n",
+    );
+    scene.write("v.map", "V { global: main; local: *; };\n");
+    as_by_ninja(&scene);
+
+    scene.write("build/in", "changed\n");
+    scene.write("s.inc", ".long 2\n");
+    scene.write("v.map", "W { global: main; local: *; };\n");
+    let said = scene.build();
+    let changed: Vec<String> = said.ran().iter().map(|line| line.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(changed, ["directory", "linked", "listed", "other/place", "s.o", "use", "words"], "{said}");
+    as_by_ninja(&scene);
+}
+
 /// A linker is named by a flag, an interpreter by `env`, and of a package of data nobody asks a compiler.
 #[test]
 fn programs_are_found_however_they_are_named_and_only_if_they_are() {

@@ -118,8 +118,10 @@ pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BStr
                 let left = graph.edge(maker).outputs.first().and_then(|first| left.get(&graph.file(*first).path));
                 for path in made.chain(left.into_iter().flatten()) {
                     let path = absolute(path.as_bstr(), graph.working_directory());
-                    if fs::symlink_metadata(to_path(path.as_bstr())).is_ok_and(|metadata| !metadata.is_dir()) {
-                        found.files.insert(path);
+                    match fs::symlink_metadata(to_path(path.as_bstr())) {
+                        Ok(metadata) if metadata.is_dir() => found.tree(to_path(path.as_bstr())),
+                        Ok(_) => drop(found.files.insert(path)),
+                        Err(_) => {} // it was not written
                     }
                 }
             }
@@ -132,6 +134,19 @@ pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BStr
         }
     }
     found
+}
+
+impl Found {
+    /// Adds all that lies in a directory.
+    fn tree(&mut self, directory: &Path) {
+        self.directories.insert(directory.as_os_str().as_bytes().into());
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => self.tree(&entry.path()),
+                _ => drop(self.files.insert(entry.path().as_os_str().as_bytes().into())),
+            }
+        }
+    }
 }
 
 /// Adds to a view what was looked for in it in vain, though it is there: a program or a file of the host that no text
@@ -153,9 +168,7 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
                 true if !is_left_out(to_path(path.as_bstr())) => drop(view.system.insert(path)),
                 _ => {}
             }
-        } else if is_in_ignored(path.as_bstr())
-            || graph.find(path.as_bstr()).is_some_and(|f| graph.file(f).maker.is_some())
-        {
+        } else if is_in_ignored(path.as_bstr()) || is_made(graph, &path) {
             // It is ours, or an edge makes it that need not have been run.
         } else if metadata.is_dir() {
             view.directories.insert(path);
@@ -182,6 +195,12 @@ fn is_in_ignored(path: &BStr) -> bool {
     path.split_str("/").any(|name| is_ignored(name.as_bstr()))
 }
 
+/// Whether an edge makes a path, or a directory with all in it in which the path lies.
+fn is_made(graph: &Graph, path: &BString) -> bool {
+    let paths = to_path(path.as_bstr()).ancestors().map(|path| path.as_os_str().as_bytes().as_bstr());
+    paths.filter_map(|path| graph.find(path)).any(|file| graph.file(file).maker.is_some())
+}
+
 fn bytes(path: impl AsRef<str>) -> BString {
     text::to_bytes(path.as_ref()).into()
 }
@@ -203,11 +222,11 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
             found.directories.insert(path);
         }
     }
-    // What lies in the build directory depends on which edges have been run.
+    // What lies in the build directory depends on which edges have been run, unless one edge made it with all in it.
     let is_of_sources = |path: &BString| !is_below(path, &recipe.build_directory);
     for directory in reads.directories.iter().map(bytes).filter(|path| project.holds(path)) {
         found.directories.insert(directory.clone());
-        if is_of_sources(&directory) {
+        if is_of_sources(&directory) || is_made(graph, &directory) {
             found.listed.insert(directory.clone(), super::list(directory.as_bstr()));
         }
     }
@@ -224,10 +243,9 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
 pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) -> Vec<Absent> {
     let mut lookups = Lookups::default();
     for path in reads.absent.iter().map(bytes) {
-        let made = graph.find(path.as_bstr()).is_some_and(|file| graph.file(file).maker.is_some());
         let appeared = || fs::symlink_metadata(to_path(path.as_bstr())).is_ok();
         if project.holds(&path)
-            && !made
+            && !is_made(graph, &path)
             && !recipe.outputs.contains(&path)
             && !is_in_ignored(path.as_bstr())
             && !appeared()
@@ -238,7 +256,8 @@ pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) 
     lookups.into_absent()
 }
 
-fn is_below(path: &BString, directory: &BString) -> bool {
+/// Whether a path is a directory or lies in it.
+pub(crate) fn is_below(path: &BString, directory: &BString) -> bool {
     path.strip_prefix(directory.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
 }
 

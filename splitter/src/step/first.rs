@@ -80,6 +80,9 @@ impl Steps<'_> {
         }
         for path in &recipe.outputs {
             all.files.remove(path);
+            if discover::to_path(path.as_bstr()).is_dir() {
+                all.files.retain(|file| !wide::is_below(file, path)); // what an earlier run of it made
+            }
         }
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
