@@ -219,6 +219,63 @@ fn phony_names_stamps_and_outputs_beside_others_order_and_do_no_more() {
     assert_eq!(said.ran(), ran(&[("a.o", seven), ("observed", seven)]), "{said}");
 }
 
+/// Qt's tools read absolute paths from files, Chromium goes five directories up, lz4 and openblas by a directory that
+/// nothing is read from, openfec writes to absolute paths.
+#[test]
+fn paths_mean_what_they_mean_to_ninja() {
+    let Some(scene) = Scene::new("paths_mean_what_they_mean_to_ninja", &["gcc", "ninja"]) else { return };
+    let top = scene.at("").canonicalize().unwrap();
+    let up = "../".repeat(top.components().count()) + top.to_str().unwrap().trim_start_matches('/');
+    let top = top.to_str().unwrap();
+    scene.write("source/lib/x.h", "#define X 1\n");
+    scene.write("source/lib/data", "data\n");
+    scene.write("source/a.c", "#include \"x.h\"\nint a = X;\n");
+    scene.write("source/b.c", "#include \"build/cmake/../../lib/x.h\"\nint b = X;\n");
+    scene.write("source/build/cmake/CMakeLists.txt", "");
+    scene.write("source/deep/er/nothing", "");
+    scene.write("source/deep/y.h", "#define Y 1\n");
+    scene.write("source/y.h", "#error not this one\n");
+    scene.write("source/c.c", "#include \"y.h\"\nint c = Y;\n");
+    symlink("deep/er", scene.at("source/link")).unwrap();
+    scene.write("build/info.json", format!("{top}/source/lib/data\n"));
+    scene.write("main.c", "int main(void) { return 0; }\n");
+    fs::create_dir_all(scene.at("build/1/2/3/4/5")).unwrap();
+    scene.write("build/1/2/3/4/5/keep", "");
+    let strict =
+        "name=$(cat \"$1\"); test ! -L \"$name\" && test \"$(readlink -f \"$name\")\" = \"$name\" && cat \"$name\"\n";
+    scene.write("source/tools/sync.sh", strict);
+    scene.edges(&format!(
+        "rule rsp\n  command = gcc @$out.rsp -c -o $out\n  rspfile = $out.rsp\n  rspfile_content = $in -I{top}/source/lib\n\
+         rule list\n  command = xargs cat < $out.rsp > $out\n  description = $out\n  rspfile = $out.rsp\n  rspfile_content = {top}/source/lib/data $in_newline\n\
+         build a.o: rsp {top}/source/a.c\n\
+         build list: list {top}/source/lib/x.h\n\
+         build synced: sh info.json\n  cmd = sh ../source/tools/sync.sh info.json > synced\n\
+         build pwd: sh\n  cmd = pwd > pwd; readlink -f . >> pwd; echo $$PWD >> pwd\n\
+         build up.o: cc ../source/a.c\n  flags = -I{up}/source/lib\n\
+         build up: sh {up}/source/lib/data\n  cmd = cp {up}/source/lib/data up\n\
+         build five: sh\n  cmd = cd 1/2/3/4/5 && cat ../../../../../../source/lib/data > ../../../../../five\n\
+         build middle.o: cc ../source/a.c\n  flags = -I../source/build/cmake/../../lib\n\
+         build middle2.o: cc ../source/b.c\n\
+         build middle: sh\n  cmd = cp ../source/build/cmake/../../lib/data middle\n\
+         build link: sh\n  cmd = cat ../source/link/../y.h > link\n\
+         build prologue.o: sh ../source/a.c\n  cmd = cd {top}/build && gcc -I../source/lib -c ../source/a.c -o prologue.o\n\
+         build colon.o: sh ../source/a.c\n  cmd = : && gcc -I../source/lib -c ../source/a.c -o colon.o && :\n\
+         build {top}/source/bin/abs.o: cc ../source/a.c\n  flags = -I../source/lib\n\
+         build {top}/source/bin/abs: sh {top}/source/bin/abs.o\n  cmd = cp {top}/source/bin/abs.o {top}/source/bin/abs\n\
+         build {top}/source/bin/main.o: cc ../main.c\n\
+         build {top}/source/bin/main: ld {top}/source/bin/main.o\n",
+    ));
+    as_by_ninja(&scene);
+
+    scene.write("source/lib/data", "changed\n");
+    scene.write("source/deep/y.h", "#define Y 2\n");
+    let said = scene.build();
+    let (data, y) = ("`source/lib/data` changed", "`source/deep/y.h` changed");
+    let again = [("five", data), ("link", y), ("list", data), ("middle", data), ("synced", data), ("up", data)];
+    assert_eq!(said.ran(), ran(&again), "{said}");
+    as_by_ninja(&scene);
+}
+
 /// fmt, json-c, lz4 and others have chains of names, lapacke an alias, nspr a tree of links to its headers; copies in
 /// their place broke brotli's installation.
 #[test]
