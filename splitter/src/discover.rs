@@ -122,12 +122,12 @@ impl Found {
             self.system.insert(path.into());
             return;
         }
-        if !self.files.insert(path.into()) {
-            return;
-        }
+        // Of one that is known, it may not be known that it is a link.
+        self.files.insert(path.into());
         if let Ok(target) = fs::read_link(to_path(path)) {
             let target = absolute(target.as_os_str().as_bytes().as_bstr(), parent(path));
-            if fs::metadata(to_path(target.as_bstr())).is_ok_and(|metadata| metadata.is_file()) {
+            let is_new = !self.files.contains(&target);
+            if is_new && fs::metadata(to_path(target.as_bstr())).is_ok_and(|metadata| metadata.is_file()) {
                 self.file(target.as_bstr());
             }
         }
@@ -266,7 +266,7 @@ impl Found {
 pub(crate) fn list(directory: &BStr) -> BTreeSet<BString> {
     let entries = fs::read_dir(to_path(directory)).into_iter().flatten().flatten();
     let names = entries.map(|entry| BString::from(entry.file_name().as_bytes()));
-    names.filter(|name| !wide::IGNORED.iter().any(|ignored| name == ignored)).collect()
+    names.filter(|name| !wide::is_ignored(name.as_bstr())).collect()
 }
 
 /// The directory of a path.

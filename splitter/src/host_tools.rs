@@ -108,7 +108,10 @@ fn needs(program: &Path) -> (Option<PathBuf>, BTreeSet<PathBuf>) {
         let mut words = line.lines().next().unwrap_or_default().fields();
         let interpreter = words.next().map(OsStr::from_bytes);
         let interpreter = match interpreter {
-            Some(path) if Path::new(path).file_name() == Some(OsStr::new("env")) => words.next().map(OsStr::from_bytes),
+            // `env -S NAME=value program` has more before the program.
+            Some(path) if Path::new(path).file_name() == Some(OsStr::new("env")) => {
+                words.find(|word| !word.starts_with(b"-") && !word.contains(&b'=')).map(OsStr::from_bytes)
+            }
             other => other,
         };
         return (interpreter.map(PathBuf::from), BTreeSet::new());

@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+/// How the name of a file begins that is being written beside the one whose place it will take.
+pub const IN_THE_MAKING: &str = ".splitter-";
+
 /// Puts the file, link or tree at `from` to `to`, in the place of whatever is there. A file is replaced whole.
 ///
 /// # Errors
@@ -43,7 +46,7 @@ pub fn write(text: &[u8], to: &Path) -> io::Result<()> {
 
 fn replace(to: &Path, executable: bool, fill: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut new = tempfile::Builder::new()
-        .prefix(".splitter-")
+        .prefix(IN_THE_MAKING)
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(to.parent().unwrap_or(to))?;
     fill(new.as_file_mut())?;

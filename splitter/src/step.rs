@@ -512,7 +512,8 @@ impl Steps<'_> {
         traced: bool,
     ) -> Result<ResolvedDerivation, Failed> {
         let seen = |path: &BString| self.drive.roots.seen_throughout(path.as_bstr(), view);
-        let directories = found.directories.iter().map(seen).collect();
+        // A link to a directory is one.
+        let directories = found.directories.iter().filter(|path| !found.files.contains(*path)).map(seen).collect();
         let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
         let in_place = self.drive.sandbox == Sandbox::None;
         let traced = traced || in_place || self.drive.audited;
@@ -523,9 +524,12 @@ impl Steps<'_> {
         inputs.names.extend(found.names.iter().map(seen));
         for (directory, names) in &found.listed {
             for path in names.iter().map(|name| absolute(name.as_bstr(), directory.as_bstr())) {
+                if found.files.contains(&path) {
+                    continue;
+                }
                 if to_path(path.as_bstr()).is_dir() {
                     inputs.directories.insert(seen(&path));
-                } else if !found.files.contains(&path) && !recipe.outputs.contains(&path) {
+                } else if !recipe.outputs.contains(&path) {
                     inputs.names.insert(seen(&path));
                 }
             }

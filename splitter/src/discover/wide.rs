@@ -5,6 +5,7 @@ use super::absent::{Absent, Lookups};
 use super::{Found, is_system, parent, to_path};
 use crate::graph::{EdgeId, Graph, absolute};
 use crate::host_tools::SEARCH_PATH;
+use crate::materialise::IN_THE_MAKING;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::toolchain::{is_left_out, resolve_program};
@@ -17,8 +18,8 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// What is no part of a project, wherever it lies.
-pub const IGNORED: &[&str] = &[
+/// What is no part of a project, wherever it lies, with files that are just being put in place: see [`is_ignored`].
+const IGNORED: &[&str] = &[
     ".git",
     ".hg",
     ".jj",
@@ -74,7 +75,7 @@ impl Project {
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let bytes = path.as_os_str().as_bytes().as_bstr();
-                let ignored = IGNORED.iter().any(|name| entry.file_name() == *name);
+                let ignored = is_ignored(entry.file_name().as_bytes().as_bstr());
                 match entry.file_type() {
                     _ if ignored || skip(bytes) => {}
                     Ok(kind) if kind.is_dir() => waiting.push(path),
@@ -118,8 +119,10 @@ pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BStr
                 let left = graph.edge(maker).outputs.first().and_then(|first| left.get(&graph.file(*first).path));
                 for path in made.chain(left.into_iter().flatten()) {
                     let path = absolute(path.as_bstr(), graph.working_directory());
-                    if fs::symlink_metadata(to_path(path.as_bstr())).is_ok_and(|metadata| !metadata.is_dir()) {
-                        found.files.insert(path);
+                    match fs::symlink_metadata(to_path(path.as_bstr())) {
+                        Ok(metadata) if metadata.is_dir() => found.tree(to_path(path.as_bstr())),
+                        Ok(_) => drop(found.files.insert(path)),
+                        Err(_) => {} // it was not written
                     }
                 }
             }
@@ -132,6 +135,19 @@ pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BStr
         }
     }
     found
+}
+
+impl Found {
+    /// Adds all that lies in a directory.
+    fn tree(&mut self, directory: &Path) {
+        self.directories.insert(directory.as_os_str().as_bytes().into());
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => self.tree(&entry.path()),
+                _ => drop(self.files.insert(entry.path().as_os_str().as_bytes().into())),
+            }
+        }
+    }
 }
 
 /// Adds to a view what was looked for in it in vain, though it is there: a program or a file of the host that no text
@@ -153,9 +169,7 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
                 true if !is_left_out(to_path(path.as_bstr())) => drop(view.system.insert(path)),
                 _ => {}
             }
-        } else if is_ignored(path.as_bstr())
-            || graph.find(path.as_bstr()).is_some_and(|f| graph.file(f).maker.is_some())
-        {
+        } else if is_in_ignored(path.as_bstr()) || is_made(graph, &path) {
             // It is ours, or an edge makes it that need not have been run.
         } else if metadata.is_dir() {
             view.directories.insert(path);
@@ -173,8 +187,19 @@ const UNSEEN: [&str; 2] = ["/etc/", "/nix/"];
 /// Where version control systems keep their state.
 const STATE: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
 
-fn is_ignored(path: &BStr) -> bool {
-    path.split_str("/").any(|name| IGNORED.iter().any(|ignored| name == ignored.as_bytes()))
+/// Whether a name is that of something which is no part of a project, wherever it lies.
+pub(super) fn is_ignored(name: &BStr) -> bool {
+    IGNORED.iter().any(|ignored| name == ignored.as_bytes()) || name.starts_with(IN_THE_MAKING.as_bytes())
+}
+
+fn is_in_ignored(path: &BStr) -> bool {
+    path.split_str("/").any(|name| is_ignored(name.as_bstr()))
+}
+
+/// Whether an edge makes a path, or a directory with all in it in which the path lies.
+fn is_made(graph: &Graph, path: &BString) -> bool {
+    let paths = to_path(path.as_bstr()).ancestors().map(|path| path.as_os_str().as_bytes().as_bstr());
+    paths.filter_map(|path| graph.find(path)).any(|file| graph.file(file).maker.is_some())
 }
 
 fn bytes(path: impl AsRef<str>) -> BString {
@@ -198,11 +223,11 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
             found.directories.insert(path);
         }
     }
-    // What lies in the build directory depends on which edges have been run.
+    // What lies in the build directory depends on which edges have been run, unless one edge made it with all in it.
     let is_of_sources = |path: &BString| !is_below(path, &recipe.build_directory);
     for directory in reads.directories.iter().map(bytes).filter(|path| project.holds(path)) {
         found.directories.insert(directory.clone());
-        if is_of_sources(&directory) {
+        if is_of_sources(&directory) || is_made(graph, &directory) {
             found.listed.insert(directory.clone(), super::list(directory.as_bstr()));
         }
     }
@@ -219,12 +244,11 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
 pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) -> Vec<Absent> {
     let mut lookups = Lookups::default();
     for path in reads.absent.iter().map(bytes) {
-        let made = graph.find(path.as_bstr()).is_some_and(|file| graph.file(file).maker.is_some());
         let appeared = || fs::symlink_metadata(to_path(path.as_bstr())).is_ok();
         if project.holds(&path)
-            && !made
+            && !is_made(graph, &path)
             && !recipe.outputs.contains(&path)
-            && !is_ignored(path.as_bstr())
+            && !is_in_ignored(path.as_bstr())
             && !appeared()
         {
             lookups.missing(path.as_bstr());
@@ -233,7 +257,8 @@ pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) 
     lookups.into_absent()
 }
 
-fn is_below(path: &BString, directory: &BString) -> bool {
+/// Whether a path is a directory or lies in it.
+pub(crate) fn is_below(path: &BString, directory: &BString) -> bool {
     path.strip_prefix(directory.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
 }
 

@@ -2,6 +2,7 @@
 //! with everything that the graph allows.
 
 use super::{Failed, Realised, Steps};
+use crate::discover::absent::Lookups;
 use crate::discover::{self, Found, Question, wide};
 use crate::graph::EdgeId;
 use crate::host_tools::SEARCH_PATH;
@@ -24,14 +25,19 @@ pub(super) struct First {
 
 impl Steps<'_> {
     pub(super) fn first(&self, edge: EdgeId, recipe: &Recipe) -> Result<First, Failed> {
-        let stated = self.drive.stated(edge);
+        // What a command did not write that nobody reads directly is stated and not there: a stamp behind a phony name.
+        let is_there = |path: &BString| fs::symlink_metadata(discover::to_path(path.as_bstr())).is_ok();
+        let (stated, unwritten): (Vec<_>, Vec<_>) = self.drive.stated(edge).into_iter().partition(is_there);
         let none = Roots::default();
         let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
         let question = Question { recipe, stated: &stated, roots, headers: &self.headers };
-        let Some(found) = discover::discover(&question) else {
+        let Some(mut found) = discover::discover(&question) else {
             let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;
             return Ok(First { found, realised, missed: None });
         };
+        let mut lookups = Lookups::default();
+        unwritten.iter().for_each(|path| lookups.missing(path.as_bstr()));
+        found.absent.extend(lookups.into_absent());
         match self.attempt(recipe, &found, None, false) {
             Ok(realised) => Ok(First { found, realised, missed: None }),
             // What it printed the first time is what the user is told, if this does not help either.
@@ -75,6 +81,9 @@ impl Steps<'_> {
         // What an earlier run of it has left is not what it reads.
         for path in recipe.outputs.iter().chain(&recipe.depfile).chain(recipe.response.iter().map(|(path, _)| path)) {
             all.files.remove(path);
+            if discover::to_path(path.as_bstr()).is_dir() {
+                all.files.retain(|file| !wide::is_below(file, path)); // what an earlier run of it made
+            }
         }
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
