@@ -155,7 +155,7 @@ fn writes_outside_the_build_directory_are_refused() {
     assert!(said.out.contains("cannot create ../stray: "), "{said}");
     scene.edges("build out: sh in ../source\n  cmd = echo x > out; echo bad > ../source\n");
     let said = scene.fail();
-    assert!(said.out.contains("cannot create ../source: "), "{said}");
+    said.has(&["splitter: wrote to its input `source`, outside the build directory"]);
 
     // Where the edge has an output the directory can be written, but nothing else may be left in it.
     scene.edges("build out ../declared: sh in\n  cmd = echo x > out; echo x > ../declared; echo x > ../stray\n");
@@ -170,8 +170,7 @@ fn a_command_that_writes_to_its_own_input_fails_and_the_input_is_kept() {
     let Some(scene) = Scene::new(test, &[]) else { return };
     scene.write("build/in", "good\n");
     scene.edges("build out: sh in\n  cmd = cp in out; echo bad >> in\n");
-    let said = scene.fail();
-    assert!(said.out.contains("cannot create in: "), "{said}");
+    scene.fail().has(&["FAILED: out: the command wrote `build/in`, which is an input"]);
     for command in [
         "sed -i s/good/bad/ in && cp in out",
         "cp in out && echo bad > new && mv new in",

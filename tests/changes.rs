@@ -479,3 +479,31 @@ fn assemblers_and_generators_of_parsers_run_again_for_what_they_include() {
     let said = scene.build();
     assert_eq!(said.ran(), ["p.c p.h: `source/p.y` changed"], "{said}");
 }
+
+#[test]
+fn a_copy_of_an_input_can_be_changed_and_the_input_cannot() {
+    let test = "a_copy_of_an_input_can_be_changed_and_the_input_cannot";
+    let Some(scene) = Scene::new(test, &[]).filter(|_| !lacks_sandbox(test)) else { return };
+    scene.write("source/small", "small\n");
+    scene.write("source/large", "large\n".repeat(20_000));
+    scene.edges(
+        "build small: sh ../source/small\n  cmd = cp ../source/small small && echo more >> small\n\
+         build large: sh ../source/large\n  cmd = cp ../source/large large && echo more >> large\n",
+    );
+    scene.build();
+    assert_eq!(scene.read("build/small"), "small\nmore\n");
+    assert!(scene.read("build/large").ends_with("large\nmore\n"));
+    scene.edges("build out: sh ../source/small\n  cmd = cp ../source/small out && echo more >> ../source/small\n");
+    let said = scene.fail();
+    assert!(said.out.contains("source/small`, outside the build directory"), "{said}");
+    assert_eq!(scene.read("source/small"), "small\n");
+}
+
+#[test]
+fn the_c_driver_compiles_cxx_where_the_host_has_a_compiler_for_it() {
+    let test = "the_c_driver_compiles_cxx_where_the_host_has_a_compiler_for_it";
+    let Some(scene) = Scene::new(test, &["gcc", "g++"]) else { return };
+    scene.write("a.cc", "#include <vector>\nint f() { return std::vector<int>{1}.size(); }\n");
+    scene.edges("build a.o: cc ../a.cc\n");
+    scene.build();
+}

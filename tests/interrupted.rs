@@ -1,6 +1,7 @@
 //! Runs that are stopped, and state that is spoilt or lost: nothing good is lost, and the next run goes on from there.
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tests::{Said, Scene, not_run};
 
@@ -43,7 +44,9 @@ fn spoilt_state_is_told_and_rebuilt_without_running() {
 /// An edge that is done, one that waits until the file `build/go` is there, and one that needs both; and the argument
 /// by which the second can be found among the processes.
 fn waiting(scene: &Scene) -> String {
-    let time = format!("{}", 200_000 + std::process::id());
+    // No two tests may find the processes of each other, whether or not they are threads of one process.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let time = format!("{}{:02}", 200_000 + std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     scene.write("build/in", "text\n");
     scene.edges(&format!(
         "build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = echo half > b; sleep {time}\n\
@@ -259,7 +262,10 @@ fn refused_namespaces_are_named_with_the_setting_before_any_edge_is_tried() {
     let Some(scene) = Scene::new(test, &["unshare"]) else { return };
     scene.write("build/in", "text\n");
     scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh in\n  cmd = cp in b\n");
-    let said = in_namespaces(&scene, "echo 0 > /proc/sys/user/max_user_namespaces || exit 99; $0 -v -k0; echo code $?");
+    let said = in_namespaces(
+        &scene,
+        "echo 0 > /proc/sys/user/max_user_namespaces || exit 99; $0 -v -k0 --sandbox=on; echo code $?",
+    );
     if is_refused(test, &said) {
         return;
     }

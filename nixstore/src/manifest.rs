@@ -34,6 +34,10 @@ pub struct Manifest {
     /// Whether to say in the output `reads`, as [`Reads`], what the commands did with files.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub traced: bool,
+    /// Whether files among the inputs can be written, as far as their mode says: a copy that a command makes of one has its
+    /// mode, and may have to be changed. To write the input itself is a failure all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copied: bool,
     /// What the compiler makes of `native` as the name of a processor, for commands that say so: on another machine the
     /// same words are another command.
     #[serde(default, skip_serializing_if = "Option::is_none")]

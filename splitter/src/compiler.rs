@@ -102,6 +102,25 @@ impl Compile {
     }
 }
 
+/// Where a driver for C is given C++: that for C++ which comes with it, by its name.
+pub fn driver_of_cxx(argv: &[BString]) -> Option<BString> {
+    const ENDS: [&[u8]; 8] = [b".cc", b".cp", b".cxx", b".cpp", b".CPP", b".c++", b".C", b".mm"];
+    let program = argv.first().filter(|program| is_driver(program.as_bstr()))?;
+    let is_cxx = |word: &BString| !word.starts_with(b"-") && ENDS.iter().any(|end| word.ends_with(end));
+    let is_told =
+        argv.windows(2).any(|pair| pair[0] == "-x" && pair[1].ends_with(b"c++")) || argv.contains(&"-xc++".into());
+    if !is_told && !argv.iter().any(is_cxx) {
+        return None;
+    }
+    let start = program.rfind_byte(b'/').map_or(0, |slash| slash + 1);
+    let (directory, name) = program.split_at(start);
+    let other = [(&b"gcc"[..], &b"g++"[..]), (b"cc", b"c++")].iter().find_map(|(c, cxx)| {
+        let at = name.find(c)?;
+        Some([directory, &name[..at], cxx, &name[at + c.len()..]].concat().into())
+    });
+    other.filter(|_| !name.contains_str("clang"))
+}
+
 /// Whether a compile reads what neither its includes nor its words tell.
 ///
 /// What earlier runs of its program have counted: files whose names are made of that of the object, the working directory
@@ -212,6 +231,18 @@ mod tests {
         for word in ["-fprofile-use", "-fmodules-ts", "-fmodule-file=m=m.pcm", "-fmodule-output=m.pcm", "@list"] {
             assert_eq!(Compile::read(&words(&format!("cc {word} -c a.cc"))), None, "{word}");
         }
+    }
+
+    #[test]
+    fn a_driver_for_c_has_one_for_cxx_beside_it() {
+        let other = |text: &str| driver_of_cxx(&words(text)).map(|name| name.to_string());
+        assert_eq!(other("gcc -c a.cc").as_deref(), Some("g++"));
+        assert_eq!(
+            other("/usr/bin/x86_64-linux-gnu-gcc-12 -c a.cpp").as_deref(),
+            Some("/usr/bin/x86_64-linux-gnu-g++-12")
+        );
+        assert_eq!(other("cc -x c++ -c a").as_deref(), Some("c++"));
+        assert_eq!(["cc -c a.c", "g++ -c a.cc", "clang -c a.cc"].map(other), [None, None, None]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Turns a step with its exact inputs into a derivation. Pure: equal arguments give equal bytes on any machine.
 #![deny(clippy::disallowed_methods)]
 
-use crate::recipe::Recipe;
+use crate::recipe::{Kind, Recipe};
 use bstr::{BString, ByteSlice as _};
 use nixstore::content_address::Method;
 use nixstore::hash::Algorithm;
@@ -71,6 +71,7 @@ pub fn lower(
         in_place: inputs.in_place,
         inputs: inputs.files.iter().map(|(at, path)| (text::from_bytes(at), in_store(path))).collect(),
         rest: text::from_bytes(&recipe.build_directory),
+        copied: !matches!(recipe.kind, Kind::Compile | Kind::Link),
         traced: inputs.traced,
         native: inputs.native.clone(),
         tools: tools.mounts.iter().map(|(at, sub)| (text::from_bytes(at), below(sub))).collect(),

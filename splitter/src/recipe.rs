@@ -142,6 +142,11 @@ impl Recipe {
         }
     }
 
+    /// The driver for C++ beside one for C that is given C++ (`gcc -c a.cc`): it belongs to what that starts.
+    pub fn other_driver(&self, argv: &[BString], cwd: &BStr) -> Option<BString> {
+        compiler::driver_of_cxx(&self.expanded(argv, cwd))
+    }
+
     /// The compiler that is told to compile for the processor that it runs on.
     pub fn native_driver(&self) -> Option<BString> {
         let native =

@@ -21,6 +21,7 @@ use crate::presence::Presence;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Mode, View};
 use crate::state::{Record, Records};
+use crate::toolchain::resolve_program;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::UNWRITTEN;
 use nixstore::store::{BuildOptions, Failure, RealiseError, StoreError};
@@ -555,6 +556,9 @@ impl Steps<'_> {
             let of_project = program.contains(&b'/') && !is_system(program.as_bstr());
             if of_project {
                 programs.extend(wide::of_script(to_path(program.as_bstr()), SEARCH_PATH));
+            }
+            if let Some(other) = recipe.other_driver(&argv, cwd.as_bstr()) {
+                programs.extend(resolve_program(to_path(other.as_bstr()).as_os_str(), SEARCH_PATH.as_ref()));
             }
             let set = if of_project { &mut own } else { &mut programs };
             set.insert(to_path(program.as_bstr()).to_owned());

@@ -9,9 +9,12 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// What tells whether the command has replaced or written an input where it can. Inputs are read-only, so that writing one
-/// takes another mode.
-pub struct Before(BTreeMap<PathBuf, (u64, u64, u64, u32)>);
+/// What tells whether the command has replaced or written an input where it can: inputs are read-only, so that writing one
+/// takes another mode, or they are looked at all.
+pub struct Before(BTreeMap<PathBuf, Look>);
+
+/// Device, inode, size, mode and time of change, in seconds and nanoseconds.
+type Look = (u64, u64, u64, u32, i64, i64);
 
 impl Before {
     /// Looks at the inputs in directories that can be written.
@@ -19,9 +22,16 @@ impl Before {
         let rest = to_path(&manifest.rest);
         let paths = manifest.inputs.keys().map(|at| to_path(at));
         let within = |path: &PathBuf| {
-            path.starts_with(&rest) || path.parent().is_some_and(|directory| staged.writable.contains(directory))
+            manifest.copied
+                || path.starts_with(&rest)
+                || path.parent().is_some_and(|directory| staged.writable.contains(directory))
         };
         Self(paths.filter(within).filter_map(|path| Some((path.clone(), look(&path)?))).collect())
+    }
+
+    /// The first input outside the build directory that is no longer what it was.
+    fn written_outside(&self, build_directory: &Path) -> Option<&PathBuf> {
+        self.0.keys().find(|path| !path.starts_with(build_directory) && self.has_other(path))
     }
 
     fn has_other(&self, path: &Path) -> bool {
@@ -29,9 +39,10 @@ impl Before {
     }
 }
 
-fn look(path: &Path) -> Option<(u64, u64, u64, u32)> {
+fn look(path: &Path) -> Option<Look> {
     let metadata = fs::symlink_metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino(), metadata.size(), metadata.mode()))
+    let (ino, size, mode) = (metadata.ino(), metadata.size(), metadata.mode());
+    Some((metadata.dev(), ino, size, mode, metadata.mtime(), metadata.mtime_nsec()))
 }
 
 /// Copies every output out, and whatever else is new in the build directory, or no longer the input that it was, into the
@@ -54,6 +65,12 @@ pub fn outputs(
                 stray.display()
             )));
         }
+    }
+    if let Some(input) = before.written_outside(&to_path(&manifest.rest)) {
+        return Err(Error::Misbehaved(format!(
+            "wrote to its input `{}`, outside the build directory",
+            input.display()
+        )));
     }
     if let Some(reads) = reads {
         tell(reads, outside)?;

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 /// Files up to this size (bytes) are copied into the root, larger ones are bound: a bind costs as much as this copy.
 const COPIED: u64 = 32 * 1024;
 
+/// The same where copies are to be writable.
+const WRITABLE: u64 = 256 * 1024 * 1024;
+
 /// What was in the root before the command ran.
 #[derive(Debug, Default)]
 pub struct Staged {
@@ -205,7 +208,7 @@ impl Stage<'_> {
         }
         for (at, from) in &manifest.inputs {
             let at = to_path(at);
-            self.input(&self.physical(from), &at)?;
+            self.input(&self.physical(from), &at, manifest.copied)?;
             self.staged.paths.insert(at);
         }
         let empty = String::new();
@@ -225,16 +228,17 @@ impl Stage<'_> {
         self.close(&rest)
     }
 
-    fn input(&mut self, from: &Path, at: &Path) -> Result<(), Error> {
+    fn input(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), Error> {
         let what = || format!("stage `{}` as `{}`", from.display(), at.display());
         self.parent(at)?;
         let metadata = fs::symlink_metadata(from).map_err(Error::io(what()))?;
         if metadata.is_symlink() {
             self.root.copy_link(from, at)
-        } else if metadata.is_dir() || metadata.size() > COPIED {
+        } else if metadata.is_dir() || metadata.size() > if writable { WRITABLE } else { COPIED } {
             self.root.bind(from, at, Access::Read)
         } else {
-            copy(from, &self.root.inside(at), &metadata).map_err(Error::io(what()))
+            let right = if writable { 0o200 } else { 0 };
+            copy(from, &self.root.inside(at), &metadata, right).map_err(Error::io(what()))
         }
     }
 
@@ -291,10 +295,10 @@ impl Stage<'_> {
 }
 
 /// Copies a small file. An edge has hundreds, so each system call counts: `fs::copy` makes twice as many.
-fn copy(from: &Path, to: &Path, metadata: &fs::Metadata) -> std::io::Result<()> {
+fn copy(from: &Path, to: &Path, metadata: &fs::Metadata, right: u32) -> std::io::Result<()> {
     let mut content = vec![0; metadata.size() as usize];
     File::open(from)?.read_exact(&mut content)?;
-    let mode = metadata.permissions().mode() & 0o777;
+    let mode = metadata.permissions().mode() & 0o777 | right;
     File::options().write(true).create_new(true).mode(mode).open(to)?.write_all(&content)
 }
 
