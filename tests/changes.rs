@@ -507,3 +507,18 @@ fn the_c_driver_compiles_cxx_where_the_host_has_a_compiler_for_it() {
     scene.edges("build a.o: cc ../a.cc\n");
     scene.build();
 }
+
+#[test]
+fn parts_of_a_link_are_optimised_at_once_as_outside() {
+    let test = "parts_of_a_link_are_optimised_at_once_as_outside";
+    let Some(scene) = Scene::new(test, &["gcc", "make"]) else { return };
+    scene.write("a.c", "int f(int);\nint main(void) { return f(1); }\n");
+    scene.write("b.c", "int f(int x) { return x - 1; }\n");
+    scene.edges(
+        "build a.o: cc ../a.c\n  flags = -O2 -flto=auto\nbuild b.o: cc ../b.c\n  flags = -O2 -flto=auto\n\
+         build main: sh a.o b.o\n  cmd = gcc -O2 -flto=auto -flto-partition=max a.o b.o -o main\n",
+    );
+    let said = scene.build();
+    assert!(!said.out.contains("lto-wrapper: "), "{said}");
+    assert!(std::process::Command::new(scene.at("build/main")).status().unwrap().success());
+}

@@ -142,6 +142,13 @@ impl Recipe {
         }
     }
 
+    /// Whether it is a link whose parts are optimised at once (`-flto=auto`, `-flto=8`).
+    pub fn optimises_in_parallel(&self) -> bool {
+        let parallel = |word: &BString| word.starts_with(b"-flto=") && *word != "-flto=1";
+        self.kind == Kind::Link
+            && self.runs().any(|(argv, cwd)| self.expanded(&argv, cwd.as_bstr()).iter().any(parallel))
+    }
+
     /// The driver for C++ beside one for C that is given C++ (`gcc -c a.cc`): it belongs to what that starts.
     pub fn other_driver(&self, argv: &[BString], cwd: &BStr) -> Option<BString> {
         compiler::driver_of_cxx(&self.expanded(argv, cwd))
@@ -566,6 +573,13 @@ mod tests {
         assert_eq!(with("-DX=/r/x").bound_by(&roots()), Some("-DX=/r/x".into()));
         let seen = with("-I/r/include -O2").seen(&roots(), View::Canonical);
         assert_eq!(seen.response, Some(("/build/source/b/f.rsp".into(), "-I/build/source/include -O2".into())));
+    }
+
+    #[test]
+    fn only_links_are_optimised_in_parallel_and_if_they_are_told_to() {
+        let parallel = |text: &str| recipe(text).optimises_in_parallel();
+        assert_eq!(["cc -flto=auto a.o -o a", "cc -flto=8 a.o -o a"].map(parallel), [true, true]);
+        assert_eq!(["cc -flto a.o -o a", "cc -flto=1 a.o -o a", "cc -flto=auto -c a.c"].map(parallel), [false; 3]);
     }
 
     #[test]

@@ -564,6 +564,11 @@ impl Steps<'_> {
             set.insert(to_path(program.as_bstr()).to_owned());
         }
         let mut shell = false;
+        if recipe.optimises_in_parallel() {
+            // GCC writes a makefile; where there is no `make` it does one part after the other.
+            programs.extend(resolve_program("make".as_ref(), SEARCH_PATH.as_ref()));
+            shell = true;
+        }
         if recipe.kind == Kind::Other {
             let named = wide::programs(recipe, SEARCH_PATH);
             programs.extend(named.host);

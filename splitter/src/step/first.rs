@@ -29,7 +29,7 @@ impl Steps<'_> {
         let is_there = |path: &BString| fs::symlink_metadata(discover::to_path(path.as_bstr())).is_ok();
         let (stated, unwritten): (Vec<_>, Vec<_>) = self.drive.stated(edge).into_iter().partition(is_there);
         let none = Roots::default();
-        let roots = if self.drive.mode == Mode::Auto { &self.drive.roots } else { &none };
+        let roots = if self.is_bound_by_text(recipe) { &self.drive.roots } else { &none };
         let question = Question { recipe, stated: &stated, roots, headers: &self.headers };
         let Some(mut found) = discover::discover(&question) else {
             let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;
@@ -44,6 +44,14 @@ impl Steps<'_> {
             Err(failed) if failed.misses_a_file() => self.with_more(edge, &question, &found).ok_or(failed),
             Err(failed) => Err(failed),
         }
+    }
+
+    /// Whether it depends on the preprocessed text alone where a step can run, so that it is worth to be looked at.
+    fn is_bound_by_text(&self, recipe: &Recipe) -> bool {
+        self.drive.mode == Mode::Auto
+            && recipe.bound_by(&self.drive.roots).is_none()
+            && recipe.word_for_counts().is_none()
+            && recipe.word_for_paths().is_none()
     }
 
     /// Once more, with more than was `found`; none if that does not help.
