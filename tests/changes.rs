@@ -523,3 +523,26 @@ fn parts_of_a_link_are_optimised_at_once_as_outside() {
     assert!(!said.out.contains("lto-wrapper: "), "{said}");
     assert!(std::process::Command::new(scene.at("build/main")).status().unwrap().success());
 }
+
+#[test]
+fn a_name_that_leads_out_of_a_link_means_what_it_means_to_the_compiler() {
+    let test = "a_name_that_leads_out_of_a_link_means_what_it_means_to_the_compiler";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("source/deep/er/h.h", "#include \"../y.h\"\n");
+    scene.write("source/deep/y.h", "int deep = 1;\n");
+    scene.write("source/y.h", "int shallow = 1;\n");
+    scene.write("a.c", "#include \"y.h\"\n");
+    scene.write("source/b.c", "#include \"link/h.h\"\n");
+    std::os::unix::fs::symlink("deep/er", scene.at("source/link")).unwrap();
+    scene.edges("build a.o: cc ../a.c\n  flags = -I../source/link/..\nbuild b.o: cc ../source/b.c\n");
+    scene.build();
+    let holds = |object: &str, name: &str| {
+        let bytes = fs::read(scene.at("build").join(object)).unwrap();
+        bytes.windows(name.len()).any(|window| window == name.as_bytes())
+    };
+    assert_eq!([holds("a.o", "deep"), holds("a.o", "shallow")], [true, false]);
+    assert_eq!([holds("b.o", "deep"), holds("b.o", "shallow")], [true, false]);
+    scene.write("source/deep/y.h", "int deeper = 2;\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a.o: `source/deep/y.h` changed", "b.o: `source/deep/y.h` changed"], "{said}");
+}

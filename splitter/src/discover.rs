@@ -49,6 +49,8 @@ pub struct Found {
     pub absent: Vec<Absent>,
     /// The preprocessed text names a root, so the outputs will: by `__FILE__`, as `assert` does.
     pub names_root: bool,
+    /// A name leads through a link to a directory and out of where that leads: not where the text says.
+    pub leaves_link: bool,
     /// What it reads that is no input of anything, such as git's state: it has to run where it is.
     pub unknowable: Option<BString>,
 }
@@ -70,7 +72,7 @@ pub fn is_system(path: &BStr) -> bool {
     [&b"/usr/"[..], b"/lib", b"/bin/", b"/sbin/", b"/etc/", b"/opt/"].iter().any(|top| path.starts_with(top))
 }
 
-/// Answers for a command that is understood; none for [`Kind::Other`].
+/// Answers for a command that is understood; none for [`Kind::Other`], and where names lead out of a link.
 pub fn discover(question: &Question<'_>) -> Option<Found> {
     discover_by(question, compile::discover)
 }
@@ -105,7 +107,7 @@ fn discover_by(question: &Question<'_>, compile: fn(&Question<'_>) -> Found) -> 
     for path in &question.recipe.outputs {
         found.files.remove(path);
     }
-    Some(found)
+    (!found.leaves_link).then_some(found)
 }
 
 /// What words of a command stand for.
@@ -167,9 +169,15 @@ impl Found {
             return;
         }
         for at in value.find_iter("/..") {
-            self.existing(absolute(value[..at].as_bstr(), cwd).as_bstr(), Named::Directories);
+            self.through(absolute(value[..at].as_bstr(), cwd).as_bstr());
         }
         self.existing(absolute(value, cwd).as_bstr(), named);
+    }
+
+    /// Adds a directory that a name leads through, and out of again.
+    pub(crate) fn through(&mut self, path: &BStr) {
+        self.leaves_link |= to_path(path).is_symlink() && !is_system(path);
+        self.existing(path, Named::Directories);
     }
 
     pub(crate) fn existing(&mut self, path: &BStr, named: Named) {
@@ -198,6 +206,7 @@ impl Found {
             listed: self.listed.iter().map(|(path, names)| (map(path.as_bstr()), names.clone())).collect(),
             absent: self.absent.iter().map(absent).collect(),
             names_root: self.names_root,
+            leaves_link: self.leaves_link,
             unknowable: self.unknowable.as_ref().map(|path| map(path.as_bstr())),
         }
     }

@@ -88,7 +88,7 @@ impl Found {
     /// Adds what a scan found.
     fn scanned(&mut self, scanned: &Scanned) {
         scanned.files.iter().for_each(|file| self.file(file.as_bstr()));
-        scanned.directories.iter().for_each(|directory| self.directory(directory.as_bstr()));
+        scanned.directories.iter().for_each(|directory| self.through(directory.as_bstr()));
         let mut lookups = Lookups::default();
         scanned.absent.iter().for_each(|path| lookups.missing(path.as_bstr()));
         self.absent = lookups.into_absent();
@@ -105,7 +105,7 @@ impl Found {
         let mut lookups = Lookups::default();
         for file in &answer.files {
             for end in file.find_iter("/..") {
-                self.directory(absolute(file[..end].as_bstr(), cwd).as_bstr());
+                self.through(absolute(file[..end].as_bstr(), cwd).as_bstr());
             }
             let file = at(file);
             self.file(file.as_bstr());

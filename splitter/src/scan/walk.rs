@@ -369,6 +369,9 @@ impl Walk<'_> {
 
     fn below(&mut self, name: &BString, directory: &BString) -> Option<(BString, Arc<Lexed>)> {
         let found = self.at(absolute(name.as_bstr(), directory.as_bstr()))?;
+        if name.starts_with(b"..") {
+            self.scanned.directories.insert(directory.clone());
+        }
         for end in name.find_iter("/..") {
             self.scanned.directories.insert(absolute(name[..end].as_bstr(), directory.as_bstr()));
         }
