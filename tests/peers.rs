@@ -45,7 +45,7 @@ fn as_by_ninja(scene: &Scene) -> Said {
         done(Command::new("rm").arg("-rf").args(parts(scene)).current_dir(scene.at("")));
         parts_before.iter().for_each(|part| copy(&kept.path().join(part), &scene.at("")));
     };
-    done(Command::new("ninja").arg("-j2").current_dir(scene.at("build")));
+    done(Command::new("ninja").env("PYTHONDONTWRITEBYTECODE", "1").arg("-j2").current_dir(scene.at("build")));
     let theirs = trees(scene);
     let is_the_same = |said: &Said| {
         for ((part, ours), (_, theirs)) in trees(scene).iter().zip(&theirs) {
