@@ -41,8 +41,12 @@ pub fn run(edge: &Edge<Manifest>) -> Result<Report, Error> {
     if !undeclared.is_empty() {
         return Ok(aside.back(Report::Undeclared(undeclared)));
     }
-    collect::log(&outside)?;
-    let missing = collect::written(manifest, &reads, &outside, &rest(manifest, &reads))?;
+    let collected =
+        collect::log(&outside).and_then(|()| collect::written(manifest, &reads, &outside, &rest(manifest, &reads)));
+    let missing = match collected {
+        Ok(missing) => missing,
+        Err(error) => return Ok(aside.back(error.into())), // such as a full disk
+    };
     if let Some(depfile) = manifest.writes.get("dep") {
         fs::remove_file(to_path(depfile)).ok(); // whoever wants it in its place puts it there
     }

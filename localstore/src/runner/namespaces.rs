@@ -27,29 +27,23 @@ pub fn in_first_process(network: Network, socket: &UnixStream, work: impl FnOnce
     if let Err(e) = isolate(network) {
         return send(socket, &e.into());
     }
-    // SAFETY: this process has one thread, so the child may use everything.
-    match unsafe { libc::fork() } {
-        -1 => send(socket, &refused("start a process in the new PID namespace").into()),
-        0 => {
-            // SAFETY: plain system calls on values of ours.
-            unsafe {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                libc::sigprocmask(libc::SIG_UNBLOCK, &signals, std::ptr::null_mut());
-            }
-            confine();
-            std::process::exit(i32::from(send(socket, &work()).is_err()));
-        }
-        child => {
-            wait(child, &signals);
-            Ok(())
-        }
-    }
+    in_child(socket, &signals, work)
 }
 
 /// The same without namespaces: what `work` starts has ended only where it sees to that itself, or is killed with it. Orphans
 /// become children of the process that works.
 pub fn in_own_process(socket: &UnixStream, work: impl FnOnce() -> Report) -> io::Result<()> {
     let signals = stop_signals();
+    let work = || {
+        // SAFETY: takes a number alone.
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+        work()
+    };
+    in_child(socket, &signals, work)
+}
+
+/// Does `work` in a child, which is killed when this process ends or is asked to.
+fn in_child(socket: &UnixStream, signals: &libc::sigset_t, work: impl FnOnce() -> Report) -> io::Result<()> {
     // SAFETY: this process has one thread, so the child may use everything.
     match unsafe { libc::fork() } {
         -1 => send(socket, &refused("start a process").into()),
@@ -57,14 +51,13 @@ pub fn in_own_process(socket: &UnixStream, work: impl FnOnce() -> Report) -> io:
             // SAFETY: plain system calls on values of ours.
             unsafe {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-                libc::sigprocmask(libc::SIG_UNBLOCK, &signals, std::ptr::null_mut());
+                libc::sigprocmask(libc::SIG_UNBLOCK, signals, std::ptr::null_mut());
             }
             confine();
             std::process::exit(i32::from(send(socket, &work()).is_err()));
         }
         child => {
-            wait(child, &signals);
+            wait(child, signals);
             Ok(())
         }
     }
