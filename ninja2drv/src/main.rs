@@ -172,6 +172,7 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     let _lock = lock(&own, &mut || {
         eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
     })?;
+    localstore::runner::put_back(&own);
     let is_up_to_date = || read_own::<State>(&own.join("state")).is_up_to_date(&targets, options.sandbox.word());
     if options.tracing == Tracing::Never && is_up_to_date() {
         say!("ninja: no work to do.");
@@ -183,6 +184,7 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         say!("ninja2drv: store: embedded, in `{}`", root.display());
     }
     let ended = build(options, again, &directory, &targets, &own, &root)?;
+    localstore::runner::put_back(&own);
     if ended.end != End::Interrupted {
         match options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0)) {
             Ok(limit) => keep_within(&root, limit, &ended, options.verbose),

@@ -87,6 +87,7 @@ impl Aside {
             }
             let to = aside.directory.join(i.to_string());
             fs::create_dir_all(&aside.directory)
+                .and_then(|()| std::os::unix::fs::symlink(path, to.with_extension(OF)))
                 .and_then(|()| fs::rename(path, &to))
                 .map_err(Error::io(format!("move `{}` aside", path.display())))?;
             aside.moved.push((path.clone(), to));
@@ -109,6 +110,29 @@ impl Aside {
 
     fn remove(self) {
         fs::remove_dir_all(self.directory).ok(); // there may have been nothing
+    }
+}
+
+/// The end of the name of a link that leads to the place of what was put aside.
+const OF: &str = "of";
+
+/// Puts back what runners had put aside that were killed. `own` is the state directory of a build that nobody else works in.
+pub fn put_back(own: &Path) {
+    for directory in fs::read_dir(own).into_iter().flatten().flatten() {
+        if !directory.file_name().to_string_lossy().starts_with("aside-") {
+            continue;
+        }
+        for entry in fs::read_dir(directory.path()).into_iter().flatten().flatten() {
+            let link = entry.path();
+            if link.extension().is_some_and(|end| end == OF)
+                && let Ok(place) = fs::read_link(&link)
+            {
+                // What is there is half of something; what cannot be put back is made again.
+                fs::remove_file(&place).or_else(|_| fs::remove_dir_all(&place)).ok();
+                fs::rename(link.with_extension(""), &place).ok();
+            }
+        }
+        fs::remove_dir_all(directory.path()).ok();
     }
 }
 

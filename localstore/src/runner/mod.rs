@@ -14,6 +14,8 @@ mod root;
 mod run;
 mod trace;
 
+pub use in_place::put_back;
+
 use namespaces::Network;
 use nixstore::manifest::{ABI, Manifest, Step};
 use serde::{Deserialize, Serialize};
