@@ -546,3 +546,93 @@ fn a_name_that_leads_out_of_a_link_means_what_it_means_to_the_compiler() {
     let said = scene.build();
     assert_eq!(said.ran(), ["a.o: `source/deep/y.h` changed", "b.o: `source/deep/y.h` changed"], "{said}");
 }
+
+#[test]
+fn a_file_that_another_edge_changes_in_place_has_a_version_of_each() {
+    let test = "a_file_that_another_edge_changes_in_place_has_a_version_of_each";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    scene.write("source", "one\n");
+    scene.write("build/more", "more\n");
+    scene.edges(
+        "build made: sh ../source\n  cmd = head -n 1 ../source > made\n\
+         build appended: sh made | more\n  cmd = cat more >> made && echo > appended\n\
+         build replaced: sh made | appended\n  cmd = sed -i s/o/0/ made && echo > replaced\n\
+         build user: sh made | replaced\n  cmd = cp made user\n",
+    );
+    let all = |said: &tests::Said| (said.ran().len(), scene.read("build/made"), scene.read("build/user"));
+    let said = scene.build();
+    assert_eq!(all(&said), (4, "0ne\nm0re\n".into(), "0ne\nm0re\n".into()), "{said}");
+    let said = scene.build();
+    assert!(said.is_idle(), "{said}");
+
+    // What is in between is looked at, and nothing runs.
+    scene.write("build/unrelated", "");
+    scene.write("source", "one\ntwo\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["made: `source` changed"], "{said}");
+    assert_eq!(scene.read("build/made"), "0ne\nm0re\n", "{said}");
+    assert!(scene.build().is_idle());
+
+    scene.write("build/more", "less\n");
+    let said = scene.build();
+    assert_eq!(all(&said), (3, "0ne\nless\n".into(), "0ne\nless\n".into()), "{said}");
+    assert!(said.ran().contains(&"appended: `build/more` changed".into()), "{said}");
+    scene.write("source", "once\n");
+    let said = scene.build();
+    assert_eq!(all(&said), (4, "0nce\nless\n".into(), "0nce\nless\n".into()), "{said}");
+    assert!(scene.build().is_idle());
+
+    // One that was changed by hand, or was made by nobody that is known of, is made again from the store.
+    scene.write("build/made", "by hand\n");
+    let said = scene.build();
+    assert_eq!(all(&said), (0, "0nce\nless\n".into(), "0nce\nless\n".into()), "{said}");
+    fs::remove_dir_all(scene.at("build/.splitter")).unwrap();
+    scene.build();
+    assert_eq!((scene.read("build/made"), scene.read("build/user")), ("0nce\nless\n".into(), "0nce\nless\n".into()));
+    assert!(scene.build().is_idle());
+}
+
+#[test]
+fn a_script_that_fails_without_what_it_looked_for_is_run_again_with_it() {
+    let test = "a_script_that_fails_without_what_it_looked_for_is_run_again_with_it";
+    let Some(scene) = Scene::new(test, &["python3", "git"]) else { return };
+    // Neither the second script's place nor what it is written in is in any text that is read.
+    scene.write("other/second", "#!/usr/bin/env python3\nprint('made by the second')\n");
+    fs::set_permissions(scene.at("other/second"), fs::Permissions::from_mode(0o755)).unwrap();
+    let place = scene.at("oth");
+    let place = place.to_str().unwrap();
+    scene.write("source/first", format!("exec {place}\"\"er/sec\"\"ond > out\n"));
+    scene.edges("build out: sh ../source/first\n  cmd = sh ../source/first\n");
+    let said = scene.build();
+    assert_eq!(scene.read("build/out"), "made by the second\n", "{said}");
+    assert!(scene.build().is_idle());
+    scene.write("other/second", "#!/usr/bin/env python3\nprint('made otherwise')\n");
+    let said = scene.build();
+    assert_eq!((said.ran().len(), scene.read("build/out")), (1, "made otherwise\n".into()), "{said}");
+
+    // One that fails all the same is told once, and tried again by the next run.
+    scene.write("source/first", "echo what is wrong; exit 3\n");
+    for _ in 0..2 {
+        let said = scene.fail();
+        assert_eq!(said.out.matches("what is wrong").count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_header_of_a_framework_that_appears_earlier_runs_the_compile() {
+    let test = "a_header_of_a_framework_that_appears_earlier_runs_the_compile";
+    let Some(scene) = Scene::new(test, &["clang-16"]) else { return };
+    scene.write("late/Kit.framework/Headers/kit.h", "#define KIT 1\n");
+    fs::create_dir(scene.at("early")).unwrap();
+    scene.write("a.c", "#include <Kit/kit.h>\nint main(void) { return KIT; }\n");
+    let compile = "  cmd = clang-16 -F../early -F ../late -c ../a.c -o a.o\n";
+    scene.edges(&format!("build a.o: sh ../a.c\n{compile}build p: ld a.o\n"));
+    scene.build();
+    assert!(scene.build().is_idle());
+    scene.write("early/Kit.framework/Headers/kit.h", "#define KIT 2\n");
+    let said = scene.build();
+    let appeared = "a.o: `early/Kit.framework` appeared";
+    assert_eq!(said.ran(), [appeared, "p: `build/a.o` changed"], "{said}");
+    let answer = std::process::Command::new(scene.at("build/p")).status().unwrap().code();
+    assert_eq!(answer, Some(2));
+}

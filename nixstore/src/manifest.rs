@@ -34,6 +34,10 @@ pub struct Manifest {
     /// Whether to say in the output `reads`, as [`Reads`], what the commands did with files.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub traced: bool,
+    /// Whether a command that fails is told in [`Reads::exit`], and is no failure of the derivation: so that somebody learns
+    /// what it looked for. Of a traced edge.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trial: bool,
     /// Whether files among the inputs can be written, as far as their mode says: a copy that a command makes of one has its
     /// mode, and may have to be changed. To write the input itself is a failure all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -73,12 +77,14 @@ pub struct Reads {
     pub overwritten: Vec<String>,
     /// A program was started that could not be looked at, such as one of 32 bits.
     pub incomplete: bool,
+    /// The exit code of the command that ended a trial, or 0.
+    pub exit: i32,
 }
 
 impl Reads {
     /// Every list of paths.
     pub fn lists(&mut self) -> [&mut Vec<String>; 6] {
-        let Self { files, directories, looked, absent, written, overwritten, incomplete: _ } = self;
+        let Self { files, directories, looked, absent, written, overwritten, incomplete: _, exit: _ } = self;
         [files, directories, looked, absent, written, overwritten]
     }
 }

@@ -30,6 +30,7 @@ const WITH_VALUE: &[&str] = &[
     "-D",
     "-U",
     "-I",
+    "-F",
     "-iquote",
     "-isystem",
     "-idirafter",
@@ -60,7 +61,7 @@ const WITH_VALUE: &[&str] = &[
     "-dumpbase",
 ];
 
-const SEARCH: &[&str] = &["-I", "-iquote", "-isystem", "-idirafter"];
+const SEARCH: &[&str] = &["-I", "-F", "-iquote", "-isystem", "-idirafter"];
 
 /// Options whose value is a path that only says where something is: another path with the same file behind it gives the
 /// same object. Those of [`SEARCH`] besides.

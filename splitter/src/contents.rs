@@ -81,6 +81,12 @@ impl<'a> Contents<'a> {
         same.is_some()
     }
 
+    /// Whether a file was looked at or written in this run, had this content, and was not touched since.
+    pub fn is_noted(&self, path: &BStr, content: &StorePath) -> bool {
+        let noted = lock(&self.known).get(path).filter(|(_, known)| known == content).map(|(identity, _)| *identity);
+        noted.is_some_and(|identity| identity.is_some() && identity == Identity::of(to_path(path)))
+    }
+
     /// Notes that a file was just written with a content.
     pub fn note(&self, path: &BStr, content: &StorePath) {
         lock(&self.known).insert(path.into(), (Identity::of(to_path(path)), content.clone()));

@@ -13,7 +13,7 @@ use crate::presence::Presence;
 use crate::queue::Queue;
 use crate::roots::{Mode, Roots};
 use crate::state::{self, Records, State};
-use crate::step::{Failed, Outcome, Steps};
+use crate::step::{Failed, Outcome, Steps, Versions};
 use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::store::Failure;
@@ -221,6 +221,7 @@ impl Drive<'_> {
             project: OnceLock::new(),
             headers: Headers::default(),
             presence: Presence::default(),
+            versions: Versions::new(self.graph, plan, old),
             bound: Mutex::default(),
         };
         // What this run does not look at, as it has another target or is stopped, is kept for the next.

@@ -25,6 +25,8 @@ pub struct Inputs {
     pub in_place: bool,
     /// Whether the derivation has an output `reads` too: which of the files were opened and which directories listed.
     pub traced: bool,
+    /// Whether a failure of the commands is told there, and is none of the derivation.
+    pub trial: bool,
 }
 
 /// A toolchain snapshot and the places where its parts are seen.
@@ -73,6 +75,7 @@ pub fn lower(
         rest: text::from_bytes(&recipe.build_directory),
         copied: !matches!(recipe.kind, Kind::Compile | Kind::Link),
         traced: inputs.traced,
+        trial: inputs.trial,
         native: inputs.native.clone(),
         tools: tools.mounts.iter().map(|(at, sub)| (text::from_bytes(at), below(sub))).collect(),
         links: pairs(&tools.links),

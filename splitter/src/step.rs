@@ -3,6 +3,9 @@
 mod audited;
 mod first;
 mod in_place;
+mod versions;
+
+pub(crate) use versions::Versions;
 
 use crate::audit::Finding;
 use crate::compiler::is_driver;
@@ -50,6 +53,7 @@ pub(crate) struct Steps<'a> {
     pub project: OnceLock<wide::Project>,
     pub headers: Headers,
     pub presence: Presence,
+    pub versions: Versions,
     /// What edges made that are bound to their path, and by what.
     pub bound: Mutex<BTreeMap<BString, BString>>,
 }
@@ -139,17 +143,21 @@ impl Steps<'_> {
         let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
         let read = |path: &BStr| fs::read(to_path(path)).ok().map(BString::from);
         let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory(), &read);
-        let reason = match self.old.by_name.get(&self.drive.name(edge)) {
+        let record = self.old.by_name.get(&self.drive.name(edge));
+        let reason = match record {
             None => Reason::New,
             Some(record) => match self.changed(edge, record, &recipe)? {
                 Some(reason) => reason,
-                None => match self.restore(record)? {
+                None => match self.restore(edge, record)? {
                     Restored::Untouched => return Ok(kept(Done::UpToDate, record)),
                     Restored::Put(reason) => return Ok(kept(Done::Reused(reason), record)),
                     Restored::Lost(reason) => reason,
                 },
             },
         };
+        if let Some(record) = record {
+            self.take_back(edge, record)?;
+        }
         self.make(edge, &command, &recipe, reason)
     }
 
@@ -201,7 +209,11 @@ impl Steps<'_> {
             return Ok(Some(Reason::Untraced));
         }
         for (path, content) in &record.inputs {
-            if !self.contents.is(path.as_bstr(), content)? {
+            let same = match record.outputs.contains_key(path) {
+                true => self.versions.before(edge, path).is_some_and(|before| before.to_string() == *content),
+                false => self.contents.is(path.as_bstr(), content)?,
+            };
+            if !same {
                 return Ok(Some(Reason::Input(path.clone())));
             }
         }
@@ -221,7 +233,7 @@ impl Steps<'_> {
     }
 
     /// Puts right the outputs of a record whose inputs are as they were.
-    fn restore(&self, record: &Record) -> Result<Restored, Failed> {
+    fn restore(&self, edge: EdgeId, record: &Record) -> Result<Restored, Failed> {
         let mut restored = Restored::Untouched;
         for (at, path) in &record.outputs {
             let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else {
@@ -231,7 +243,8 @@ impl Steps<'_> {
                 }
                 continue;
             };
-            if self.contents.is_untouched(at.as_bstr(), &path) {
+            let later = self.versions.later(edge, at);
+            if std::iter::once(&path).chain(&later).any(|path| self.contents.is_untouched(at.as_bstr(), path)) {
                 continue;
             }
             if !self.contents.is_valid(&path) {
@@ -243,6 +256,24 @@ impl Steps<'_> {
         Ok(restored)
     }
 
+    /// Puts the files of others that a record's edge has changed back to what they were before, so that it finds them so
+    /// when it is made again.
+    fn take_back(&self, edge: EdgeId, record: &Record) -> Result<(), Failed> {
+        for path in versions::changed(self.drive.graph, edge, record) {
+            self.versions.forget(edge, path);
+            let Some(before) = self.versions.before(edge, path) else { continue };
+            if self.contents.is_untouched(path.as_bstr(), &before) || self.contents.is_noted(path.as_bstr(), &before) {
+                continue;
+            }
+            if !self.contents.is_valid(&before) {
+                fs::remove_file(to_path(path.as_bstr())).ok(); // so that the next run makes it
+                return Err(format!("the store has lost `{path}` as it was before this command; build again").into());
+            }
+            self.put(&before, path)?;
+        }
+        Ok(())
+    }
+
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
         let key = self.lesson_key(recipe);
         let known = match self.lesson(&key)? {
@@ -251,7 +282,7 @@ impl Steps<'_> {
                 Some(self.in_place(edge, recipe, known)?)
             }
             Some((Found { unknowable: Some(path), .. }, _)) => return self.unknowable(edge, command, path),
-            Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, false) {
+            Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, Watch::No) {
                 Err(failed) if failed.misses_a_file() => None,
                 result => Some((found, result?)),
             },
@@ -284,14 +315,15 @@ impl Steps<'_> {
             let log = self.log(&realised)?;
             return Err(Failed { error: format!("the command wrote `{path}`, which is an input").into(), log });
         }
+        // Before an input is put in place as it is after the command.
+        let mut inputs = BTreeMap::new();
+        for file in found.files.difference(&found.represented) {
+            inputs.insert(file.clone(), self.contents.of(file.as_bstr())?.to_string());
+        }
         let (outputs, unwritten) = self.put_all(edge, command, recipe, &realised)?;
         if let Some(path) = unwritten.iter().find(|path| self.is_needed(path.as_bstr())) {
             let log = self.log(&realised)?;
             return Err(Failed { error: format!("the command succeeded but did not write `{path}`").into(), log });
-        }
-        let mut inputs = BTreeMap::new();
-        for file in found.files.difference(&found.represented) {
-            inputs.insert(file.clone(), self.contents.of(file.as_bstr())?.to_string());
         }
         let tools = realised.tools.path.to_string();
         let canonical = self.drive.mode == Mode::Canonical;
@@ -406,18 +438,18 @@ impl Steps<'_> {
         recipe: &Recipe,
         found: &Found,
         holds_root: Option<bool>,
-        traced: bool,
+        watch: Watch,
     ) -> Result<Realised, Failed> {
         let tools = self.tools(recipe, found)?;
         if self.drive.mode == Mode::Same {
-            return self.realise(recipe, found, View::Real, &tools, traced);
+            return self.realise(recipe, found, View::Real, &tools, watch);
         }
         if let bound @ Some(_) = self.binding(recipe, found)? {
-            return Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, traced)? });
+            return Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, watch)? });
         }
         let guarded = self.drive.mode == Mode::Auto;
         if !guarded || holds_root != Some(true) {
-            let realised = self.realise(recipe, found, View::Canonical, &tools, traced)?;
+            let realised = self.realise(recipe, found, View::Canonical, &tools, watch)?;
             if !guarded || holds_root == Some(false) {
                 return Ok(Realised { holds_root, ..realised });
             }
@@ -426,7 +458,7 @@ impl Steps<'_> {
             }
         }
         let bound = Some("its output, which holds the path".into());
-        let realised = self.realise(recipe, found, View::Real, &tools, traced)?;
+        let realised = self.realise(recipe, found, View::Real, &tools, watch)?;
         Ok(Realised { bound, holds_root: Some(true), ..realised })
     }
 
@@ -477,9 +509,9 @@ impl Steps<'_> {
         found: &Found,
         view: View,
         tools: &Arc<Toolchain>,
-        traced: bool,
+        watch: Watch,
     ) -> Result<Realised, Failed> {
-        let derivation = self.derivation(recipe, found, view, tools, traced)?;
+        let derivation = self.derivation(recipe, found, view, tools, watch)?;
         let store = self.drive.store;
         let ids: Vec<_> = derivation.output_ids(store.store_dir()).into_iter().collect();
         let keys: Vec<_> = ids.iter().map(|(_, id)| id.clone()).collect();
@@ -490,7 +522,11 @@ impl Steps<'_> {
             .map(|(realisation, (name, _))| realisation.map(|realisation| (name.clone(), realisation.path)))
             .collect();
         if let Some(outputs) = known {
-            return Ok(Realised { ran: false, outputs, view, tools: tools.clone(), bound: None, holds_root: None });
+            let known = Realised { ran: false, outputs, view, tools: tools.clone(), bound: None, holds_root: None };
+            // A failure is not taken from the store: nobody knows whether it would come again.
+            if watch != Watch::Trial || self.reads(&known)?.exit == 0 {
+                return Ok(known);
+            }
         }
         match store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
             Ok(built) => {
@@ -510,15 +546,16 @@ impl Steps<'_> {
         found: &Found,
         view: View,
         tools: &Toolchain,
-        traced: bool,
+        watch: Watch,
     ) -> Result<ResolvedDerivation, Failed> {
         let seen = |path: &BString| self.drive.roots.seen_throughout(path.as_bstr(), view);
         // A link to a directory is one.
         let directories = found.directories.iter().filter(|path| !found.files.contains(*path)).map(seen).collect();
         let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
         let in_place = self.drive.sandbox == Sandbox::None;
-        let traced = traced || in_place || self.drive.audited;
-        let mut inputs = Inputs { directories, native, traced, in_place, ..Inputs::default() };
+        let traced = watch != Watch::No || in_place || self.drive.audited;
+        let trial = watch == Watch::Trial;
+        let mut inputs = Inputs { directories, native, traced, trial, in_place, ..Inputs::default() };
         for file in &found.files {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }
@@ -604,6 +641,7 @@ impl Steps<'_> {
                 continue;
             }
             self.put(path, at)?;
+            self.versions.note_if_changed_later(edge, at, path);
             outputs.insert(at.clone(), Some(path.to_string()));
         }
         if let (Some(at), Deps::Keep) = (&recipe.depfile, command.deps) {
@@ -620,17 +658,28 @@ impl Steps<'_> {
         let rest = self.drive.store.physical_path(realised.path(&output("rest"))?);
         let mut left = Vec::new();
         files_below(&rest, &recipe.build_directory, &mut left)?;
+        for path in left.iter().filter(|path| self.is_of_another(edge, path)) {
+            let before = self.contents.of(path.as_bstr())?;
+            let maker = self.maker(path).expect("another edge makes it");
+            self.versions.note(maker, path, before);
+        }
         materialise::materialise(&rest, to_path(recipe.build_directory.as_bstr()))?;
         for path in &left {
             self.contents.forget(path.as_bstr());
             self.headers.forget(path.as_bstr());
             self.presence.add(path.as_bstr());
         }
+        let (changed, left): (Vec<BString>, _) = left.into_iter().partition(|path| self.is_of_another(edge, path));
+        for path in changed {
+            let content = self.contents.of(path.as_bstr())?;
+            outputs.insert(path.clone(), Some(content.to_string()));
+            self.versions.note(edge, &path, content);
+        }
         self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(self.drive.name(edge), left);
         Ok((outputs, unwritten))
     }
 
-    /// A source, or something that the step reads and another declares, among what it wrote undeclared.
+    /// A source, or something that the step reads and no edge makes, among what it wrote undeclared.
     fn overwritten(&self, recipe: &Recipe, found: &Found, realised: &Realised) -> Result<Option<BString>, Failed> {
         let mut wrote = Vec::new();
         let rest = self.drive.store.physical_path(realised.path(&output("rest"))?);
@@ -638,9 +687,20 @@ impl Steps<'_> {
         let graph = self.drive.graph;
         let is_source =
             |path: &BString| graph.find(path.as_bstr()).is_some_and(|file| graph.file(file).maker.is_none());
+        let is_made = |path: &BString| self.maker(path).is_some();
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let is_left = |path: &BString| left.values().flatten().any(|left| left == path);
-        Ok(wrote.into_iter().find(|path| is_source(path) || found.files.contains(path) && !is_left(path)))
+        let is_input = |path: &BString| found.files.contains(path) && !is_left(path) && !is_made(path);
+        Ok(wrote.into_iter().find(|path| is_source(path) || is_input(path)))
+    }
+
+    fn maker(&self, path: &BString) -> Option<EdgeId> {
+        let graph = self.drive.graph;
+        graph.find(path.as_bstr()).and_then(|file| graph.file(file).maker)
+    }
+
+    fn is_of_another(&self, edge: EdgeId, path: &BString) -> bool {
+        self.maker(path).is_some_and(|maker| maker != edge)
     }
 
     fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {
@@ -674,6 +734,17 @@ impl Steps<'_> {
     fn as_real(&self, log: &[u8], view: View) -> Vec<u8> {
         if view == View::Canonical { self.drive.roots.real_text(log) } else { log.to_vec() }
     }
+}
+
+/// Whether it is told what a command does with files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// Not for the sake of this run.
+    No,
+    /// Where it succeeds.
+    Success,
+    /// Also where it fails: [`nixstore::manifest::Manifest::trial`].
+    Trial,
 }
 
 /// What became of the outputs of a record.

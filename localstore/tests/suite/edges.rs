@@ -68,6 +68,7 @@ impl Edges {
             links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
             writes: [("o0".into(), "/src/build/out".into())].into(),
             traced: false,
+            trial: false,
             copied: false,
             names: Vec::new(),
             in_place: false,

@@ -214,8 +214,8 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
         unknowable: view.unknowable.clone(),
         ..Found::default()
     };
-    // How long a file is and when it was changed depends on its content too.
-    let read = reads.files.iter().chain(&reads.looked).map(bytes);
+    // How long a file is and when it was changed depends on its content too, and what is appended to it comes after that.
+    let read = reads.files.iter().chain(&reads.looked).chain(&reads.overwritten).map(bytes);
     for path in read {
         if view.files.contains(&path) {
             found.files.insert(path);

@@ -1,6 +1,7 @@
 //! The preprocessor's options of a compiler's command line.
 #![deny(clippy::disallowed_methods)]
 
+use crate::graph::absolute;
 use bstr::{BStr, BString, ByteSlice as _};
 
 /// What a command line says of preprocessing.
@@ -13,7 +14,7 @@ pub struct Options {
     /// Directories for names between quotes alone.
     pub quote: Vec<BString>,
     /// Directories for all names, before the compiler's own.
-    pub angle: Vec<BString>,
+    pub angle: Vec<Directory>,
     /// The same, behind those, and before the compiler's own.
     pub system: Vec<BString>,
     /// Directories behind all others.
@@ -24,6 +25,32 @@ pub struct Options {
     pub included: Vec<BString>,
     /// The sources, each with its language.
     pub sources: Vec<(BString, Language)>,
+}
+
+/// A directory that is searched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Directory {
+    /// Of `-I` and its kin: a name stands for the file of this name in it.
+    Plain(BString),
+    /// Of `-F`: the name `A/b.h` stands for `A.framework/Headers/b.h` in it, or `A.framework/PrivateHeaders/b.h` (Clang 16
+    /// manual, "framework"; also GCC for Darwin).
+    Frameworks(BString),
+}
+
+impl Directory {
+    /// Where a name may be found in it, in order.
+    pub fn places(&self, name: &BStr) -> Vec<BString> {
+        match self {
+            Self::Plain(directory) => vec![absolute(name, directory.as_bstr())],
+            Self::Frameworks(directory) => name.split_once_str("/").map_or(Vec::new(), |(framework, file)| {
+                let below = |headers: &str| {
+                    let name = [framework, b".framework/", headers.as_bytes(), b"/", file].concat();
+                    absolute(name.as_bstr(), directory.as_bstr())
+                };
+                ["Headers", "PrivateHeaders"].map(below).into()
+            }),
+        }
+    }
 }
 
 /// A macro of the command line.
@@ -39,13 +66,12 @@ pub enum Given {
 pub type Language = &'static str;
 
 /// Options whose value is a directory or a file.
-const WITH_PATH: [&str; 6] = ["-iquote", "-isystem", "-idirafter", "-imacros", "-include", "-I"];
+const WITH_PATH: [&str; 7] = ["-iquote", "-isystem", "-idirafter", "-imacros", "-include", "-I", "-F"];
 
 /// Options that say where to look, or what to read, in ways that are not followed.
-const NOT_FOLLOWED: [&[u8]; 15] = [
+const NOT_FOLLOWED: [&[u8]; 14] = [
     b"-I-",
     b"-I=",
-    b"-F",
     b"-iframework",
     b"-iprefix",
     b"-iwithprefix",
@@ -89,7 +115,8 @@ impl Options {
                     "-idirafter" => options.after.push(path),
                     "-imacros" => options.macros_of.push(path),
                     "-include" => options.included.push(path),
-                    _ => options.angle.push(path),
+                    "-F" => options.angle.push(Directory::Frameworks(path)),
+                    _ => options.angle.push(Directory::Plain(path)),
                 }
             } else if text.starts_with(b"-D") {
                 options.macros.push(Given::Defined(definition(&value("-D"))));
@@ -151,13 +178,15 @@ mod tests {
     #[test]
     fn what_is_for_the_preprocessor_is_told_from_what_is_for_the_compiler() {
         let options = Options::read(&words(
-            "cc -O2 -DA -D B=2 -DF(x)=x -UC -Ia -I b -iquote q -isystem s -idirafter d -include p.h --sysroot r x.c y.S",
+            "cc -O2 -DA -D B=2 -DF(x)=x -UC -Ia -F f -I b -iquote q -isystem s -idirafter d -include p.h --sysroot r x.c y.S",
         ));
         let options = options.expect("all is followed");
         let given = |text: &str| Given::Defined(text.into());
         assert_eq!(options.compiler, words("cc -O2 --sysroot r"));
         assert_eq!(options.macros, [given("A 1"), given("B 2"), given("F(x) x"), Given::Undefined("C".into())]);
-        assert_eq!((options.quote, options.angle), (words("q"), words("a b")));
+        let plain = |path: &str| Directory::Plain(path.into());
+        let angle = vec![plain("a"), Directory::Frameworks("f".into()), plain("b")];
+        assert_eq!((options.quote, options.angle), (words("q"), angle));
         assert_eq!((options.system, options.after, options.included), (words("s"), words("d"), words("p.h")));
         assert_eq!(options.sources, [("x.c".into(), "c"), ("y.S".into(), "assembler-with-cpp")]);
     }

@@ -1,14 +1,14 @@
 //! Where the preprocessor looks for a file.
 #![deny(clippy::disallowed_methods)]
 
-use super::options::Options;
+use super::options::{Directory, Options};
 use crate::graph::absolute;
 use bstr::{BStr, BString};
 
 /// The directories that are searched, absolute, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Search {
-    directories: Vec<BString>,
+    directories: Vec<Directory>,
     /// How many of them are for names between quotes alone.
     quote: usize,
 }
@@ -19,22 +19,26 @@ pub type Place = usize;
 impl Search {
     /// The directories of a command line, started in `cwd`, and the compiler's own.
     pub fn new(options: &Options, own: &[BString], cwd: &BStr) -> Self {
-        let at = |path: &BString| absolute(path.as_ref(), cwd);
-        let own: Vec<BString> = options.system.iter().map(at).chain(own.iter().map(at)).collect();
-        let mut directories: Vec<BString> = Vec::new();
-        let mut add = |path: BString| {
-            if !directories.contains(&path) {
-                directories.push(path);
+        let plain = |path: &BString| Directory::Plain(absolute(path.as_ref(), cwd));
+        let at = |directory: &Directory| match directory {
+            Directory::Plain(path) => plain(path),
+            Directory::Frameworks(path) => Directory::Frameworks(absolute(path.as_ref(), cwd)),
+        };
+        let own: Vec<Directory> = options.system.iter().map(plain).chain(own.iter().map(plain)).collect();
+        let mut directories: Vec<Directory> = Vec::new();
+        let mut add = |directory: Directory| {
+            if !directories.contains(&directory) {
+                directories.push(directory);
             }
         };
-        options.quote.iter().map(at).for_each(&mut add);
+        options.quote.iter().map(plain).for_each(&mut add);
         let quote = directories.len();
         // One that is the system's is looked through in its place there ("Directory Search", `-I`).
-        let angle = options.angle.iter().map(at).filter(|path| !own.contains(path));
-        let mut rest: Vec<BString> = Vec::new();
-        for path in angle.chain(own.iter().cloned()).chain(options.after.iter().map(at)) {
-            if !rest.contains(&path) {
-                rest.push(path);
+        let angle = options.angle.iter().map(at).filter(|directory| !own.contains(directory));
+        let mut rest: Vec<Directory> = Vec::new();
+        for directory in angle.chain(own.iter().cloned()).chain(options.after.iter().map(plain)) {
+            if !rest.contains(&directory) {
+                rest.push(directory);
             }
         }
         directories.extend(rest);
@@ -42,18 +46,18 @@ impl Search {
     }
 
     /// Where a name between quotes is looked for, but for the directory of the file that names it.
-    pub fn quoted(&self) -> impl Iterator<Item = (Place, &BString)> {
+    pub fn quoted(&self) -> impl Iterator<Item = (Place, &Directory)> {
         self.after(0)
     }
 
     /// Where a name between angles is looked for.
-    pub fn angled(&self) -> impl Iterator<Item = (Place, &BString)> {
+    pub fn angled(&self) -> impl Iterator<Item = (Place, &Directory)> {
         self.after(self.quote)
     }
 
     /// Where the next of a name is looked for.
-    pub fn after(&self, place: Place) -> impl Iterator<Item = (Place, &BString)> {
-        self.directories.iter().enumerate().skip(place).map(|(i, path)| (i + 1, path))
+    pub fn after(&self, place: Place) -> impl Iterator<Item = (Place, &Directory)> {
+        self.directories.iter().enumerate().skip(place).map(|(i, directory)| (i + 1, directory))
     }
 }
 
@@ -63,15 +67,19 @@ mod tests {
 
     #[test]
     fn directories_are_searched_in_the_compilers_order() {
-        let words = "cc -I a -iquote q -I /usr/include -isystem s -I a -idirafter z -Is x.c";
+        let words = "cc -I a -F f -iquote q -I /usr/include -isystem s -I a -idirafter z -Is x.c";
         let argv: Vec<BString> = words.split(' ').map(BString::from).collect();
         let options = Options::read(&argv).expect("all is followed");
         let search = Search::new(&options, &["/usr/local/include".into(), "/usr/include".into()], "/w".into());
-        let names = |places: Vec<(Place, &BString)>| {
-            places.into_iter().map(|(_, path)| path.to_string()).collect::<Vec<_>>().join(" ")
+        let names = |places: Vec<(Place, &Directory)>| {
+            let path = |(_, directory): (Place, &Directory)| match directory {
+                Directory::Plain(path) => path.to_string(),
+                Directory::Frameworks(path) => format!("-F{path}"),
+            };
+            places.into_iter().map(path).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(names(search.quoted().collect()), "/w/q /w/a /w/s /usr/local/include /usr/include /w/z");
-        assert_eq!(names(search.angled().collect()), "/w/a /w/s /usr/local/include /usr/include /w/z");
-        assert_eq!(names(search.after(4).collect()), "/usr/include /w/z");
+        assert_eq!(names(search.quoted().collect()), "/w/q /w/a -F/w/f /w/s /usr/local/include /usr/include /w/z");
+        assert_eq!(names(search.angled().collect()), "/w/a -F/w/f /w/s /usr/local/include /usr/include /w/z");
+        assert_eq!(names(search.after(5).collect()), "/usr/include /w/z");
     }
 }

@@ -4,7 +4,7 @@
 use super::evaluate;
 use super::lex::{Condition, Directive, Kind, Lexed, Spelling};
 use super::macros::{Builtin, Definition, Macro, Macros};
-use super::options::{Given, Options};
+use super::options::{Directory, Given, Options};
 use super::search::{Place, Search};
 use super::token::{Punctuator, Token, Value, punctuator};
 use super::{Files, Symbol, Symbols, There};
@@ -53,6 +53,8 @@ pub enum Incomplete {
     Endless(BString),
     /// A header for which there is a precompiled one.
     Precompiled(BString),
+    /// A header of a framework that may include one of a framework in it.
+    Framework(BString),
 }
 
 /// Scans a unit.
@@ -311,7 +313,12 @@ impl Walk<'_> {
             }
         };
         let includer = self.here().clone();
-        let Some((path, place, lexed)) = self.find(name, quoted, kind, &includer, place) else { return };
+        let Some((path, place, lexed)) = self.find(name, quoted, kind, &includer, place) else {
+            if includer.contains_str(".framework/") {
+                self.give_up(Incomplete::Framework(includer));
+            }
+            return;
+        };
         if kind == Kind::Embed {
             return;
         }
@@ -348,7 +355,7 @@ impl Walk<'_> {
             return self.first(name, search.angled());
         }
         let beside = includer.rfind_byte(b'/').map_or(includer.as_slice(), |end| &includer[..end]);
-        match self.below(name, &beside.into()) {
+        match self.below(name, &Directory::Plain(beside.into())) {
             Some((path, lexed)) => Some((path, 0, lexed)),
             None => self.first(name, search.quoted()),
         }
@@ -357,7 +364,7 @@ impl Walk<'_> {
     fn first<'d>(
         &mut self,
         name: &BString,
-        places: impl Iterator<Item = (Place, &'d BString)>,
+        places: impl Iterator<Item = (Place, &'d Directory)>,
     ) -> Option<(BString, Place, Arc<Lexed>)> {
         for (place, directory) in places {
             if let Some((path, lexed)) = self.below(name, directory) {
@@ -367,8 +374,9 @@ impl Walk<'_> {
         None
     }
 
-    fn below(&mut self, name: &BString, directory: &BString) -> Option<(BString, Arc<Lexed>)> {
-        let found = self.at(absolute(name.as_bstr(), directory.as_bstr()))?;
+    fn below(&mut self, name: &BString, directory: &Directory) -> Option<(BString, Arc<Lexed>)> {
+        let found = directory.places(name.as_bstr()).into_iter().find_map(|path| self.at(path))?;
+        let Directory::Plain(directory) = directory else { return Some(found) };
         if name.starts_with(b"..") {
             self.scanned.directories.insert(directory.clone());
         }
@@ -619,6 +627,25 @@ mod tests {
         let missed = names(&scanned.absent);
         let missed: Vec<&str> = missed.split(' ').filter(|path| !path.ends_with("/stdc-predef.h")).collect();
         assert_eq!(missed, ["/w/i/a.h.gch", "/w/i/b.h", "/w/s/a.h"]);
+    }
+
+    #[test]
+    fn headers_of_frameworks_are_found_by_the_frameworks_name() {
+        let texts = [
+            ("/w/x.c", "#include <A/a.h>\n#include <A/p.h>\n#include <B/b.h>\n"),
+            ("/w/f/A.framework/Headers/a.h", ""),
+            ("/w/f/A.framework/PrivateHeaders/p.h", ""),
+            ("/w/i/B/b.h", ""),
+        ];
+        let all = scanned("-Ff -Ii x.c", &texts);
+        let (a, b) = ("/w/f/A.framework", "/w/f/B.framework");
+        assert_eq!(names(&all.files), format!("{a}/Headers/a.h {a}/PrivateHeaders/p.h /w/i/B/b.h /w/x.c"));
+        for missed in [format!("{a}/Headers/p.h"), format!("{b}/Headers/b.h"), format!("{b}/PrivateHeaders/b.h")] {
+            assert!(all.absent.contains(&BString::from(missed)));
+        }
+        let texts = [("/w/x.c", "#include <A/a.h>\n"), ("/w/f/A.framework/Headers/a.h", "#include <In/i.h>\n")];
+        let within = Incomplete::Framework("/w/f/A.framework/Headers/a.h".into());
+        assert_eq!(scanned("-Ff x.c", &texts).incomplete, Some(within));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The first run of a step of which nothing is known: with what discovery finds, and where that was too little, once more
 //! with everything that the graph allows.
 
-use super::{Failed, Realised, Steps};
+use super::{Failed, Realised, Steps, Watch};
 use crate::discover::absent::Lookups;
 use crate::discover::{self, Found, Question, wide};
 use crate::graph::EdgeId;
@@ -10,6 +10,7 @@ use crate::recipe::Recipe;
 use crate::roots::{Mode, Roots, View};
 use bstr::{BString, ByteSlice as _};
 use nixstore::manifest::Reads;
+use nixstore::store::Failure;
 use nixstore::text;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -38,7 +39,7 @@ impl Steps<'_> {
         let mut lookups = Lookups::default();
         unwritten.iter().for_each(|path| lookups.missing(path.as_bstr()));
         found.absent.extend(lookups.into_absent());
-        match self.attempt(recipe, &found, None, false) {
+        match self.attempt(recipe, &found, None, Watch::No) {
             Ok(realised) => Ok(First { found, realised, missed: None }),
             // What it printed the first time is what the user is told, if this does not help either.
             Err(failed) if failed.misses_a_file() => self.with_more(edge, &question, &found).ok_or(failed),
@@ -60,7 +61,7 @@ impl Steps<'_> {
         let unknown = |path: &&BString| !found.files.contains(*path) && !found.system.contains(*path);
         if let Some(more) = discover::discover_again(question) {
             let missed = more.files.iter().chain(&more.system).find(unknown).cloned();
-            if let (Some(missed), Ok(realised)) = (missed, self.attempt(recipe, &more, None, false)) {
+            if let (Some(missed), Ok(realised)) = (missed, self.attempt(recipe, &more, None, Watch::No)) {
                 return Some(First { found: more, realised, missed: Some(missed) });
             }
         }
@@ -97,11 +98,14 @@ impl Steps<'_> {
         all.directories.extend(found.directories.iter().cloned());
         for _ in 0..ROUNDS {
             let realised = match view {
-                None => self.attempt(recipe, &all, None, true)?,
-                Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, true)?,
+                None => self.attempt(recipe, &all, None, Watch::Trial)?,
+                Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, Watch::Trial)?,
             };
             let reads = self.reads(&realised)?;
             if !wide::add_missed(&mut all, &reads, recipe, self.drive.graph) {
+                if reads.exit != 0 {
+                    return Err(Failed { error: Failure::Exit(reads.exit).into(), log: self.log(&realised)? });
+                }
                 let mut narrowed = wide::narrowed(&all, &reads, recipe, self.drive.graph, project);
                 narrowed.absent.extend(found.absent.iter().cloned());
                 return Ok((narrowed, realised));

@@ -1,7 +1,7 @@
 //! A step in the host's own file system, where its command sees everything. It is traced, and one that read more than its
 //! inputs is run again with what it read among them: so the derivation names all that its result depends on.
 
-use super::{Failed, Realised, Steps};
+use super::{Failed, Realised, Steps, Watch};
 use crate::discover::{self, Found, Question, is_system, to_path, wide};
 use crate::graph::EdgeId;
 use crate::recipe::{Kind, Recipe};
@@ -28,7 +28,7 @@ impl Steps<'_> {
         let mut found = known.unwrap_or_else(|| self.supposed(edge, recipe));
         for _ in 0..ROUNDS {
             let tools = self.tools(recipe, &found)?;
-            match self.realise(recipe, &found, View::Real, &tools, true) {
+            match self.realise(recipe, &found, View::Real, &tools, Watch::Success) {
                 Ok(realised) => {
                     let reads = self.reads(&realised)?;
                     let appeared = if realised.ran { Vec::new() } else { appeared(&reads, recipe) };
@@ -40,13 +40,29 @@ impl Steps<'_> {
                 }
                 Err(failed) => match failed.error.downcast_ref() {
                     Some(Failure::Undeclared(paths)) => {
+                        self.undo(&found)?;
                         paths.iter().for_each(|path| found.seen_there(text::to_bytes(path).as_bstr()));
                     }
-                    _ => return Err(failed),
+                    _ => {
+                        self.undo(&found)?;
+                        return Err(failed);
+                    }
                 },
             }
         }
         Err(format!("the command reads other files each time it is run; it was run {ROUNDS} times").into())
+    }
+
+    /// Puts inputs that other edges make back to what they were, where a command has changed them that failed or is run
+    /// again.
+    fn undo(&self, found: &Found) -> Result<(), Failed> {
+        for path in found.files.iter().filter(|path| self.maker(path).is_some()) {
+            let before = self.contents.of(path.as_bstr())?;
+            if !self.contents.is_noted(path.as_bstr(), &before) {
+                self.put(&before, path)?;
+            }
+        }
+        Ok(())
     }
 
     /// What discovery finds; of a command that may read anything, what is stated.
@@ -66,7 +82,8 @@ impl Steps<'_> {
         if recipe.kind != Kind::Other {
             return;
         }
-        let read: BTreeSet<BString> = reads.files.iter().chain(&reads.looked).map(bytes).collect();
+        let read: BTreeSet<BString> =
+            reads.files.iter().chain(&reads.looked).chain(&reads.overwritten).map(bytes).collect();
         found.files.retain(|path| {
             read.contains(path)
                 || fs::canonicalize(to_path(path.as_bstr()))
