@@ -11,6 +11,7 @@ pub mod database;
 pub mod files;
 pub mod info;
 pub mod layout;
+pub mod nix_builder;
 mod obstacle;
 pub mod pinned;
 pub mod runner;

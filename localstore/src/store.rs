@@ -14,7 +14,7 @@ use crate::shell;
 use crate::usage;
 use nixstore::hash::Sha256Writer;
 use nixstore::path::StoreName;
-use nixstore::store::{BuildOptions, Built, RealiseError, StoreError};
+use nixstore::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
 use nixstore::{
     ContentAddress, DrvOutputId, PathInfo, Realisation, ResolvedDerivation, Sha256, Store, StoreDir, StorePath, nar,
 };
@@ -209,6 +209,23 @@ impl LocalStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::new(format!("read `{}`", file.display()), error)),
         }
+    }
+
+    /// What each output has come out as before, if the path is still valid; by the ids of Nix 2.4 to 2.34. Such paths are
+    /// protected from collection while this store is open.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database cannot be read.
+    pub fn realisations(&self, outputs: &[DrvOutputId]) -> Result<Vec<Option<Realisation>>, StoreError> {
+        let realisations =
+            self.database.realisations(outputs).map_err(|error| StoreError::new("look up realisations", error))?;
+        self.use_paths(realisations.iter().flatten().map(|realisation| &realisation.path));
+        Ok(realisations)
+    }
+
+    /// Where the files of a path are, valid or not.
+    pub fn physical_path(&self, path: &StorePath) -> PathBuf {
+        self.layout.store().join(path.to_string())
     }
 
     /// Writes down which paths were used, for the collector. Done when the store is closed, too.
@@ -416,19 +433,18 @@ impl Store for LocalStore {
         Ok(infos.into_iter().map(|info| info.map(|info| (*info).clone())).collect())
     }
 
-    fn realisations(&self, outputs: &[DrvOutputId]) -> Result<Vec<Option<Realisation>>, StoreError> {
-        let realisations =
-            self.database.realisations(outputs).map_err(|error| StoreError::new("look up realisations", error))?;
-        self.use_paths(realisations.iter().flatten().map(|realisation| &realisation.path));
-        Ok(realisations)
+    fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError> {
+        let (names, ids): (Vec<_>, Vec<_>) = derivation.output_ids(&self.store_dir).into_iter().unzip();
+        let found = self.realisations(&ids)?.into_iter();
+        Ok(names.into_iter().zip(found).map(|(name, found)| Some((name, found?.path))).collect())
     }
 
     fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError> {
         builder::realise(self, derivation, options)
     }
 
-    fn physical_path(&self, path: &StorePath) -> PathBuf {
-        self.layout.store().join(path.to_string())
+    fn files(&self, path: &StorePath) -> Result<PathBuf, StoreError> {
+        Ok(self.physical_path(path))
     }
 }
 

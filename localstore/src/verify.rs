@@ -2,7 +2,7 @@
 
 use crate::store::LocalStore;
 use nixstore::nar::{self, NarError};
-use nixstore::store::{Store as _, StoreError};
+use nixstore::store::StoreError;
 use nixstore::{Sha256, StorePath};
 use std::collections::HashSet;
 use std::fs;

@@ -3,7 +3,7 @@
 use crate::derivation::DerivationOutput;
 use crate::path::StoreName;
 use crate::scan::ReferenceScanner;
-use crate::store::{BuildOptions, Built, Failure, RealiseError, StoreError};
+use crate::store::{BuildOptions, Built, Failure, Outputs, RealiseError, StoreError};
 use crate::tree::Tree;
 use crate::{
     ContentAddress, DrvOutputId, Hash, Method, OutputName, PathInfo, Realisation, ResolvedDerivation, Sha256, Store,
@@ -172,6 +172,10 @@ impl MemoryStore {
         };
         Ok(Object { name, tree, path, ca, deriver: Some(drv.path(&self.store_dir)) })
     }
+
+    fn physical_path(&self, path: &StorePath) -> PathBuf {
+        self.files.path().join(path.to_string())
+    }
 }
 
 impl Store for MemoryStore {
@@ -193,10 +197,11 @@ impl Store for MemoryStore {
         Ok(paths.iter().map(|path| state.infos.get(path).cloned()).collect())
     }
 
-    fn realisations(&self, outputs: &[DrvOutputId]) -> Result<Vec<Option<Realisation>>, StoreError> {
+    fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError> {
         let state = self.state();
         let valid = |realisation: &&Realisation| state.infos.contains_key(&realisation.path);
-        Ok(outputs.iter().map(|id| state.realisations.get(id).filter(valid).cloned()).collect())
+        let path = |id: &DrvOutputId| Some(state.realisations.get(id).filter(valid)?.path.clone());
+        Ok(derivation.output_ids(&self.store_dir).into_iter().map(|(name, id)| Some((name, path(&id)?))).collect())
     }
 
     fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError> {
@@ -232,8 +237,8 @@ impl Store for MemoryStore {
         Ok(Built { outputs, duration })
     }
 
-    fn physical_path(&self, path: &StorePath) -> PathBuf {
-        self.files.path().join(path.to_string())
+    fn files(&self, path: &StorePath) -> Result<PathBuf, StoreError> {
+        Ok(self.physical_path(path))
     }
 }
 

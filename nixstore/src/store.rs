@@ -3,7 +3,7 @@
 //! [`Store`] is the border between the splitter and whatever runs derivations: the embedded store, a Nix daemon, or
 //! [`MemoryStore`](crate::MemoryStore). One test suite runs against each.
 
-use crate::{DrvOutputId, OutputName, PathInfo, Realisation, ResolvedDerivation, StoreDir, StorePath, path::StoreName};
+use crate::{OutputName, PathInfo, ResolvedDerivation, StoreDir, StorePath, path::StoreName};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -43,12 +43,12 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] where the database cannot be read.
     fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, StoreError>;
 
-    /// What each output has come out as before, if the path is still valid. Such paths are protected from collection
-    /// while this store is open.
+    /// What the outputs of a derivation have come out as before, if all are known and still valid. Such paths are protected
+    /// from collection while this store is open.
     ///
     /// # Errors
-    /// [`StoreError`] where the database cannot be read.
-    fn realisations(&self, outputs: &[DrvOutputId]) -> Result<Vec<Option<Realisation>>, StoreError>;
+    /// [`StoreError`] where the store cannot be asked.
+    fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError>;
 
     /// Runs a derivation, whether or not it has run before, registers its outputs and records their realisations.
     ///
@@ -56,9 +56,15 @@ pub trait Store: Send + Sync {
     /// [`RealiseError::Failed`] where the builder ran and did not succeed; the store is as it was before.
     fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError>;
 
-    /// Where the files of a valid path can be read in the file system.
-    fn physical_path(&self, path: &StorePath) -> PathBuf;
+    /// Where the files of a valid path can be read in the file system; they may have to be brought there first.
+    ///
+    /// # Errors
+    /// [`StoreError`] where they cannot be brought.
+    fn files(&self, path: &StorePath) -> Result<PathBuf, StoreError>;
 }
+
+/// The paths of a derivation's outputs.
+pub type Outputs = BTreeMap<OutputName, StorePath>;
 
 /// How one derivation is to be run.
 #[derive(Debug, Clone, Copy)]

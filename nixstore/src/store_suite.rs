@@ -255,30 +255,27 @@ pub fn an_output_names_the_inputs_whose_paths_it_holds(subject: &dyn Subject) {
     assert_eq!(silent.outputs[&out()].references, BTreeSet::new());
 }
 
-/// With the id that follows from the derivation.
+/// By the derivation alone.
 pub fn a_realisation_of_an_output_is_found_again(subject: &dyn Subject) {
     let store = subject.store();
     let drv = subject.derivation("again", &Script::Write("found".into()));
     let built = realise(subject, &drv).expect("the builder succeeds");
-    let ids: Vec<_> = drv.output_ids(store.store_dir()).into_values().collect();
-    let found = store.realisations(&ids).expect("the store answers");
-    let paths: Vec<_> = found.into_iter().map(|realisation| realisation.map(|r| (r.id, r.path))).collect();
-    assert_eq!(paths, [Some((ids[0].clone(), built.outputs[&out()].path.clone()))]);
+    let found = store.realised(&drv).expect("the store answers");
+    assert_eq!(found, Some(BTreeMap::from([(out(), built.outputs[&out()].path.clone())])));
     let infos = store.path_infos(&[built.outputs[&out()].path.clone()]).expect("the store answers");
     assert_eq!(infos[0].as_ref().map(|info| info.nar_hash), Some(built.outputs[&out()].nar_hash));
 }
 
-/// Answers come in the order of the questions.
+/// Though another of its name has.
 pub fn what_was_never_run_has_no_realisation(subject: &dyn Subject) {
     let store = subject.store();
-    let id = |text: &str| {
+    let realised = |text: &str| {
         let drv = subject.derivation("never", &Script::Write(text.into()));
-        drv.output_ids(store.store_dir())[&out()].clone()
+        store.realised(&drv).expect("the store answers").map(|outputs| outputs[&out()].clone())
     };
     let built = run(subject, "never", &Script::Write("run".into()));
-    let found = store.realisations(&[id("not run"), id("run")]).expect("the store answers");
-    let paths: Vec<_> = found.into_iter().map(|realisation| realisation.map(|r| r.path)).collect();
-    assert_eq!(paths, [None, Some(built.outputs[&out()].path.clone())]);
+    assert_eq!(realised("not run"), None);
+    assert_eq!(realised("run"), Some(built.outputs[&out()].path.clone()));
 }
 
 /// And what comes out is found valid.
@@ -306,8 +303,7 @@ pub fn equal_outputs_of_two_derivations_are_one_path(subject: &dyn Subject) {
 pub fn a_builder_that_fails_is_told_and_leaves_nothing(subject: &dyn Subject) {
     let drv = subject.derivation("fails", &Script::Exit(3, "so it goes".into()));
     assert_eq!(failure(realise(subject, &drv)).0, Failure::Exit(3));
-    let ids: Vec<_> = drv.output_ids(subject.store().store_dir()).into_values().collect();
-    assert_eq!(subject.store().realisations(&ids).expect("the store answers"), [None]);
+    assert_eq!(subject.store().realised(&drv).expect("the store answers"), None);
 }
 
 /// Whatever its exit code.
@@ -393,7 +389,8 @@ fn failure(result: Result<Built, RealiseError>) -> (Failure, Vec<u8>) {
 }
 
 fn read(subject: &dyn Subject, path: &StorePath) -> Tree {
-    Tree::read(&subject.store().physical_path(path)).expect("what is valid can be read")
+    let files = subject.store().files(path).expect("what is valid has files");
+    Tree::read(&files).expect("they can be read")
 }
 
 fn name(name: &str) -> StoreName {

@@ -29,8 +29,7 @@ fn a_path_that_is_removed_is_not_valid_and_realises_nothing() {
     let out = memory.0.realise(&drv, &options).unwrap().outputs["out".parse::<OutputName>().as_ref().unwrap()].clone();
     memory.0.remove(&out.path).unwrap();
     assert_eq!(memory.0.path_infos(&[out.path]).unwrap(), [None]);
-    let ids: Vec<_> = drv.output_ids(memory.0.store_dir()).into_values().collect();
-    assert_eq!(memory.0.realisations(&ids).unwrap(), [None]);
+    assert_eq!(memory.0.realised(&drv).unwrap(), None);
 }
 
 /// A store whose builder understands the scripts of the suite: those for a shell, with what they do beside them.

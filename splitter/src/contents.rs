@@ -109,7 +109,8 @@ impl<'a> Contents<'a> {
             return *known;
         }
         // What is no file, such as a link, is staged as it is.
-        let names = fs::read(self.store.physical_path(content)).is_ok_and(|bytes| roots.in_text(&bytes));
+        let bytes = self.store.files(content).ok().and_then(|file| fs::read(file).ok());
+        let names = bytes.is_some_and(|bytes| roots.in_text(&bytes));
         lock(&self.naming).insert(content.clone(), names);
         names
     }

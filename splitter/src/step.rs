@@ -493,7 +493,7 @@ impl Steps<'_> {
 
     fn holds_canonical_root(&self, realised: &Realised, recipe: &Recipe) -> Result<bool, Failed> {
         for name in output_names(recipe.outputs.len()) {
-            let file = self.drive.store.physical_path(realised.path(&name)?);
+            let file = self.drive.store.files(realised.path(&name)?)?;
             let is_file = fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file());
             if is_file && self.drive.roots.canonical_in_text(&fs::read(&file)?) {
                 return Ok(true);
@@ -513,15 +513,7 @@ impl Steps<'_> {
     ) -> Result<Realised, Failed> {
         let derivation = self.derivation(recipe, found, view, tools, watch)?;
         let store = self.drive.store;
-        let ids: Vec<_> = derivation.output_ids(store.store_dir()).into_iter().collect();
-        let keys: Vec<_> = ids.iter().map(|(_, id)| id.clone()).collect();
-        let known: Option<BTreeMap<_, _>> = store
-            .realisations(&keys)?
-            .into_iter()
-            .zip(&ids)
-            .map(|(realisation, (name, _))| realisation.map(|realisation| (name.clone(), realisation.path)))
-            .collect();
-        if let Some(outputs) = known {
+        if let Some(outputs) = store.realised(&derivation)? {
             let known = Realised { ran: false, outputs, view, tools: tools.clone(), bound: None, holds_root: None };
             // A failure is not taken from the store: nobody knows whether it would come again.
             if watch != Watch::Trial || self.reads(&known)?.exit == 0 {
@@ -634,7 +626,7 @@ impl Steps<'_> {
         let mut unwritten = Vec::new();
         for (name, at) in output_names(recipe.outputs.len()).zip(&recipe.outputs) {
             let path = realised.path(&name)?;
-            let target = fs::read_link(self.drive.store.physical_path(path)).unwrap_or_default();
+            let target = fs::read_link(self.drive.store.files(path)?).unwrap_or_default();
             if target.as_os_str() == UNWRITTEN {
                 unwritten.push(at.clone());
                 outputs.insert(at.clone(), None);
@@ -645,7 +637,7 @@ impl Steps<'_> {
             outputs.insert(at.clone(), Some(path.to_string()));
         }
         if let (Some(at), Deps::Keep) = (&recipe.depfile, command.deps) {
-            let file = self.drive.store.physical_path(realised.path(&output("dep"))?);
+            let file = self.drive.store.files(realised.path(&output("dep"))?)?;
             if let Ok(mut text) = fs::read(file) {
                 if realised.view == View::Canonical {
                     for (canonical, real) in self.drive.roots.back() {
@@ -655,7 +647,7 @@ impl Steps<'_> {
                 materialise::write(&text, to_path(at.as_bstr()))?;
             }
         }
-        let rest = self.drive.store.physical_path(realised.path(&output("rest"))?);
+        let rest = self.drive.store.files(realised.path(&output("rest"))?)?;
         let mut left = Vec::new();
         files_below(&rest, &recipe.build_directory, &mut left)?;
         for path in left.iter().filter(|path| self.is_of_another(edge, path)) {
@@ -682,7 +674,7 @@ impl Steps<'_> {
     /// A source, or something that the step reads and no edge makes, among what it wrote undeclared.
     fn overwritten(&self, recipe: &Recipe, found: &Found, realised: &Realised) -> Result<Option<BString>, Failed> {
         let mut wrote = Vec::new();
-        let rest = self.drive.store.physical_path(realised.path(&output("rest"))?);
+        let rest = self.drive.store.files(realised.path(&output("rest"))?)?;
         files_below(&rest, &recipe.build_directory, &mut wrote)?;
         let graph = self.drive.graph;
         let is_source =
@@ -704,7 +696,7 @@ impl Steps<'_> {
     }
 
     fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {
-        let file = self.drive.store.physical_path(path);
+        let file = self.drive.store.files(path)?;
         materialise::materialise(&file, to_path(at.as_bstr()))
             .map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
         self.contents.note(at.as_bstr(), path);
@@ -727,7 +719,7 @@ impl Steps<'_> {
     }
 
     fn log(&self, realised: &Realised) -> Result<Vec<u8>, Error> {
-        let log = fs::read(self.drive.store.physical_path(realised.path(&output("log"))?))?;
+        let log = fs::read(self.drive.store.files(realised.path(&output("log"))?)?)?;
         Ok(self.as_real(&log, realised.view))
     }
 

@@ -2,5 +2,8 @@
 //! and moves the outputs out. Small and static; its bytes are part of every edge's key.
 
 fn main() {
-    std::process::exit(localstore::runner::main());
+    std::process::exit(match localstore::nix_builder::attributes() {
+        Some(attributes) => localstore::nix_builder::main(&attributes),
+        None => localstore::runner::main(),
+    });
 }

@@ -47,7 +47,7 @@ impl Steps<'_> {
         // The build file states another file for it.
         stated.inputs.extend(found.represented.iter().cloned());
         stated.outputs.extend(recipe.response.iter().map(|(path, _)| path.clone()));
-        let rest = self.drive.store.physical_path(realised.path(&output("rest"))?);
+        let rest = self.drive.store.files(realised.path(&output("rest"))?)?;
         files_below(&rest, &recipe.build_directory, &mut stated.left)?;
         let before = self.before(edge);
         let there = |path: &BStr| {
@@ -71,7 +71,7 @@ impl Steps<'_> {
         if recipe.depfile.is_none() {
             return Ok(BTreeSet::new());
         }
-        let text = fs::read(self.drive.store.physical_path(realised.path(&output("dep"))?)).unwrap_or_default();
+        let text = fs::read(self.drive.store.files(realised.path(&output("dep"))?)?).unwrap_or_default();
         // One that cannot be read tells nothing; whoever uses it says so.
         let depfile = depfile::parse(&text).unwrap_or_default();
         let real = |path: &BString| match realised.view {

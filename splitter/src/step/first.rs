@@ -123,7 +123,7 @@ impl Steps<'_> {
 
     /// What a traced run did with files, at their real paths.
     pub(super) fn reads(&self, realised: &Realised) -> Result<Reads, Failed> {
-        let reads = fs::read(self.drive.store.physical_path(realised.path(&crate::lower::output("reads"))?))?;
+        let reads = fs::read(self.drive.store.files(realised.path(&crate::lower::output("reads"))?)?)?;
         let mut reads: Reads = serde_json::from_slice(&reads)?;
         if realised.view == View::Canonical {
             let roots = &self.drive.roots;

@@ -64,8 +64,8 @@ impl Scene {
     }
 
     fn run(&self, snapshot: &Snapshot, script: &[&[&str]]) -> Option<Vec<String>> {
-        use nixstore::Store as _;
-        run_in(&self.store.physical_path(&snapshot.info.path), &snapshot.places, script)
+        let files = nixstore::Store::files(&*self.store, &snapshot.info.path).expect("a snapshot has files");
+        run_in(&files, &snapshot.places, script)
     }
 }
 

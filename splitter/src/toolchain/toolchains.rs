@@ -307,7 +307,7 @@ impl Toolchains {
     }
 
     fn places(&self, path: &StorePath) -> Result<Places, ToolchainError> {
-        let tree = self.store.physical_path(path);
+        let tree = self.store.files(path).map_err(ToolchainError::Store)?;
         places(&tree).map_err(|source| ToolchainError::Read { path: tree, source })
     }
 }

@@ -1,0 +1,107 @@
+//! The runner as the builder of an edge's derivation, started by Nix: it makes its own sandbox within Nix's, as the embedded
+//! store would make it, with `/nix/store` for a store. What the commands print is an output too, so it is kept in a file and
+//! shown to Nix at the end.
+
+use crate::runner::NAME;
+use crate::sandbox::{self, Ended, Job, Program, SandboxError};
+use nixstore::manifest::Manifest;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// The structured attributes of the derivation of which this process is the builder, if it is one.
+pub fn attributes() -> Option<PathBuf> {
+    let named = std::env::var_os("NIX_ATTRS_JSON_FILE").filter(|name: &OsString| !name.is_empty());
+    named.map(PathBuf::from)
+}
+
+/// The program: realises the edge of these structured attributes. Answers the exit code of the command that failed, 0 if
+/// none did, or [`REFUSED`].
+pub fn main(attributes: &Path) -> i32 {
+    match run(attributes) {
+        Ok(code) => code,
+        Err(Problem::Sandbox(error @ SandboxError::Refused { .. })) => {
+            eprintln!("{NAME}: cannot run an edge in this sandbox: {error}");
+            REFUSED
+        }
+        Err(error) => {
+            eprintln!("{NAME}: {error}");
+            2
+        }
+    }
+}
+
+/// The exit code where a setting of the machine keeps the runner from making a sandbox. Its last line says which.
+pub const REFUSED: i32 = 126;
+
+/// What stops it.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("cannot {0}: {1}")]
+    Io(String, io::Error),
+    #[error("`{0}` does not hold what an edge needs: {1}")]
+    Attributes(PathBuf, serde_json::Error),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+impl Problem {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        |error| Self::Io(what.into(), error)
+    }
+}
+
+fn run(attributes: &Path) -> Result<i32, Problem> {
+    let text = fs::read(attributes).map_err(Problem::io(format!("read `{}`", attributes.display())))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| Problem::Attributes(attributes.into(), error))?;
+    let build = std::env::current_dir().map_err(Problem::io("find the build directory"))?;
+    let root = build.join("root");
+    fs::create_dir_all(&root).map_err(Problem::io(format!("make `{}`", root.display())))?;
+    let log = build.join("log");
+    let open = || File::options().read(true).write(true).create(true).truncate(true).open(&log);
+    let mut log = open().map_err(Problem::io(format!("make `{}`", log.display())))?;
+    let job = Job {
+        runner: Path::new("/proc/self/exe"),
+        program: Program::Edge { attributes: &text, store: Path::new(STORE) },
+        root: &root,
+        scratch: Path::new(STORE).parent().expect("it is below a directory"),
+        log: log.try_clone().map_err(Problem::io("share the log"))?,
+        timeout: None,
+        cancelled: &AtomicBool::new(false),
+    };
+    let ended = sandbox::run(&job);
+    show(&mut log).map_err(Problem::io("show what the commands printed"))?;
+    Ok(match ended? {
+        Ended::Exit(0) => {
+            complete(&manifest)?;
+            0
+        }
+        Ended::Exit(code) => code,
+        Ended::Signal(signal) => 128 + signal, // as a shell tells it; the first process of a sandbox cannot end by one
+        Ended::TimedOut | Ended::Cancelled | Ended::Undeclared(_) => 1, // nobody asked for these here
+    })
+}
+
+const STORE: &str = "/nix/store";
+
+fn show(log: &mut File) -> io::Result<()> {
+    let mut text = Vec::new();
+    log.rewind()?;
+    log.read_to_end(&mut text)?;
+    io::stderr().write_all(&text)
+}
+
+/// The outputs that a runner leaves out where they hold nothing: Nix wants each.
+fn complete(manifest: &Manifest) -> Result<(), Problem> {
+    let path = |output: &str| manifest.outputs.get(output).map(Path::new).filter(|path| !path.exists());
+    if let Some(log) = path("log") {
+        File::create(log).map_err(Problem::io("write the output `log`"))?;
+    }
+    if let Some(rest) = path("rest") {
+        fs::create_dir(rest).map_err(Problem::io("make the output `rest`"))?;
+    }
+    Ok(())
+}
