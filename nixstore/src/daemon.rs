@@ -17,7 +17,7 @@
 //!
 //! [`wire`], [`framed`], [`message`], [`version`] and [`operation`] are pure: bytes in, values out, over any stream. A
 //! [`transport`] leads to a daemon; on a [`Connection`] one thing after another is asked for, and no wait is without a
-//! bound ([`Wait`]). The environment is never read.
+//! bound ([`Wait`]); a [`Pool`] shares connections among threads. The environment is never read.
 
 mod channel;
 mod connection;
@@ -26,6 +26,7 @@ pub mod framed;
 mod handshake;
 pub mod message;
 pub mod operation;
+mod pool;
 mod refusal;
 pub mod transport;
 pub mod version;
@@ -37,6 +38,7 @@ pub use error::{ConnectProblem, DaemonError, SshEnd};
 pub use handshake::Trust;
 pub use message::{Event, Listener};
 pub use operation::Operation;
+pub use pool::{Connect, Guard, Pool};
 pub use refusal::Refusal;
 pub use version::{Dialect, Feature, Offer, Version};
 pub use wait::{HEARTBEAT, Heartbeat, PATIENCE, Wait};
