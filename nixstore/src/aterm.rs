@@ -84,6 +84,18 @@ pub enum Mask {
     Outputs,
 }
 
+impl DerivationOutput {
+    /// How a `.drv` file states it after its path, and a daemon is told of it: method and algorithm, then the hash.
+    pub(crate) fn method_and_hash(&self) -> (String, Cow<'static, str>) {
+        match self {
+            Self::InputAddressed(_) | Self::Deferred => (String::new(), "".into()),
+            Self::Fixed(ca) => (ca.method.in_derivation(ca.hash.algorithm()), ca.hash.hex().into()),
+            Self::Floating { method, algorithm } => (method.in_derivation(*algorithm), "".into()),
+            Self::Impure { method, algorithm } => (method.in_derivation(*algorithm), IMPURE.into()),
+        }
+    }
+}
+
 /// Hashes of derivations in the place of their paths, with the outputs that are needed of each.
 pub(crate) type HashedInputs<'a> = BTreeMap<Sha256, BTreeSet<&'a OutputName>>;
 
@@ -150,12 +162,7 @@ impl<'a> Writer<'a> {
             _ => self.quoted(""),
         }
         self.raw(",");
-        let (how, hash) = match output {
-            DerivationOutput::InputAddressed(_) | DerivationOutput::Deferred => (String::new(), Cow::Borrowed("")),
-            DerivationOutput::Fixed(ca) => (ca.method.in_derivation(ca.hash.algorithm()), ca.hash.hex().into()),
-            DerivationOutput::Floating { method, algorithm } => (method.in_derivation(*algorithm), "".into()),
-            DerivationOutput::Impure { method, algorithm } => (method.in_derivation(*algorithm), IMPURE.into()),
-        };
+        let (how, hash) = output.method_and_hash();
         self.quoted(&how);
         self.raw(",");
         self.quoted(&hash);

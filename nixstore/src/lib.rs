@@ -1,12 +1,14 @@
 //! What a Nix store keeps, and how to ask one for it: paths, hashes, derivations, archives, path infos and realisations.
 //!
 //! The formats are pure: bytes in, values out. Files are touched by [`nar`], which walks trees, and by
-//! [`memory_store`]; [`store`] talks of other stores only as a trait. Nothing here knows of build graphs.
+//! [`memory_store`]; [`daemon`] talks to a Nix daemon; [`store`] talks of other stores only as a trait. Nothing here
+//! knows of build graphs.
 
 pub mod aterm;
 pub mod base32;
 pub mod base64;
 pub mod content_address;
+pub mod daemon;
 pub mod derivation;
 pub mod hash;
 pub mod json;

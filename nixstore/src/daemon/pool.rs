@@ -1,0 +1,157 @@
+//! Connections to one daemon, kept and shared by many threads.
+//!
+//! One more than is lent stays open as long as the pool: what it protects from collection stays protected, and a daemon
+//! with one connection at least need not open its database anew for the next (Nix 2.34: 2 ms instead of 54).
+
+use super::connection::Connection;
+use super::error::DaemonError;
+use super::operation::{AddTempRoot, SetOptions};
+use super::wait::{HEARTBEAT, Wait};
+use crate::StorePath;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Makes a new connection.
+pub type Connect = dyn Fn() -> Result<Connection, DaemonError> + Send + Sync;
+
+/// Connections to one daemon.
+pub struct Pool {
+    connect: Box<Connect>,
+    options: SetOptions,
+    limit: usize,
+    lent: Mutex<Lent>,
+    /// Signalled when a connection comes back.
+    returned: Condvar,
+    keeper: Mutex<Connection>,
+}
+
+/// What is known of the connections that can be lent.
+#[derive(Default)]
+struct Lent {
+    /// How many have been lent and not come back.
+    count: usize,
+    /// Those that nobody uses. The one that came back last is lent first.
+    idle: Vec<Connection>,
+}
+
+impl Pool {
+    /// A pool that lends up to `limit` connections at once, one at least, which `connect` makes on demand and on each
+    /// of which `options` are set. One connection is made at once, so that a daemon which cannot be reached is known.
+    ///
+    /// # Errors
+    /// Those of making a connection.
+    pub fn open(
+        limit: usize,
+        options: SetOptions,
+        connect: impl Fn() -> Result<Connection, DaemonError> + Send + Sync + 'static,
+    ) -> Result<Self, DaemonError> {
+        let keeper = Mutex::new(make(&connect, &options)?);
+        Ok(Self {
+            connect: Box::new(connect),
+            options,
+            limit: limit.max(1),
+            lent: Mutex::default(),
+            returned: Condvar::new(),
+            keeper,
+        })
+    }
+
+    /// Lends a connection: one that is there and still good, or a new one. Where all are lent, waits for one to come
+    /// back.
+    ///
+    /// # Errors
+    /// Those of making a connection.
+    pub fn get(&self) -> Result<Guard<'_>, DaemonError> {
+        let mut lent = self
+            .returned
+            .wait_while(locked(&self.lent), |lent| lent.count >= self.limit)
+            .unwrap_or_else(PoisonError::into_inner);
+        lent.count += 1;
+        let mut guard = Guard { pool: self, connection: None };
+        while let Some(mut connection) = lent.idle.pop() {
+            if connection.is_usable() {
+                guard.connection = Some(connection);
+                return Ok(guard);
+            }
+        }
+        // The others need not wait for this. Where it fails, the guard gives back the place.
+        drop(lent);
+        guard.connection = Some(make(&*self.connect, &self.options)?);
+        Ok(guard)
+    }
+
+    /// Protects paths, valid or not yet, from collection for as long as the pool is open. If the daemon has been
+    /// restarted, what was protected before is so no longer.
+    ///
+    /// # Errors
+    /// Those of [`Connection::pipelined`].
+    pub fn keep(&self, paths: &[StorePath]) -> Result<(), DaemonError> {
+        let mut keeper = locked(&self.keeper);
+        if !keeper.is_usable() {
+            *keeper = make(&*self.connect, &self.options)?;
+        }
+        keeper.pipelined(paths.iter().map(AddTempRoot), &mut |_| {}).map(drop)
+    }
+
+    /// Asks on a new connection whether the daemon is there, as long as making one may take.
+    ///
+    /// # Errors
+    /// Those of making a connection.
+    pub fn ask_for_life(&self) -> Result<(), DaemonError> {
+        (self.connect)().map(drop)
+    }
+
+    /// How to wait for a build on a connection of this pool: as long as it takes, or until `cancelled` is set; in long
+    /// silence the daemon is asked whether it is there.
+    pub fn wait_for_build<'a>(&'a self, cancelled: &'a AtomicBool) -> Wait<'a> {
+        Wait::for_build(cancelled).with_heartbeat(HEARTBEAT, || self.ask_for_life())
+    }
+}
+
+fn make(connect: &Connect, options: &SetOptions) -> Result<Connection, DaemonError> {
+    let mut connection = connect()?;
+    connection.call(options.clone(), &mut |_| {})?;
+    Ok(connection)
+}
+
+/// What is in the pools is good after a panic too: a connection in the middle of an exchange says that it is broken.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection that is lent. Dropping it gives it back; a broken one is thrown away.
+pub struct Guard<'a> {
+    pool: &'a Pool,
+    /// Nothing while it is being made, and after it was given back.
+    connection: Option<Connection>,
+}
+
+impl Deref for Guard<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("a guard that is given out has a connection")
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("a guard that is given out has a connection")
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // Closed, if need be, before another thread gets its place.
+        let mut connection = self.connection.take();
+        if connection.as_mut().is_some_and(|connection| !connection.is_usable()) {
+            connection = None;
+        }
+        let mut lent = locked(&self.pool.lent);
+        lent.count -= 1;
+        lent.idle.extend(connection);
+        drop(lent);
+        self.pool.returned.notify_one();
+    }
+}

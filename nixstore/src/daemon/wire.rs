@@ -1,0 +1,418 @@
+//! How values stand on the wire. A number is 8 bytes, little-endian; a text is its length, its bytes and zeros up to the
+//! next multiple of 8, as in a NAR; a list is the number of its items and the items (Nix 2.34, `serialise.cc` and
+//! `worker-protocol.cc`).
+//!
+//! What is read comes from somebody else: nothing is allocated because a length was announced, and one message may not
+//! be longer than [`MAX_MESSAGE`].
+#![deny(clippy::disallowed_methods)]
+
+use super::refusal::Refusal;
+use super::version::Dialect;
+use crate::nar::NarError;
+use crate::{OutputName, PathInfo, Sha256, StorePath};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+use std::str::FromStr;
+
+/// How many bytes one message or one reply may have, without the contents of files: more than a store of a million
+/// paths has to tell.
+pub const MAX_MESSAGE: u64 = 256 << 20;
+
+/// How much is set aside for a text before its bytes are there.
+const FIRST_BYTES: usize = 4096;
+
+/// Writes values.
+pub struct Encoder<'a> {
+    out: &'a mut (dyn Write + 'a),
+    dialect: &'a Dialect,
+}
+
+impl<'a> Encoder<'a> {
+    /// Writes to `out`, in small pieces: it should be buffered.
+    pub fn new(out: &'a mut dyn Write, dialect: &'a Dialect) -> Self {
+        Self { out, dialect }
+    }
+
+    /// How the two sides speak.
+    pub fn dialect(&self) -> &'a Dialect {
+        self.dialect
+    }
+
+    /// Where bytes without a length go, such as frames.
+    pub fn out(&mut self) -> &mut dyn Write {
+        self.out
+    }
+
+    /// Writes a number.
+    ///
+    /// # Errors
+    /// Those of where it goes, as with all that follow.
+    pub fn number(&mut self, number: u64) -> io::Result<()> {
+        self.out.write_all(&number.to_le_bytes())
+    }
+
+    /// Writes 0 or 1.
+    pub fn bool(&mut self, value: bool) -> io::Result<()> {
+        self.number(value.into())
+    }
+
+    /// Writes a text.
+    pub fn text(&mut self, text: impl AsRef<[u8]>) -> io::Result<()> {
+        let text = text.as_ref();
+        self.number(text.len() as u64)?;
+        self.out.write_all(text)?;
+        self.out.write_all(&[0; 8][..padding(text.len() as u64)])
+    }
+
+    /// Writes the text that a value prints.
+    pub fn display(&mut self, value: impl Display) -> io::Result<()> {
+        self.text(value.to_string())
+    }
+
+    /// Writes a whole path.
+    pub fn path(&mut self, path: &StorePath) -> io::Result<()> {
+        self.text(self.dialect.store_dir.print(path))
+    }
+
+    /// Writes a whole path, or an empty text for none.
+    pub fn optional_path(&mut self, path: Option<&StorePath>) -> io::Result<()> {
+        match path {
+            Some(path) => self.path(path),
+            None => self.text(""),
+        }
+    }
+
+    /// Writes how many items there are and each of them.
+    pub fn list<I: IntoIterator<IntoIter: ExactSizeIterator>>(
+        &mut self,
+        items: I,
+        mut write: impl FnMut(&mut Self, I::Item) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let items = items.into_iter();
+        self.number(items.len() as u64)?;
+        items.into_iter().try_for_each(|item| write(self, item))
+    }
+
+    /// Writes a set of whole paths.
+    pub fn paths(&mut self, paths: &BTreeSet<StorePath>) -> io::Result<()> {
+        self.list(paths, Self::path)
+    }
+
+    /// Writes what is known of a path, without the path.
+    pub fn path_facts(&mut self, info: &PathInfo) -> io::Result<()> {
+        self.optional_path(info.deriver.as_ref())?;
+        self.text(info.nar_hash.hex())?;
+        self.paths(&info.references)?;
+        self.number(info.registration_time)?;
+        self.number(info.nar_size)?;
+        self.bool(info.ultimate)?;
+        self.list(&info.signatures, Self::text)?;
+        match &info.ca {
+            Some(ca) => self.display(ca),
+            None => self.text(""),
+        }
+    }
+}
+
+/// Reads values.
+pub struct Decoder<'a> {
+    input: &'a mut (dyn Read + 'a),
+    dialect: &'a Dialect,
+    /// How many more bytes the message may have.
+    left: u64,
+}
+
+impl<'a> Decoder<'a> {
+    /// Reads one message from `input`, in small pieces: it should be buffered.
+    pub fn new(input: &'a mut dyn Read, dialect: &'a Dialect) -> Self {
+        Self { input, dialect, left: MAX_MESSAGE }
+    }
+
+    /// How the two sides speak.
+    pub fn dialect(&self) -> &'a Dialect {
+        self.dialect
+    }
+
+    /// Where bytes without a length come from, such as archives.
+    pub fn input(&mut self) -> &mut dyn Read {
+        self.input
+    }
+
+    /// Reads a number.
+    ///
+    /// # Errors
+    /// [`WireError`] where the input ends or fails, as with all that follow, or is not what has to stand there.
+    pub fn number(&mut self) -> Result<u64, WireError> {
+        self.spend(8)?;
+        let mut bytes = [0; 8];
+        self.input.read_exact(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Reads 0 or 1.
+    pub fn bool(&mut self) -> Result<bool, WireError> {
+        match self.number()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            number => Err(Malformed::Choice { what: "a truth value", number }.into()),
+        }
+    }
+
+    /// Reads the bytes of a text.
+    pub fn bytes(&mut self) -> Result<Vec<u8>, WireError> {
+        let len = self.text_length()?;
+        let first = usize::try_from(len).unwrap_or(FIRST_BYTES).min(FIRST_BYTES);
+        let mut bytes = Vec::with_capacity(first);
+        (&mut *self.input).take(len).read_to_end(&mut bytes)?;
+        self.end_of_text(len, bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Reads over a text.
+    pub fn skip_text(&mut self) -> Result<(), WireError> {
+        let len = self.text_length()?;
+        let skipped = io::copy(&mut (&mut *self.input).take(len), &mut io::sink())?;
+        self.end_of_text(len, skipped)
+    }
+
+    /// Reads a text that is UTF-8.
+    pub fn text(&mut self) -> Result<String, WireError> {
+        let bytes = self.bytes()?;
+        String::from_utf8(bytes).map_err(|error| Malformed::not("UTF-8", error.as_bytes()).into())
+    }
+
+    /// Reads a text that stands for a value; `what` names the value.
+    pub fn parse<T: FromStr>(&mut self, what: &'static str) -> Result<T, WireError> {
+        self.value(what, |text| text.parse().ok())
+    }
+
+    /// Reads a text from which `parse` makes a value; `what` names the value.
+    pub fn value<T>(&mut self, what: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, WireError> {
+        let text = self.text()?;
+        parse(&text).ok_or_else(|| Malformed::not(what, text.as_bytes()).into())
+    }
+
+    /// Reads a whole path.
+    pub fn path(&mut self) -> Result<StorePath, WireError> {
+        let dialect = self.dialect;
+        self.value("a store path", |text| dialect.store_dir.parse(text).ok())
+    }
+
+    /// Reads a whole path, or an empty text for none.
+    pub fn optional_path(&mut self) -> Result<Option<StorePath>, WireError> {
+        let dialect = self.dialect;
+        self.value("a store path", |text| match text {
+            "" => Some(None),
+            text => dialect.store_dir.parse(text).ok().map(Some),
+        })
+    }
+
+    /// Reads the name of an output.
+    pub fn output_name(&mut self) -> Result<OutputName, WireError> {
+        self.parse("the name of an output")
+    }
+
+    /// Reads how many items there are and each of them.
+    pub fn list<T, C: FromIterator<T>>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, WireError>,
+    ) -> Result<C, WireError> {
+        let count = self.number()?;
+        (0..count).map(|_| read(self)).collect()
+    }
+
+    /// Reads a set of whole paths.
+    pub fn paths(&mut self) -> Result<BTreeSet<StorePath>, WireError> {
+        self.list(Self::path)
+    }
+
+    /// Reads what is known of `path`.
+    pub fn path_facts(&mut self, path: StorePath) -> Result<PathInfo, WireError> {
+        Ok(PathInfo {
+            path,
+            deriver: self.optional_path()?,
+            nar_hash: self.value("a hash in base 16", |text| Sha256::from_hex(text).ok())?,
+            references: self.paths()?,
+            registration_time: self.number()?,
+            nar_size: self.number()?,
+            ultimate: self.bool()?,
+            signatures: self.list(Self::text)?,
+            ca: self.value("a content address", |text| match text {
+                "" => Some(None),
+                text => text.parse().ok().map(Some),
+            })?,
+        })
+    }
+
+    /// Reads the 1 that a daemon answers with where it has nothing to tell.
+    pub fn done(&mut self) -> Result<(), WireError> {
+        match self.number()? {
+            1 => Ok(()),
+            number => Err(Malformed::Choice { what: "the 1 that says it is done", number }.into()),
+        }
+    }
+
+    fn text_length(&mut self) -> Result<u64, WireError> {
+        let len = self.number()?;
+        self.spend(len)?;
+        Ok(len)
+    }
+
+    fn end_of_text(&mut self, announced: u64, read: u64) -> Result<(), WireError> {
+        if read < announced {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        let mut zeros = [0; 8];
+        self.input.read_exact(&mut zeros[..padding(announced)])?;
+        if zeros == [0; 8] { Ok(()) } else { Err(Malformed::Padding.into()) }
+    }
+
+    fn spend(&mut self, bytes: u64) -> Result<(), WireError> {
+        self.left = self.left.checked_sub(bytes).ok_or(Malformed::TooMuch)?;
+        Ok(())
+    }
+}
+
+/// How many zeros follow a text of `len` bytes.
+fn padding(len: u64) -> usize {
+    (len.wrapping_neg() % 8) as usize
+}
+
+/// Why something could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The connection failed or ended.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    /// What was read is not what has to stand there.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The other side gave up in the middle of its answer, and the connection is of no more use.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// What the caller gives to be sent cannot be read, or what it takes not written.
+    #[error("the contents could not be read or written")]
+    Contents(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// An archive that comes by the wire: where it is cut off, so is the connection.
+impl From<NarError> for WireError {
+    fn from(error: NarError) -> Self {
+        match error {
+            NarError::Read(error) => Self::Io(error),
+            NarError::Malformed { problem: crate::nar::Malformed::Truncated, .. } => {
+                Self::Io(io::ErrorKind::UnexpectedEof.into())
+            }
+            error => Self::Malformed(Malformed::Archive(Box::new(error))),
+        }
+    }
+}
+
+/// What can be wrong with what the other side says.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// What fills up a text to a multiple of 8 is not zero.
+    #[error("non-zero padding of a text")]
+    Padding,
+    /// It is longer than it may be.
+    #[error("a message of more than {} MiB", MAX_MESSAGE >> 20)]
+    TooMuch,
+    /// A number stands for nothing.
+    #[error("{number:#x} is not {what}")]
+    Choice {
+        /// What had to stand there.
+        what: &'static str,
+        /// What does.
+        number: u64,
+    },
+    /// A text stands for nothing.
+    #[error("`{text}` is not {what}")]
+    Value {
+        /// What had to stand there.
+        what: &'static str,
+        /// What does, or the beginning of it.
+        text: String,
+    },
+    /// An archive is none.
+    #[error("an archive is not well-formed")]
+    Archive(#[source] Box<NarError>),
+}
+
+impl Malformed {
+    /// An error that says that `text` is not `what`.
+    pub(super) fn not(what: &'static str, text: &[u8]) -> Self {
+        const SHOWN: usize = 200;
+        Self::Value { what, text: String::from_utf8_lossy(&text[..text.len().min(SHOWN)]).into_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreDir;
+    use crate::daemon::version::Version;
+
+    fn dialect() -> Dialect {
+        Dialect { version: Version::NEWEST, features: BTreeSet::new(), store_dir: StoreDir::default() }
+    }
+
+    fn read<T>(bytes: &[u8], read: impl FnOnce(&mut Decoder<'_>) -> Result<T, WireError>) -> Result<T, WireError> {
+        read(&mut Decoder::new(&mut &bytes[..], &dialect()))
+    }
+
+    fn numbers(numbers: &[u64]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn a_text_is_filled_up_with_zeros() {
+        let mut bytes = Vec::new();
+        Encoder::new(&mut bytes, &dialect()).text("hello").unwrap();
+        assert_eq!(bytes, b"\x05\0\0\0\0\0\0\0hello\0\0\0");
+        assert_eq!(read(&bytes, Decoder::text).unwrap(), "hello");
+        *bytes.last_mut().unwrap() = 1;
+        assert!(matches!(read(&bytes, Decoder::text), Err(WireError::Malformed(Malformed::Padding))));
+        assert!(matches!(read(&bytes, Decoder::skip_text), Err(WireError::Malformed(Malformed::Padding))));
+    }
+
+    #[test]
+    fn a_text_longer_than_any_message_is_refused_before_it_is_read() {
+        for len in [MAX_MESSAGE, u64::MAX] {
+            let bytes = numbers(&[len]);
+            assert!(matches!(read(&bytes, Decoder::bytes), Err(WireError::Malformed(Malformed::TooMuch))));
+        }
+    }
+
+    #[test]
+    fn texts_together_are_no_longer_than_a_message() {
+        // Items of no bytes cost their length.
+        let mut endless = io::repeat(0);
+        let dialect = dialect();
+        let mut decoder = Decoder::new(&mut endless, &dialect);
+        decoder.left = 1000;
+        let read: Result<Vec<_>, _> = (0..u64::MAX).map(|_| decoder.bytes()).collect();
+        assert!(matches!(read, Err(WireError::Malformed(Malformed::TooMuch))));
+    }
+
+    #[test]
+    fn a_length_that_nothing_follows_costs_no_memory() {
+        for len in [1 << 20, MAX_MESSAGE - 8] {
+            let error = read(&numbers(&[len]), Decoder::bytes).unwrap_err();
+            assert!(matches!(error, WireError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
+        }
+        let list = |decoder: &mut Decoder<'_>| decoder.list::<_, Vec<_>>(Decoder::number);
+        assert!(matches!(read(&numbers(&[u64::MAX, 1]), list), Err(WireError::Io(_))));
+    }
+
+    #[test]
+    fn what_is_no_truth_value_and_no_path_is_refused() {
+        let error = read(&numbers(&[2]), Decoder::bool).unwrap_err();
+        assert_eq!(error.to_string(), "0x2 is not a truth value");
+        let mut bytes = Vec::new();
+        Encoder::new(&mut bytes, &dialect()).text("/elsewhere").unwrap();
+        assert_eq!(read(&bytes, Decoder::path).unwrap_err().to_string(), "`/elsewhere` is not a store path");
+        assert!(read(&numbers(&[0]), Decoder::path).is_err());
+        assert_eq!(read(&numbers(&[0]), Decoder::optional_path).unwrap(), None);
+    }
+}
