@@ -370,17 +370,17 @@ mod tests {
         let mut bytes = Vec::new();
         Encoder::new(&mut bytes, &dialect()).text("hello").unwrap();
         assert_eq!(bytes, b"\x05\0\0\0\0\0\0\0hello\0\0\0");
-        assert_eq!(read(&bytes, Decoder::text).unwrap(), "hello");
+        assert_eq!(read(&bytes, |input| input.text()).unwrap(), "hello");
         *bytes.last_mut().unwrap() = 1;
-        assert!(matches!(read(&bytes, Decoder::text), Err(WireError::Malformed(Malformed::Padding))));
-        assert!(matches!(read(&bytes, Decoder::skip_text), Err(WireError::Malformed(Malformed::Padding))));
+        assert!(matches!(read(&bytes, |input| input.text()), Err(WireError::Malformed(Malformed::Padding))));
+        assert!(matches!(read(&bytes, |input| input.skip_text()), Err(WireError::Malformed(Malformed::Padding))));
     }
 
     #[test]
     fn a_text_longer_than_any_message_is_refused_before_it_is_read() {
         for len in [MAX_MESSAGE, u64::MAX] {
             let bytes = numbers(&[len]);
-            assert!(matches!(read(&bytes, Decoder::bytes), Err(WireError::Malformed(Malformed::TooMuch))));
+            assert!(matches!(read(&bytes, |input| input.bytes()), Err(WireError::Malformed(Malformed::TooMuch))));
         }
     }
 
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_length_that_nothing_follows_costs_no_memory() {
         for len in [1 << 20, MAX_MESSAGE - 8] {
-            let error = read(&numbers(&[len]), Decoder::bytes).unwrap_err();
+            let error = read(&numbers(&[len]), |input| input.bytes()).unwrap_err();
             assert!(matches!(error, WireError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
         }
         let list = |decoder: &mut Decoder<'_>| decoder.list::<_, Vec<_>>(Decoder::number);
@@ -407,12 +407,12 @@ mod tests {
 
     #[test]
     fn what_is_no_truth_value_and_no_path_is_refused() {
-        let error = read(&numbers(&[2]), Decoder::bool).unwrap_err();
+        let error = read(&numbers(&[2]), |input| input.bool()).unwrap_err();
         assert_eq!(error.to_string(), "0x2 is not a truth value");
         let mut bytes = Vec::new();
         Encoder::new(&mut bytes, &dialect()).text("/elsewhere").unwrap();
-        assert_eq!(read(&bytes, Decoder::path).unwrap_err().to_string(), "`/elsewhere` is not a store path");
-        assert!(read(&numbers(&[0]), Decoder::path).is_err());
-        assert_eq!(read(&numbers(&[0]), Decoder::optional_path).unwrap(), None);
+        assert_eq!(read(&bytes, |input| input.path()).unwrap_err().to_string(), "`/elsewhere` is not a store path");
+        assert!(read(&numbers(&[0]), |input| input.path()).is_err());
+        assert_eq!(read(&numbers(&[0]), |input| input.optional_path()).unwrap(), None);
     }
 }

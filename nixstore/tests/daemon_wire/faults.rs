@@ -17,7 +17,6 @@ const SHORT: Duration = Duration::from_millis(60);
 
 #[test]
 fn a_daemon_that_is_cut_off_anywhere_in_its_answer_is_known_to_be_at_once() {
-    let start = Instant::now();
     for Exchange { file, operation, run } in exchanges() {
         let reply = Recorded::load(file).reply;
         // Long answers are messages of the same few kinds over and over.
@@ -36,7 +35,6 @@ fn a_daemon_that_is_cut_off_anywhere_in_its_answer_is_known_to_be_at_once() {
             assert!(matches!(error(run(&mut client)), DaemonError::Broken { .. }));
         }
     }
-    assert!(start.elapsed() < Duration::from_secs(60), "it waited for what would not come");
 }
 
 #[test]
@@ -154,7 +152,8 @@ fn build(connection: &mut Connection, wait: &mut Wait<'_>) -> Result<(), DaemonE
 #[test]
 fn a_build_is_cancelled_soon_whether_or_not_the_daemon_talks() {
     for talks in [false, true] {
-        let (mut connection, mut peer) = connected();
+        let (mut connection, peer) = connected();
+        let mut socket = peer.socket.try_clone().unwrap();
         let cancelled = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -163,12 +162,10 @@ fn a_build_is_cancelled_soon_whether_or_not_the_daemon_talks() {
             });
             let line = Bytes::new().number(NEXT).text("and on and on").done();
             // Ends when the client has gone.
-            scope.spawn(move || while talks && peer.socket.write_all(&line).is_ok() {});
+            scope.spawn(move || while talks && socket.write_all(&line).is_ok() {});
             let start = Instant::now();
             let error = error(build(&mut connection, &mut Wait::for_build(&cancelled)));
-            if talks || !matches!(error, DaemonError::CutOff { .. }) {
-                assert!(matches!(error, DaemonError::Cancelled { operation: "BuildPaths" }), "{error:?}");
-            }
+            assert!(matches!(error, DaemonError::Cancelled { operation: "BuildPaths" }), "{error:?}");
             assert!(start.elapsed() < PATIENCE);
             drop(connection);
         });
@@ -265,24 +262,43 @@ fn an_archive_that_cannot_be_written_is_told_from_one_that_is_none() {
     assert!(matches!(failed, DaemonError::Malformed { operation: "NarFromPath", .. }), "{failed:?}");
 }
 
+#[test]
+fn an_error_in_the_middle_of_an_archive_is_the_daemon_s_own() {
+    let (mut connection, mut peer) = connected();
+    let reply = Bytes::new().number(LAST).text("nix-archive-1").text("(");
+    peer.say(reply.refusal("getting status of '/nix/store/x': No such file or directory").done());
+    match error(connection.call(NarFromPath { path: &hello(), out: &mut Vec::new() }, &mut |_| {})) {
+        DaemonError::Refused { refusal, .. } => assert!(refusal.message.starts_with("getting status")),
+        other => panic!("{other:?}"),
+    }
+    assert!(!connection.is_usable());
+}
+
 /// How many bytes a question takes whether the path is valid.
 const QUESTION: usize = 72;
 
-/// Answers `questions` only when the client asks no more, and tells how many it had asked before an answer at most.
+/// Answers one question whenever no more are asked, and tells how many were waiting for an answer at most.
 fn answer_slowly(mut peer: Peer, questions: usize) -> usize {
-    let (mut heard, mut answered, mut most) = (0, 0, 0);
-    while answered < questions {
-        peer.socket.set_read_timeout(Some(SHORT / 3)).unwrap();
-        let mut buffer = [0; 1 << 16];
-        while let Ok(read) = peer.socket.read(&mut buffer) {
-            heard += read;
-        }
-        assert_eq!(heard % QUESTION, 0);
+    let mut most = 0;
+    let mut heard = 0;
+    for answered in 0..questions {
+        heard += listen(&mut peer, heard <= answered * QUESTION);
         most = most.max(heard / QUESTION - answered);
         peer.say(Bytes::new().number(LAST).number((answered % 2) as u64).done());
-        answered += 1;
     }
     most
+}
+
+/// How many bytes come until nothing more does; waits for the first where it is `needed`.
+fn listen(peer: &mut Peer, needed: bool) -> usize {
+    let mut buffer = [0; 1 << 16];
+    peer.socket.set_read_timeout(None).unwrap();
+    let mut heard = if needed { peer.socket.read(&mut buffer).unwrap() } else { 0 };
+    peer.socket.set_read_timeout(Some(SHORT / 6)).unwrap();
+    while let Ok(read @ 1..) = peer.socket.read(&mut buffer) {
+        heard += read;
+    }
+    heard
 }
 
 #[test]
