@@ -138,7 +138,7 @@ impl DaemonError {
             Self::Silent { .. } | Self::NotAnswering { .. } => {
                 Some("restart it, for instance by `systemctl restart nix-daemon`".into())
             }
-            Self::SshEnded { .. } => Some("try `ssh HOST nix-daemon --version`".into()),
+            Self::SshEnded { end, .. } => Some(format!("try `ssh {} nix-daemon --version`", end.host)),
             _ => None,
         }
     }
