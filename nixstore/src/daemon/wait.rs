@@ -76,7 +76,7 @@ impl<'a> Wait<'a> {
 
     /// For how long to wait before asking this again.
     pub(super) fn go_on(&mut self) -> Result<Duration, Stopped> {
-        if self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+        if self.is_cancelled() {
             return Err(Stopped::Cancelled);
         }
         let now = Instant::now();
@@ -103,8 +103,15 @@ impl<'a> Wait<'a> {
         match &mut self.on_silence {
             OnSilence::GiveUp => Err(Stopped::Silent(self.silence)),
             OnSilence::WaitOn => Ok(()),
-            OnSilence::Ask(ask) => ask().map_err(|error| Stopped::NotAnswering(Box::new(error))),
+            OnSilence::Ask(ask) => match ask() {
+                Err(_) if self.is_cancelled() => Err(Stopped::Cancelled),
+                answer => answer.map_err(|error| Stopped::NotAnswering(Box::new(error))),
+            },
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed))
     }
 }
 

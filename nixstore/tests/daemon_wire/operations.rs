@@ -3,7 +3,7 @@
 use crate::exchanges::{hello, hello_drv, path, registered, wire_bd};
 use crate::peer::{Bytes, LAST, connected, connected_as, error};
 use nixstore::daemon::operation::*;
-use nixstore::daemon::{DaemonError, Event};
+use nixstore::daemon::{DaemonError, Event, Operation};
 use nixstore::{DrvOutputId, StoreDir};
 use std::time::Duration;
 
@@ -142,6 +142,29 @@ fn a_status_that_nobody_knows_is_a_failure() {
         assert_eq!(result.status.is_success(), success, "{:?}", result.status);
         assert_eq!(result.status == Status::Unknown(99), number == 99);
     }
+}
+
+#[test]
+fn answers_that_nobody_recorded_are_known_to_be_cut_off_as_well() {
+    fn cut_off<O: Operation>(operation: impl Fn() -> O, reply: Bytes) {
+        let reply = reply.done();
+        for cut in 0..reply.len() {
+            let (mut connection, mut peer) = connected_as(38, &[BY_PATH]);
+            peer.say(&reply[..cut]);
+            peer.hang_up();
+            let error = error(connection.call(operation(), &mut |_| {}));
+            let known = matches!(error, DaemonError::CutOff { operation, .. } if operation == O::NAME);
+            assert!(known, "after {cut} bytes: {error:?}");
+        }
+    }
+    let (hello, realisation, drv) = (hello(), registered(), hello_drv());
+    let (id, derivation) = (&realisation.id, Some(&drv));
+    let everything = CollectGarbage { collection: Collection::DeleteDead, max_freed: u64::MAX };
+    cut_off(|| EnsurePath(&hello), answer().number(1));
+    cut_off(|| FindRoots, answer().number(1).text("/home/x/result").text(&whole_hello()));
+    cut_off(|| everything, answer().number(1).text("/nix/store/x").number(9).number(0));
+    cut_off(|| QueryRealisation { id, derivation }, answer().number(1).text(&whole_hello()).number(1).text("key:c2ln"));
+    cut_off(|| RegisterDrvOutput { realisation: &realisation, derivation }, answer());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Connections shared by threads.
 
 use crate::exchanges::{hello, wire};
-use crate::peer::{Bytes, LAST, Peer, error, greeting, options, pair};
+use crate::peer::{Bytes, LAST, PATIENCE, Peer, error, greeting, options, pair};
 use nixstore::StoreDir;
 use nixstore::daemon::operation::{BuildMode, BuildPaths, IsValidPath, SetOptions};
 use nixstore::daemon::wire::Decoder;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A daemon that knows that every path is valid, and builds nothing: it never answers to that.
 #[derive(Clone, Default)]
@@ -138,6 +138,38 @@ fn a_place_comes_back_though_no_connection_could_be_made_or_its_user_panicked() 
         user.join().is_err()
     });
     assert!(panicked && is_valid(&mut pool.get().unwrap()));
+}
+
+#[test]
+fn a_build_is_cancelled_soon_while_a_daemon_is_asked_that_does_not_answer() {
+    const SILENCE: Duration = Duration::from_millis(20);
+
+    let made = AtomicUsize::new(0);
+    let silent = Mutex::new(Vec::new());
+    let pool = Pool::open(1, SetOptions::default(), move || {
+        let (client, mut peer) = pair();
+        // The first two connections are the keeper and the one that is lent.
+        if made.fetch_add(1, Ordering::Relaxed) < 2 {
+            peer.say(greeting(38, &[]));
+            peer.say(Bytes::new().number(LAST).done());
+        }
+        silent.lock().unwrap().push(peer);
+        Connection::open(client, &options())
+    })
+    .unwrap();
+    let cancelled = AtomicBool::new(false);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(5 * SILENCE);
+            cancelled.store(true, Ordering::Relaxed);
+        });
+        let build = BuildPaths { wanted: &[wire()], mode: BuildMode::Normal };
+        let mut wait = pool.wait_for_build(&cancelled, SILENCE);
+        let error = error(pool.get().unwrap().call_waiting(build, &mut |_| {}, &mut wait));
+        assert!(matches!(error, DaemonError::Cancelled { operation: "BuildPaths" }), "{error:?}");
+    });
+    assert!(start.elapsed() < PATIENCE);
 }
 
 #[test]
