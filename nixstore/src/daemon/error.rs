@@ -101,11 +101,12 @@ pub enum DaemonError {
         operation: &'static str,
     },
     /// The program that led to the daemon ended.
-    #[error("{end} during `{operation}`")]
+    #[error("the way to the Nix daemon on `{}` ended during `{operation}`", .end.host)]
     SshEnded {
         /// The operation.
         operation: &'static str,
         /// How it ended.
+        #[source]
         end: SshEnd,
     },
     /// What the caller gives to be sent cannot be read, or what it takes not written.
@@ -137,7 +138,7 @@ impl DaemonError {
             Self::Silent { .. } | Self::NotAnswering { .. } => {
                 Some("restart it, for instance by `systemctl restart nix-daemon`".into())
             }
-            Self::SshEnded { .. } => Some("try `ssh HOST nix-daemon --version`".into()),
+            Self::SshEnded { end, .. } => Some(format!("try `ssh {} nix-daemon --version`", end.host)),
             _ => None,
         }
     }
@@ -195,7 +196,7 @@ impl ConnectProblem {
 
 /// How a program ended that led to a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the way to the Nix daemon on `{host}` ended{}", self.details())]
+#[error("{}{}", self.ending(), self.last_words())]
 pub struct SshEnd {
     /// The machine.
     pub host: String,
@@ -206,8 +207,14 @@ pub struct SshEnd {
 }
 
 impl SshEnd {
-    fn details(&self) -> String {
-        let status = self.status.map(|status| format!(" ({status})")).unwrap_or_default();
-        if self.said.is_empty() { status } else { format!("{status}, after saying `{}`", self.said.join("\n")) }
+    fn ending(&self) -> String {
+        match self.status {
+            Some(status) => format!("ssh ended with {status}"),
+            None => "ssh closed the connection and still runs".into(),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        if self.said.is_empty() { String::new() } else { format!(", after it said `{}`", self.said.join("\n")) }
     }
 }

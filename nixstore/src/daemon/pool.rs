@@ -4,20 +4,23 @@
 //! with one connection at least need not open its database anew for the next (Nix 2.34: 2 ms instead of 54).
 
 use super::connection::Connection;
-use super::error::DaemonError;
+use super::error::{DaemonError, HANDSHAKE};
 use super::operation::{AddTempRoot, SetOptions};
-use super::wait::{HEARTBEAT, Wait};
+use super::wait::Wait;
 use crate::StorePath;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 /// Makes a new connection.
 pub type Connect = dyn Fn() -> Result<Connection, DaemonError> + Send + Sync;
 
 /// Connections to one daemon.
 pub struct Pool {
-    connect: Box<Connect>,
+    connect: Arc<Connect>,
     options: SetOptions,
     limit: usize,
     lent: Mutex<Lent>,
@@ -48,7 +51,7 @@ impl Pool {
     ) -> Result<Self, DaemonError> {
         let keeper = Mutex::new(make(&connect, &options)?);
         Ok(Self {
-            connect: Box::new(connect),
+            connect: Arc::new(connect),
             options,
             limit: limit.max(1),
             lent: Mutex::default(),
@@ -63,20 +66,14 @@ impl Pool {
     /// # Errors
     /// Those of making a connection.
     pub fn get(&self) -> Result<Guard<'_>, DaemonError> {
-        let mut lent = self
-            .returned
-            .wait_while(locked(&self.lent), |lent| lent.count >= self.limit)
-            .unwrap_or_else(PoisonError::into_inner);
-        lent.count += 1;
-        let mut guard = Guard { pool: self, connection: None };
-        while let Some(mut connection) = lent.idle.pop() {
+        let mut guard = self.place();
+        while let Some(mut connection) = self.idle() {
             if connection.is_usable() {
                 guard.connection = Some(connection);
                 return Ok(guard);
             }
         }
-        // The others need not wait for this. Where it fails, the guard gives back the place.
-        drop(lent);
+        // Where it fails, the guard gives back the place.
         guard.connection = Some(make(&*self.connect, &self.options)?);
         Ok(guard)
     }
@@ -102,10 +99,40 @@ impl Pool {
         (self.connect)().map(drop)
     }
 
-    /// How to wait for a build on a connection of this pool: as long as it takes, or until `cancelled` is set; in long
-    /// silence the daemon is asked whether it is there.
-    pub fn wait_for_build<'a>(&'a self, cancelled: &'a AtomicBool) -> Wait<'a> {
-        Wait::for_build(cancelled).with_heartbeat(HEARTBEAT, || self.ask_for_life())
+    /// How to wait for a build on a connection of this pool: as long as it takes, or until `cancelled` is set. After so
+    /// long a `silence`, such as [`HEARTBEAT`](super::HEARTBEAT), the daemon is asked whether it is there.
+    pub fn wait_for_build<'a>(&'a self, cancelled: &'a AtomicBool, silence: Duration) -> Wait<'a> {
+        Wait::for_build(cancelled).with_heartbeat(silence, || self.ask_for_life_unless(cancelled))
+    }
+
+    /// As [`Pool::ask_for_life`], but leaves the answer alone once `cancelled` is set.
+    fn ask_for_life_unless(&self, cancelled: &AtomicBool) -> Result<(), DaemonError> {
+        const LOOK: Duration = Duration::from_millis(5);
+
+        let connect = Arc::clone(&self.connect);
+        // Ends when a connection is made or the time for that is over, whether or not somebody still waits for it.
+        let asking = thread::spawn(move || connect().map(drop));
+        while !asking.is_finished() {
+            if cancelled.load(Ordering::Relaxed) {
+                return Err(DaemonError::Cancelled { operation: HANDSHAKE });
+            }
+            thread::sleep(LOOK);
+        }
+        asking.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Waits until one more may be lent.
+    fn place(&self) -> Guard<'_> {
+        let mut lent = self
+            .returned
+            .wait_while(locked(&self.lent), |lent| lent.count >= self.limit)
+            .unwrap_or_else(PoisonError::into_inner);
+        lent.count += 1;
+        Guard { pool: self, connection: None }
+    }
+
+    fn idle(&self) -> Option<Connection> {
+        locked(&self.lent).idle.pop()
     }
 }
 
@@ -115,7 +142,7 @@ fn make(connect: &Connect, options: &SetOptions) -> Result<Connection, DaemonErr
     Ok(connection)
 }
 
-/// What is in the pools is good after a panic too: a connection in the middle of an exchange says that it is broken.
+/// What is in a pool is good after a panic too: a connection in the middle of an exchange says that it is broken.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

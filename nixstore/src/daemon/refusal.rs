@@ -46,7 +46,7 @@ fn skip_position(input: &mut Decoder<'_>) -> Result<(), WireError> {
 }
 
 /// A text without the sequences that colour it on a terminal (ECMA-48: `ESC [ … letter`, `ESC ] … BEL`) and without
-/// `error: ` before it.
+/// `error: ` before it and line ends behind it.
 pub(super) fn plain_text(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut plain = String::with_capacity(text.len());
@@ -56,7 +56,7 @@ pub(super) fn plain_text(text: &[u8]) -> String {
         rest = after_sequence(sequence);
     }
     plain.push_str(rest);
-    plain.strip_prefix("error: ").map_or_else(|| plain.trim_end().to_owned(), |rest| rest.trim_end().to_owned())
+    plain.strip_prefix("error: ").unwrap_or(&plain).trim_end().to_owned()
 }
 
 /// What follows the sequence whose ESC stands before `text`.

@@ -35,7 +35,7 @@ enum OnSilence<'a> {
 pub type Heartbeat<'a> = dyn FnMut() -> Result<(), DaemonError> + 'a;
 
 impl<'a> Wait<'a> {
-    /// As long as there is no such silence.
+    /// As long as there is no such silence. A daemon that goes on talking is listened to.
     pub fn patiently(silence: Duration) -> Self {
         Self {
             cancelled: None,
@@ -64,7 +64,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Calls `ask` after so long a silence and each time that it lasts as long again; its error ends the wait.
-    /// While it runs nobody looks at anything else: it should be quick.
+    /// While it runs nobody looks at the flag or the deadline: it should be quick.
     pub fn with_heartbeat(self, silence: Duration, ask: impl FnMut() -> Result<(), DaemonError> + 'a) -> Self {
         Self { silence, on_silence: OnSilence::Ask(Box::new(ask)), ..self }
     }
@@ -76,7 +76,7 @@ impl<'a> Wait<'a> {
 
     /// For how long to wait before asking this again.
     pub(super) fn go_on(&mut self) -> Result<Duration, Stopped> {
-        if self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+        if self.is_cancelled() {
             return Err(Stopped::Cancelled);
         }
         let now = Instant::now();
@@ -103,8 +103,15 @@ impl<'a> Wait<'a> {
         match &mut self.on_silence {
             OnSilence::GiveUp => Err(Stopped::Silent(self.silence)),
             OnSilence::WaitOn => Ok(()),
-            OnSilence::Ask(ask) => ask().map_err(|error| Stopped::NotAnswering(Box::new(error))),
+            OnSilence::Ask(ask) => match ask() {
+                Err(_) if self.is_cancelled() => Err(Stopped::Cancelled),
+                answer => answer.map_err(|error| Stopped::NotAnswering(Box::new(error))),
+            },
         }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed))
     }
 }
 

@@ -10,7 +10,8 @@ use nixstore::derivation::{Derivation, DerivationOutput};
 use nixstore::hash::Algorithm;
 use nixstore::path::StoreName;
 use nixstore::{
-    ContentAddress, PathInfo, Placeholder, Realisation, ResolvedDerivation, Sha256, StoreDir, StorePath, Tree,
+    ContentAddress, DrvOutputId, PathInfo, Placeholder, Realisation, ResolvedDerivation, Sha256, StoreDir, StorePath,
+    Tree,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,7 +120,7 @@ pub fn exchanges() -> Vec<Exchange> {
         }),
         exchange("27-add-perm-root", "AddPermRoot", |c| {
             let link = Path::new("/nix/var/nix/gcroots/wire-11330");
-            c.call(AddPermRoot { path: &hello(), link }).map(|link| json!(link))
+            c.call(AddPermRoot { path: &hello(), link }).map(|link| json!(link.to_string_lossy()))
         }),
         exchange("29-error-invalid-narfrompath", "NarFromPath", |c| {
             c.call(NarFromPath { path: &missing(), out: &mut Vec::new() }).map(nothing)
@@ -293,10 +294,9 @@ fn realised(client: &mut Client, id: &str) -> Result<Value, DaemonError> {
 }
 
 fn realisation(realised: &Realised) -> Value {
-    let id = realised.id.as_ref().unwrap();
     json!({
         "dependentRealisations": {},
-        "id": id.to_string(),
+        "id": realised.id.as_ref().map(DrvOutputId::to_string),
         "outPath": realised.path.to_string(),
         "signatures": realised.signatures,
     })
@@ -311,13 +311,13 @@ fn facts(info: &PathInfo) -> Value {
         "narSize": info.nar_size,
         "ultimate": u64::from(info.ultimate),
         "sigs": info.signatures,
-        "ca": info.ca.as_ref().unwrap().to_string(),
+        "ca": info.ca.as_ref().map(ContentAddress::to_string).unwrap_or_default(),
     })
 }
 
 fn outcome(result: &BuildResult) -> Value {
-    let outputs: serde_json::Map<_, _> =
-        result.outputs.values().map(|one| (one.id.as_ref().unwrap().to_string(), realisation(one))).collect();
+    let id = |one: &Realised| one.id.as_ref().map(DrvOutputId::to_string).unwrap_or_default();
+    let outputs: serde_json::Map<_, _> = result.outputs.values().map(|one| (id(one), realisation(one))).collect();
     json!({
         "status": format!("{:?}", result.status),
         "error": result.message,

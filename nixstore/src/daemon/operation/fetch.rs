@@ -6,7 +6,7 @@ use crate::StorePath;
 use crate::daemon::message::ERROR;
 use crate::daemon::refusal::Refusal;
 use crate::daemon::wire::{Decoder, Encoder, WireError};
-use crate::nar;
+use crate::nar::{Malformed, NarError, Reader};
 use std::io::{self, BufWriter, Read, Write};
 
 /// Writes the NAR of a valid path to a place of the caller's. A path that is not valid costs the connection.
@@ -27,17 +27,18 @@ impl Operation for NarFromPath<'_> {
     }
 
     fn read(self, input: &mut Decoder<'_>) -> Result<(), WireError> {
-        // Nothing says how long the NAR is, so it is read as one. An error stands where its first length should.
-        let first = input.number()?;
-        if first == ERROR {
-            return Err(refusal(input));
-        }
-        let first = first.to_le_bytes();
-        let mut nar = first.chain(input.input());
-        let mut copy = Copy { input: &mut nar, out: BufWriter::new(self.out), failure: None };
+        // Nothing says how long the NAR is, so it is read as one.
+        let mut copy = Copy { input: input.input(), out: BufWriter::new(self.out), failure: None };
         let read = read_over(&mut copy);
         let failure = copy.failure.take().or_else(|| copy.out.flush().err());
-        failure.map_or(read, |failure| Err(WireError::Contents(failure.into())))
+        match (failure, read) {
+            (Some(failure), _) => Err(WireError::Contents(failure.into())),
+            // An error stands where the length of a text should: of the first, or in Nix 2.26 and before of a later one.
+            (None, Err(NarError::Malformed { problem: Malformed::TooLong { len: ERROR, .. }, .. })) => {
+                Err(refusal(input))
+            }
+            (None, read) => Ok(read?),
+        }
     }
 }
 
@@ -54,8 +55,8 @@ fn refusal(input: &mut Decoder<'_>) -> WireError {
 }
 
 /// Reads up to the end of a NAR and no further.
-fn read_over(input: impl Read) -> Result<(), WireError> {
-    let mut reader = nar::Reader::new(input);
+fn read_over(input: impl Read) -> Result<(), NarError> {
+    let mut reader = Reader::new(input);
     while reader.next()?.is_some() {}
     Ok(())
 }
