@@ -9,6 +9,7 @@ pub mod base32;
 pub mod base64;
 pub mod content_address;
 pub mod daemon;
+pub mod daemon_store;
 pub mod derivation;
 pub mod hash;
 pub mod json;
@@ -31,6 +32,7 @@ pub mod text;
 pub mod tree;
 
 pub use content_address::{ContentAddress, Method};
+pub use daemon_store::DaemonStore;
 pub use derivation::{Derivation, DerivationOutput, DerivedPath, ResolvedDerivation};
 pub use hash::{Hash, Sha256};
 pub use memory_store::MemoryStore;

@@ -63,6 +63,22 @@ impl Derivation {
     }
 }
 
+impl ResolvedDerivation {
+    /// The same with outputs that are named by what goes in, for a daemon that knows no floating ones. Derivations of other
+    /// kinds are as they were.
+    pub fn addressed_by_inputs(&self, store_dir: &StoreDir) -> Self {
+        let mut drv = self.0.clone();
+        if drv.outputs.values().all(|output| output.kind() == Kind::Floating) {
+            for (name, output) in &mut drv.outputs {
+                *output = DerivationOutput::Deferred;
+                drv.env.insert(name.as_str().into(), "".into());
+            }
+            drv.address_by_inputs(store_dir);
+        }
+        Self(drv)
+    }
+}
+
 /// Takes a derivation that needs no outputs of others as it is.
 impl TryFrom<Derivation> for ResolvedDerivation {
     type Error = ResolveError;

@@ -21,6 +21,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] where `source` cannot be read or the store cannot be written.
     fn add_path(&self, name: &StoreName, source: &Path) -> Result<PathInfo, StoreError>;
 
+    /// As [`Store::add_path`] for many, in as few exchanges as the store can.
+    ///
+    /// # Errors
+    /// As [`Store::add_path`].
+    fn add_paths(&self, sources: &[(StoreName, &Path)]) -> Result<Vec<PathInfo>, StoreError> {
+        sources.iter().map(|(name, source)| self.add_path(name, source)).collect()
+    }
+
     /// As [`Store::add_path`] for a tree that nobody else uses: it may be moved instead of copied, and is not there
     /// afterwards, or left as it was.
     ///

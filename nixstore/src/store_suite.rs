@@ -84,12 +84,16 @@ impl Script {
 }
 
 /// Makes a test of each function in [`store_suite`](self) that any store must pass; the argument is an expression for
-/// a new [`Subject`].
+/// a new [`Subject`], or, after `with`, a function that gets the name of a test and the test, where a subject cannot always
+/// be had.
 #[macro_export]
 macro_rules! store_suite {
     ($subject:expr) => {
+        $crate::store_suite! { with |_, run| run(&$subject) }
+    };
+    (with $with:expr) => {
         $crate::store_suite_tests! {
-            $subject;
+            $with;
             adding_the_same_file_twice_gives_the_same_path
             many_threads_may_add_the_same_file
             a_source_is_named_by_its_name_and_its_archive
@@ -117,8 +121,11 @@ macro_rules! store_suite {
 #[macro_export]
 macro_rules! builder_suite {
     ($subject:expr) => {
+        $crate::builder_suite! { with |_, run| run(&$subject) }
+    };
+    (with $with:expr) => {
         $crate::store_suite_tests! {
-            $subject;
+            $with;
             what_a_failed_builder_said_is_handed_over
             a_builder_is_stopped_after_the_time_it_is_allowed
             a_builder_is_stopped_when_it_is_cancelled
@@ -130,11 +137,12 @@ macro_rules! builder_suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! store_suite_tests {
-    ($subject:expr; $($name:ident)*) => {
+    ($with:expr; $($name:ident)*) => {
         $(
             #[test]
             fn $name() {
-                $crate::store_suite::$name(&$subject);
+                let with: fn(&str, fn(&dyn $crate::store_suite::Subject)) = $with;
+                with(concat!(module_path!(), "::", stringify!($name)), $crate::store_suite::$name);
             }
         )*
     };

@@ -1,0 +1,215 @@
+//! A Nix daemon as a store: any from Nix 2.8 on, with experimental features and without.
+//!
+//! Derivations are resolved here and submitted one at a time, each on a connection of its own: a daemon that is given a
+//! graph needs time that grows with its square (Nix 2.34). What was seen valid is protected from collection as long as the
+//! store is open, so it is remembered.
+
+mod add;
+mod build;
+mod by_inputs;
+mod failure;
+mod place;
+mod way;
+
+pub use place::{Address, Place};
+pub use way::Way;
+
+use crate::daemon::operation::{QueryPathInfo, QueryRealisation, SetOptions};
+use crate::daemon::{ConnectionOptions, DaemonError, Pool, Trust};
+use crate::path::StoreName;
+use crate::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
+use crate::{PathInfo, ResolvedDerivation, Store, StoreDir, StorePath};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError, RwLock};
+
+/// An open store.
+pub struct DaemonStore {
+    pool: Pool,
+    store_dir: StoreDir,
+    place: Place,
+    way: Way,
+    nix_version: String,
+    trust: Trust,
+    /// The daemon has refused a derivation that is not in the store, as it does not trust this client.
+    needs_files: AtomicBool,
+    /// What is valid, and stays so.
+    known: RwLock<HashMap<StorePath, PathInfo>>,
+    /// What was built inside of a derivation, by the derivation's path: its daemon must not be asked.
+    built: Mutex<HashMap<StorePath, Outputs>>,
+}
+
+/// How a daemon is to be used.
+#[derive(Debug, Clone, Default)]
+pub struct DaemonOptions {
+    /// How edges are realised; none to take what the daemon offers.
+    pub way: Option<Way>,
+    /// How many builds, and other requests, at once; at least 1.
+    pub connections: usize,
+    /// How long to wait.
+    pub connection: ConnectionOptions,
+}
+
+impl DaemonStore {
+    /// Connects to a daemon.
+    ///
+    /// # Errors
+    /// [`DaemonError`] where there is none, it is too old, or it does not offer the way that is asked for.
+    pub fn open(address: Address, options: DaemonOptions) -> Result<Self, DaemonError> {
+        let first = address.connect(&options.connection)?;
+        let (nix_version, trust) = (first.nix_version().to_owned(), first.trust());
+        drop(first);
+        let place = address.place();
+        let (connection, store_dir) = (options.connection.clone(), options.connection.store_dir);
+        let pool = Pool::open(options.connections, SetOptions::default(), move || address.connect(&connection))?;
+        let way = match options.way {
+            Some(Way::ContentAddressed) if !way::has_content_addressed(&pool, &store_dir)? => {
+                return Err(DaemonError::Unsupported {
+                    operation: "BuildDerivation",
+                    reason: "the experimental feature `ca-derivations` is not enabled; add it to `experimental-features` in \
+                             the daemon's nix.conf, or leave out the way",
+                });
+            }
+            Some(way) => way,
+            None if way::has_content_addressed(&pool, &store_dir)? => Way::ContentAddressed,
+            None => Way::Stock,
+        };
+        Ok(Self {
+            pool,
+            store_dir,
+            place,
+            way,
+            nix_version,
+            trust,
+            needs_files: AtomicBool::new(way == Way::Recursive || trust == Trust::NotTrusted && way == Way::Stock),
+            known: RwLock::default(),
+            built: Mutex::default(),
+        })
+    }
+
+    /// How edges are realised.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The daemon's Nix, such as `2.34.8`.
+    pub fn nix_version(&self) -> &str {
+        &self.nix_version
+    }
+
+    /// Whether the daemon trusts this client.
+    pub fn trust(&self) -> Trust {
+        self.trust
+    }
+
+    /// What is known of `paths`, and of those not known what the daemon says.
+    fn infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, DaemonError> {
+        let mut infos: Vec<Option<PathInfo>> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            paths.iter().map(|path| known.get(path).cloned()).collect()
+        };
+        let missing: Vec<usize> = (0..paths.len()).filter(|&index| infos[index].is_none()).collect();
+        if !missing.is_empty() {
+            let wanted: Vec<StorePath> = missing.iter().map(|&index| paths[index].clone()).collect();
+            // First, so that what is said to be valid stays so.
+            self.pool.keep(&wanted)?;
+            let found = self.pool.get()?.pipelined(wanted.iter().map(QueryPathInfo), &mut |_| {})?;
+            for (index, info) in missing.into_iter().zip(found) {
+                infos[index] = info;
+            }
+            self.remember(infos.iter().flatten());
+        }
+        Ok(infos)
+    }
+
+    fn remember<'a>(&self, infos: impl Iterator<Item = &'a PathInfo>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(infos.map(|info| (info.path.clone(), info.clone())));
+    }
+
+    /// What a floating derivation has come out as, by the daemon's own record.
+    fn by_realisations(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, DaemonError> {
+        let path = derivation.path(&self.store_dir);
+        let ids = derivation.output_ids(&self.store_dir);
+        let queries = ids.values().map(|id| QueryRealisation { id, derivation: Some(&path) });
+        let found = self.pool.get()?.pipelined(queries, &mut |_| {})?;
+        let outputs = ids.keys().zip(found).map(|(name, found)| Some((name.clone(), found?.path)));
+        let Some(outputs) = outputs.collect::<Option<Outputs>>() else { return Ok(None) };
+        self.if_valid(outputs)
+    }
+
+    fn if_valid(&self, outputs: Outputs) -> Result<Option<Outputs>, DaemonError> {
+        let paths: Vec<StorePath> = outputs.values().cloned().collect();
+        Ok(self.infos(&paths)?.iter().all(Option::is_some).then_some(outputs))
+    }
+}
+
+impl Store for DaemonStore {
+    fn store_dir(&self) -> &StoreDir {
+        &self.store_dir
+    }
+
+    fn add_path(&self, name: &StoreName, source: &Path) -> Result<PathInfo, StoreError> {
+        let mut added = self.add_paths(&[(name.clone(), source)])?;
+        Ok(added.remove(0))
+    }
+
+    fn add_paths(&self, sources: &[(StoreName, &Path)]) -> Result<Vec<PathInfo>, StoreError> {
+        let hashed = add::hash(&self.store_dir, sources)?;
+        self.add_hashed(&hashed).map_err(told("add files"))?;
+        Ok(hashed.into_iter().map(|source| source.info).collect())
+    }
+
+    fn add_file(&self, name: &StoreName, contents: &[u8], executable: bool) -> Result<PathInfo, StoreError> {
+        let source = add::file(&self.store_dir, name, contents, executable);
+        self.add_hashed(std::slice::from_ref(&source)).map_err(told(format!("add `{name}`")))?;
+        Ok(source.info)
+    }
+
+    fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, StoreError> {
+        self.infos(paths).map_err(told("look up paths"))
+    }
+
+    fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError> {
+        let found = match self.way {
+            Way::ContentAddressed => self.by_realisations(derivation),
+            Way::Stock => self.by_inputs(derivation),
+            Way::Recursive => {
+                let path = derivation.path(&self.store_dir);
+                Ok(self.built.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned())
+            }
+        };
+        found.map_err(told(format!("look up what `{}` has come out as", derivation.get().name)))
+    }
+
+    fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError> {
+        self.build(derivation, options)
+    }
+
+    fn files(&self, path: &StorePath) -> Result<PathBuf, StoreError> {
+        self.place.files(&self.pool, &self.store_dir, path)
+    }
+}
+
+/// An error of a daemon while it was asked for `operation`; with what can be done about it.
+fn told(operation: impl Into<String>) -> impl FnOnce(DaemonError) -> StoreError {
+    |error| StoreError::new(operation, WithHint(error))
+}
+
+/// An error of a daemon, and what a user can do.
+#[derive(Debug)]
+struct WithHint(DaemonError);
+
+impl std::fmt::Display for WithHint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))
+    }
+}
+
+impl std::error::Error for WithHint {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0)
+    }
+}

@@ -1,0 +1,91 @@
+//! How a builder ended, told from what Nix says of it.
+
+use crate::OutputName;
+use crate::daemon::operation::{BuildResult, Status};
+use crate::store::Failure;
+use std::time::Duration;
+
+/// How the builder of a result ended that is no success; none where it was not the builder's fault. `limit` is the time that
+/// it was allowed.
+pub(super) fn failure<'a>(
+    result: &BuildResult,
+    limit: Option<Duration>,
+    mut outputs: impl Iterator<Item = &'a OutputName>,
+) -> Option<Failure> {
+    if result.status == Status::TimedOut {
+        return Some(Failure::TimedOut(limit.unwrap_or_default()));
+    }
+    let message = words(&result.message);
+    let number = |before: &str| {
+        let (_, rest) = message.split_once(before)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let bad = |output: Option<&OutputName>| {
+        let problem = message.lines().collect::<Vec<_>>().join(" ");
+        Some(Failure::BadOutput { output: output?.clone(), problem })
+    };
+    if let Some(code) = number("failed with exit code ") {
+        Some(Failure::Exit(code))
+    } else if let Some(signal) = number("failed due to signal ") {
+        Some(Failure::Signal(signal))
+    } else if message.contains("failed to produce output path") {
+        let named = outputs.by_ref().find(|output| message.contains(&format!("'{output}'")));
+        named.or(outputs.next()).map_or_else(|| bad_unnamed(message), |output| bad(Some(output)))
+    } else {
+        None
+    }
+}
+
+fn bad_unnamed(message: &str) -> Option<Failure> {
+    let output = "out".parse().ok()?;
+    Some(Failure::BadOutput { output, problem: message.lines().next()?.into() })
+}
+
+/// What Nix itself says, without the end of the log.
+fn words(message: &str) -> &str {
+    const LOG: [&str; 3] = ["log lines:", "log line:", "For full logs"];
+    let end = LOG.iter().filter_map(|words| message.find(words)).min();
+    let own = end.map_or(message, |end| &message[..end]);
+    own.rsplit_once('\n').filter(|_| end.is_some()).map_or(own, |(own, _)| own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn told(status: Status, message: &str) -> Option<Failure> {
+        let result = BuildResult {
+            status,
+            message: message.into(),
+            times_built: 1,
+            not_deterministic: false,
+            start: 0,
+            stop: 0,
+            user_time: None,
+            system_time: None,
+            outputs: BTreeMap::new(),
+        };
+        let outputs: Vec<OutputName> = ["dev", "out"].map(|name| name.parse().unwrap()).into();
+        failure(&result, Some(Duration::from_secs(2)), outputs.iter())
+    }
+
+    #[test]
+    fn the_words_of_several_versions_are_understood() {
+        // Nix 2.8, 2.26 and 2.34.
+        let old = "builder for '/nix/store/x-a.drv' failed with exit code 3;\nlast 1 log lines:\n> failed with exit code 7\nFor full logs, run 'nix log /nix/store/x-a.drv'.";
+        let new = "Cannot build '/nix/store/x-a.drv'.\nReason: builder failed with exit code 3.\nOutput paths:\n  /nix/store/y-a\nLast 1 log lines:\n> failed with exit code 7";
+        for message in [old, new] {
+            assert_eq!(told(Status::PermanentFailure, message), Some(Failure::Exit(3)));
+        }
+        let signal = "builder for '/nix/store/x-a.drv' failed due to signal 9 (Killed)";
+        assert_eq!(told(Status::PermanentFailure, signal), Some(Failure::Signal(9)));
+        let output =
+            "builder for '/nix/store/x-a.drv' failed to produce output path for output 'out' at '/nix/store/y-a'";
+        assert!(
+            matches!(told(Status::MiscFailure, output), Some(Failure::BadOutput { output, .. }) if output.as_str() == "out")
+        );
+        assert_eq!(told(Status::TimedOut, ""), Some(Failure::TimedOut(Duration::from_secs(2))));
+        assert_eq!(told(Status::MiscFailure, "cannot build"), None);
+    }
+}

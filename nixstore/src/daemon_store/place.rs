@@ -1,0 +1,95 @@
+//! Where a daemon is, and where the files of its store can be read.
+
+use crate::daemon::operation::NarFromPath;
+use crate::daemon::transport::{Ssh, SshCommand, connect};
+use crate::daemon::{Connection, ConnectionOptions, DaemonError, Pool};
+use crate::store::StoreError;
+use crate::{StoreDir, StorePath, nar};
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Where a daemon is.
+#[derive(Debug, Clone)]
+pub enum Address {
+    /// On this machine.
+    Socket {
+        /// Its socket.
+        socket: PathBuf,
+        /// The directory below which the store's files are seen: `/`, unless the daemon has another root (`root` in Nix's
+        /// store URLs).
+        root: PathBuf,
+    },
+    /// On another machine.
+    Ssh {
+        /// How to get there.
+        command: SshCommand,
+        /// A directory for files that are brought from there; it may be emptied when no store is open.
+        files: PathBuf,
+    },
+}
+
+impl Address {
+    pub(super) fn connect(&self, options: &ConnectionOptions) -> Result<Connection, DaemonError> {
+        match self {
+            Self::Socket { socket, .. } => Connection::open(connect(socket, options.handshake)?, options),
+            Self::Ssh { command, .. } => Connection::open(Ssh::start(command)?, options),
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Socket { root, .. } => Place::Here(root.clone()),
+            Self::Ssh { files, .. } => Place::Elsewhere(files.clone()),
+        }
+    }
+}
+
+/// Where the files of a store can be read.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Below this directory, which stands for `/`.
+    Here(PathBuf),
+    /// Not in this file system; those that are needed are brought to this directory.
+    Elsewhere(PathBuf),
+}
+
+impl Place {
+    pub(super) fn files(&self, pool: &Pool, store_dir: &StoreDir, path: &StorePath) -> Result<PathBuf, StoreError> {
+        match self {
+            Self::Here(root) => Ok(root.join(&store_dir.print(path)[1..])),
+            Self::Elsewhere(directory) => {
+                let file = directory.join(path.to_string());
+                if fs::symlink_metadata(&file).is_err() {
+                    bring(pool, path, directory, &file)?;
+                }
+                Ok(file)
+            }
+        }
+    }
+}
+
+/// Gets the files of a path, whole or not at all.
+fn bring(pool: &Pool, path: &StorePath, directory: &Path, to: &Path) -> Result<(), StoreError> {
+    let failed = || format!("bring `{path}` to `{}`", directory.display());
+    let error = |error: &dyn Fn() -> String| StoreError::new(failed(), error());
+    fs::create_dir_all(directory).map_err(|e| StoreError::new(failed(), e))?;
+    let place = tempfile::tempdir_in(directory).map_err(|e| StoreError::new(failed(), e))?;
+    let mut archive = tempfile::tempfile_in(directory).map_err(|e| StoreError::new(failed(), e))?;
+    receive(pool, path, &mut archive).map_err(super::told(failed()))?;
+    archive.rewind().map_err(|e| StoreError::new(failed(), e))?;
+    let restored = place.path().join("files");
+    nar::restore(BufReader::new(archive), &restored).map_err(|e| StoreError::new(failed(), e))?;
+    match fs::rename(&restored, to) {
+        Err(_) if fs::symlink_metadata(to).is_ok() => Ok(()), // another thread was faster
+        Err(e) => Err(error(&|| e.to_string())),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes the NAR of a path to a file.
+pub(super) fn receive(pool: &Pool, path: &StorePath, to: &mut File) -> Result<(), DaemonError> {
+    let mut out = BufWriter::new(to);
+    pool.get()?.call(NarFromPath { path, out: &mut out }, &mut |_| {})?;
+    out.flush().map_err(|source| DaemonError::Contents { operation: "NarFromPath", source: source.into() })
+}
