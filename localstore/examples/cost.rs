@@ -147,7 +147,7 @@ fn edge(edge: usize, runner: &StorePath, tools: &StorePath, inputs: &[StorePath]
         links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
         writes: [(text("o0"), text("/home/user/project/build/out"))].into(),
         traced: false,
-        trial: false,
+        trial: 0,
         copied: false,
         names: Vec::new(),
         in_place: false,

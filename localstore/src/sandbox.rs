@@ -189,7 +189,9 @@ enum Conversation {
 fn converse(job: &Job<'_>, order: &[u8]) -> io::Result<Conversation> {
     let start = Instant::now();
     let (mut socket, theirs) = UnixStream::pair()?;
+    // Without the environment of whoever started us: one of Nix's variables makes the runner a builder of Nix.
     let mut command = Command::new(job.runner);
+    command.env_clear();
     command.stdin(OwnedFd::from(theirs)).stdout(job.log.try_clone()?).stderr(job.log.try_clone()?);
     let mut child = command.spawn()?;
     drop(command); // and with it our copy of the other end

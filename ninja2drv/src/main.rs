@@ -4,16 +4,17 @@ mod places;
 mod regenerate;
 mod report;
 mod rounds;
+mod stores;
 mod tracing;
 
 use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
-use localstore::sandbox::SandboxError;
-use localstore::{Evicted, LocalStore, Place, Size, Warning};
+use localstore::{Choice, Place, Size, Warning};
 use ninja2drv::manifest::Manifest;
-use nixstore::{Store as _, StorePath};
+use nixstore::StorePath;
+use nixstore::daemon_store::Way;
 use regenerate::Current;
 use report::Teller;
 use rounds::Dyndeps;
@@ -24,6 +25,7 @@ use splitter::plan::Plan;
 use splitter::roots::Mode;
 use splitter::state::{self, Records, State};
 use splitter::toolchain::Toolchains;
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use stores::Opened;
 use tracing::Tracing;
 
 /// Builds as ninja does, with every command a derivation of its own in a Nix-compatible store.
@@ -52,13 +55,22 @@ struct Options {
     /// Say of every edge what was done and why, and which store is used.
     #[arg(short, long)]
     verbose: bool,
-    /// The store: `auto`, `local?root=DIR` for the embedded store in DIR, or DIR itself.
+    /// The store: `auto`, `local?root=DIR` for the embedded store in DIR, or DIR itself; `daemon`, `unix://SOCKET` or
+    /// `ssh-ng://HOST` for a Nix daemon.
     #[arg(long, value_name = "URL", env = "SPLITTER_STORE", default_value = "auto")]
     store: OsString,
     /// What the store may take, such as `20G`: when a run has ended, what was used longest ago is deleted. Default: 20
     /// GiB, or a tenth of the disk if that is less.
     #[arg(long, value_name = "SIZE", env = "SPLITTER_STORE_LIMIT")]
     store_limit: Option<Size>,
+    /// How a Nix daemon realises edges: `stock`, without experimental features; `ca`, by `ca-derivations`; `recursive`,
+    /// inside of a derivation. By default what it offers.
+    #[arg(long, value_name = "WAY", env = "SPLITTER_REALISE")]
+    realise: Option<Way>,
+    /// A link that keeps what was built from the daemon's garbage collection. Default: `.splitter/outputs` in the build
+    /// directory.
+    #[arg(long, value_name = "LINK", env = "SPLITTER_KEEP")]
+    keep: Option<PathBuf>,
     /// Which commands run as if the checkout lay at /build/source, so that other checkouts share their results: `same`
     /// (none), `auto` (those whose outputs cannot hold a path), `canonical` (all that do not name the checkout).
     #[arg(long, value_name = "MODE", env = "SPLITTER_ROOT_MODE", default_value = "auto")]
@@ -128,6 +140,8 @@ fn again(words: &ArgMatches) -> Vec<OsString> {
         ("directory", "-C"),
         ("file", "-f"),
         ("store", "--store"),
+        ("realise", "--realise"),
+        ("keep", "--keep"),
         ("root", "--root"),
         ("map", "--map"),
         ("sandbox", "--sandbox"),
@@ -179,19 +193,24 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         return Ok(End::Success);
     }
     warn(Warning::about(Place::BuildState, &own)?.iter());
-    let root = localstore::root_of(&options.store, |name| env::var_os(name), &directory)?;
+    let choice = localstore::store_of(&options.store, |name| env::var_os(name), &directory)?;
     if options.verbose {
-        say!("ninja2drv: store: embedded, in `{}`", root.display());
-    }
-    let ended = build(options, again, &directory, &targets, &own, &root)?;
-    localstore::runner::put_back(&own);
-    if ended.end != End::Interrupted {
-        match options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0)) {
-            Ok(limit) => keep_within(&root, limit, &ended, options.verbose),
-            Err(error) => eprintln!("ninja2drv: warning: the store has no limit: {error}: {}", error.source),
+        match &choice {
+            Choice::Embedded(root) => say!("ninja2drv: store: embedded, in `{}`", root.display()),
+            Choice::Daemon { shown, .. } => say!("ninja2drv: store: {shown}"),
         }
     }
-    Ok(ended.end)
+    let jobs = match options.jobs {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        jobs => jobs,
+    };
+    let opened = Opened::open(&choice, options, jobs)?;
+    let Ended { end, outputs } = build(options, again, &directory, &targets, &own, &opened, jobs)?;
+    localstore::runner::put_back(&own);
+    if end != End::Interrupted {
+        opened.end(&outputs, &own, options);
+    }
+    Ok(end)
 }
 
 /// Reads a file of ours; one that is spoilt is named, and as good as none.
@@ -205,10 +224,8 @@ fn read_own<T: serde::de::DeserializeOwned + Default>(file: &Path) -> T {
 /// How a build ended.
 struct Ended {
     end: End,
-    /// The store takes no more, as NARs.
-    store_size: u64,
     /// The outputs of the build, whether or not this run had to look at them.
-    outputs: Vec<StorePath>,
+    outputs: BTreeSet<StorePath>,
 }
 
 fn build(
@@ -217,15 +234,14 @@ fn build(
     directory: &Path,
     targets: &[BString],
     own: &Path,
-    root: &Path,
+    opened: &Opened,
+    jobs: usize,
 ) -> Result<Ended, Error> {
     let mut old: Records = read_own(&own.join("records"));
-    let store = Arc::new(LocalStore::open(root)?);
-    warn(store.warnings().iter());
-    let runner = store.install_runner(&env::current_exe()?.with_file_name(localstore::runner::NAME))?;
-    let sandbox = sandbox(options, &store)?;
+    let Opened { store, runner, sandbox, .. } = opened;
     if options.verbose {
-        report::tell_of_runner(&store, &runner)?;
+        opened.tell();
+        report::tell_of_runner(&**store, runner)?;
     }
     let Current { manifest, always } = regenerate::current_manifest(directory, &options.file)?;
     let Manifest { mut graph, files, .. } = manifest;
@@ -236,14 +252,10 @@ fn build(
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, cancelled.clone())?;
     }
-    let toolchains = Toolchains::new(store.clone(), &store.layout().own(), &store.layout().builds());
+    let toolchains = Toolchains::new(store.clone(), &opened.own, &opened.scratch);
     let tools = HostTools::new(toolchains, Box::new(report::tell_of_snapshot));
     let history = places::open_history();
     let roots = places::roots(options, directory)?;
-    let jobs = match options.jobs {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
-        jobs => jobs,
-    };
     let failures = if options.failures == 0 { usize::MAX } else { options.failures };
     let mut teller = Teller::new(options.verbose, again);
     let (success, mut state, records) = loop {
@@ -252,13 +264,13 @@ fn build(
         teller.begin(&graph, &round);
         let drive = Drive {
             graph: &graph,
-            store: &*store,
+            store: &**store,
             tools: &tools,
             runner: runner.clone(),
             history: history.as_ref(),
             roots: roots.clone(),
-            mode: if sandbox == Sandbox::None { Mode::Same } else { options.root },
-            sandbox,
+            mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },
+            sandbox: *sandbox,
             exact: options.exact,
             audited: options.tracing != Tracing::Never,
             jobs,
@@ -295,50 +307,11 @@ fn build(
     teller.end(end);
     let outputs = records.by_name.values().flat_map(|record| record.outputs.values().flatten());
     let outputs = outputs.filter_map(|path| path.parse().ok()).collect();
-    Ok(Ended { end, store_size: store.size_at_most()?, outputs })
-}
-
-/// Whether commands run in a sandbox; asked once, and not by every edge.
-fn sandbox(options: &Options, store: &LocalStore) -> Result<Sandbox, Error> {
-    let refused = match (options.sandbox, store.probe()) {
-        (Wish::Auto | Wish::On, Ok(())) => return Ok(Sandbox::Root),
-        (Wish::Off, _) => None,
-        (Wish::Auto, Err(error @ SandboxError::Refused { .. })) => Some(error),
-        (Wish::Auto | Wish::On, Err(error)) => return Err(error.into()),
-    };
-    if let Some(error) = refused {
-        eprintln!("ninja2drv: warning: commands run where they are, traced, and their results are kept apart: {error}");
-    }
-    store.run_in_place();
-    Ok(Sandbox::None)
+    Ok(Ended { end, outputs })
 }
 
 fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {
     for warning in warnings {
         eprintln!("ninja2drv: warning: {warning}");
-    }
-}
-
-/// Makes the store smaller if its `size` is above `limit`. A tenth is left free, so that not every run has to. The
-/// build is done: what goes wrong now is only told.
-fn keep_within(root: &Path, limit: u64, ended: &Ended, verbose: bool) {
-    if ended.store_size <= limit {
-        return;
-    }
-    // What an up-to-date step made is in use too, though the store was not asked for it.
-    let used = LocalStore::open(root).map_err(Error::from).and_then(|store| Ok(store.path_infos(&ended.outputs)?));
-    if let Err(error) = used {
-        return eprintln!("ninja2drv: warning: the store could not be made smaller: {error}");
-    }
-    match localstore::evict(root, limit - limit / 10) {
-        Ok(Evicted::Deleted { paths, bytes, left }) => {
-            let (limit, left, bytes) = (Size(limit), Size(left), Size(bytes));
-            eprintln!("ninja2drv: store: above its limit of {limit}: deleted {paths} paths, {bytes}; {left} left");
-        }
-        Ok(Evicted::InUse) if verbose => {
-            eprintln!("ninja2drv: store: above its limit of {}, but in use by another build", Size(limit));
-        }
-        Ok(Evicted::InUse | Evicted::WithinLimit) => {}
-        Err(error) => eprintln!("ninja2drv: warning: the store could not be made smaller: {error}"),
     }
 }

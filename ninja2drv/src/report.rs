@@ -2,8 +2,8 @@
 
 use crate::End;
 use bstr::ByteSlice as _;
-use localstore::{LocalStore, Pin};
-use nixstore::{Store as _, StorePath};
+use localstore::Pin;
+use nixstore::{Store, StorePath};
 use splitter::drive::{Done, Error, Event};
 use splitter::graph::{EdgeId, Graph};
 use splitter::plan::Plan;
@@ -25,7 +25,7 @@ pub(crate) use say;
 use std::os::unix::ffi::OsStrExt as _;
 
 /// Says which runner is a part of every key, and whether other machines have the same.
-pub fn tell_of_runner(store: &LocalStore, runner: &StorePath) -> Result<(), Error> {
+pub fn tell_of_runner(store: &dyn Store, runner: &StorePath) -> Result<(), Error> {
     let info = store.path_infos(std::slice::from_ref(runner))?.remove(0).expect("it was just installed");
     let path = store.store_dir().print(runner);
     match Pin::of(&info.nar_hash) {

@@ -8,6 +8,7 @@ mod add;
 mod build;
 mod by_inputs;
 mod failure;
+mod keep;
 mod place;
 mod way;
 

@@ -34,10 +34,11 @@ pub struct Manifest {
     /// Whether to say in the output `reads`, as [`Reads`], what the commands did with files.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub traced: bool,
-    /// Whether a command that fails is told in [`Reads::exit`], and is no failure of the derivation: so that somebody learns
-    /// what it looked for. Of a traced edge.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub trial: bool,
+    /// Where not 0, a command that fails is told in [`Reads::exit`], and is no failure of the derivation: so that somebody
+    /// learns what it looked for. Of a traced edge. The number tells this attempt from others that have failed, which are
+    /// not to be taken for it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub trial: u32,
     /// Whether files among the inputs can be written, as far as their mode says: a copy that a command makes of one has its
     /// mode, and may have to be changed. To write the input itself is a failure all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -55,6 +56,11 @@ pub struct Manifest {
     /// The store path of each output; filled in by whoever builds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_none(trial: &u32) -> bool {
+    *trial == 0
 }
 
 /// What the commands of a traced edge did with files; absolute paths without links on the way, as texts in [`Manifest`],

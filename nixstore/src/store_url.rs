@@ -5,6 +5,7 @@
 //! with a slip in `root` the build would go to another store.
 #![deny(clippy::disallowed_methods)]
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -42,24 +43,37 @@ pub enum StoreChoice {
         /// Where, as an absolute path; nothing for the user's own place.
         root: Option<PathBuf>,
     },
-    /// A Nix daemon.
-    Daemon(Asked),
+    /// A Nix daemon on this machine.
+    Daemon {
+        /// Its socket; nothing for the usual one.
+        socket: Option<PathBuf>,
+        /// The directory below which its files are seen.
+        root: PathBuf,
+        /// Why it is this one.
+        asked: Asked,
+    },
     /// A Nix daemon on another machine, by `ssh-ng://`.
     Remote {
-        /// As it was given.
-        url: String,
+        /// The machine, with a user before it if one is named, as ssh takes it.
+        host: String,
+        /// The program that is run there; nothing for `nix-daemon`.
+        program: Option<OsString>,
+        /// The file of a key for ssh.
+        key: Option<PathBuf>,
     },
+    /// Inside of a Nix build, which has given it no daemon.
+    NoDaemon,
 }
 
 /// Why it is the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// The URL says so: `daemon`, or `unix://` with a socket.
-    ByUrl(String),
+    ByUrl,
     /// `auto`, and `NIX_REMOTE` has this value.
     ByNixRemote(String),
-    /// `auto`, inside a Nix build.
-    ByNixBuild,
+    /// The same, inside of a Nix build: the daemon is one for what this build builds (recursive Nix).
+    ByNixBuild(String),
 }
 
 /// The store that `url` names: `auto` (or nothing), `local`, `local?root=DIR`, a path with a slash in it, `daemon`,
@@ -71,16 +85,21 @@ pub enum Asked {
 pub fn choose(url: &OsStr, environment: &Environment) -> Result<StoreChoice, StoreUrlError> {
     let shown = || url.to_string_lossy().into_owned();
     let (base, query) = split(url.as_bytes(), b'?');
-    let root = root_parameter(query.unwrap_or_default()).map_err(|problem| problem.of(url));
+    let parameters = |known: &[&str]| parameters(query.unwrap_or_default(), known).map_err(|problem| problem.of(url));
+    let absolute = |path: Option<PathBuf>| match path {
+        Some(path) if !path.is_absolute() => Err(StoreUrlError::NotAbsolute { url: shown(), path }),
+        path => Ok(path.as_deref().map(without_dots)),
+    };
     let embedded = |path: Option<PathBuf>| {
-        let root = match (path, root.clone()?) {
+        let root = match (path, parameters(&["root"])?.remove("root")) {
             (Some(_), Some(_)) => return Err(Problem::Twice("root".into()).of(url)),
             (path, root) => path.or(root),
         };
-        match root {
-            Some(root) if !root.is_absolute() => Err(StoreUrlError::NotAbsolute { url: shown(), path: root }),
-            root => Ok(StoreChoice::Embedded { root: root.as_deref().map(without_dots) }),
-        }
+        Ok(StoreChoice::Embedded { root: absolute(root)? })
+    };
+    let daemon = |socket: Option<PathBuf>| {
+        let root = absolute(parameters(&["root"])?.remove("root"))?.unwrap_or_else(|| "/".into());
+        Ok(StoreChoice::Daemon { socket: absolute(socket)?, root, asked: Asked::ByUrl })
     };
     // What follows `scheme:` and an optional `//`.
     let after = |scheme: &str| {
@@ -89,13 +108,24 @@ pub fn choose(url: &OsStr, environment: &Environment) -> Result<StoreChoice, Sto
     };
     match base {
         b"" | b"auto" => match embedded(None)? {
-            StoreChoice::Embedded { root: None } => Ok(automatic(environment)),
+            StoreChoice::Embedded { root: None } => automatic(environment),
             choice => Ok(choice),
         },
         b"local" => embedded(None),
-        b"daemon" => Ok(StoreChoice::Daemon(Asked::ByUrl(shown()))),
-        _ if after("unix").is_some() => Ok(StoreChoice::Daemon(Asked::ByUrl(shown()))),
-        _ if after("ssh-ng").is_some() => Ok(StoreChoice::Remote { url: shown() }),
+        b"daemon" => daemon(None),
+        _ if after("unix").is_some() => match after("unix").unwrap_or_default() {
+            b"" => daemon(None),
+            path => daemon(Some(decode(path).map_err(|problem| problem.of(url))?)),
+        },
+        _ if after("ssh-ng").is_some() => {
+            let host = String::from_utf8_lossy(after("ssh-ng").unwrap_or_default()).into_owned();
+            if host.is_empty() || host.starts_with('-') || host.contains('/') {
+                return Err(StoreUrlError::NoHost { url: shown() });
+            }
+            let mut given = parameters(&["remote-program", "ssh-key"])?;
+            let program = given.remove("remote-program").map(PathBuf::into_os_string);
+            Ok(StoreChoice::Remote { host, program, key: absolute(given.remove("ssh-key"))? })
+        }
         _ => match after("local") {
             Some(b"") => embedded(None),
             Some(path) => embedded(Some(decode(path).map_err(|problem| problem.of(url))?)),
@@ -108,31 +138,39 @@ pub fn choose(url: &OsStr, environment: &Environment) -> Result<StoreChoice, Sto
     }
 }
 
-fn automatic(environment: &Environment) -> StoreChoice {
+fn automatic(environment: &Environment) -> Result<StoreChoice, StoreUrlError> {
     let given = |variable: &Option<OsString>| variable.clone().filter(|value| !value.is_empty());
+    let is_build = given(&environment.nix_build_top).is_some() && given(&environment.nix_store).is_some();
     match given(&environment.nix_remote) {
-        Some(value) if value != "auto" => StoreChoice::Daemon(Asked::ByNixRemote(value.to_string_lossy().into_owned())),
-        _ if given(&environment.nix_build_top).is_some() && given(&environment.nix_store).is_some() => {
-            StoreChoice::Daemon(Asked::ByNixBuild)
+        Some(value) if value != "auto" => {
+            let text = value.to_string_lossy().into_owned();
+            let asked = if is_build { Asked::ByNixBuild(text) } else { Asked::ByNixRemote(text) };
+            Ok(match choose(&value, &Environment { nix_remote: None, ..environment.clone() })? {
+                StoreChoice::Daemon { socket, root, .. } => StoreChoice::Daemon { socket, root, asked },
+                choice => choice,
+            })
         }
-        _ => StoreChoice::Embedded { root: None },
+        _ if is_build => Ok(StoreChoice::NoDaemon),
+        _ => Ok(StoreChoice::Embedded { root: None }),
     }
 }
 
-/// The only parameter that there is.
-fn root_parameter(query: &[u8]) -> Result<Option<PathBuf>, Problem> {
-    let mut root = None;
+/// The parameters of a URL, each of them `known`.
+fn parameters(query: &[u8], known: &[&str]) -> Result<BTreeMap<String, PathBuf>, Problem> {
+    let mut parameters = BTreeMap::new();
     for parameter in query.split(|byte| *byte == b'&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = split(parameter, b'=');
         let name = decode(name)?.to_string_lossy().into_owned();
         match value {
             None => return Err(Problem::NoValue(name)),
-            Some(_) if name != "root" => return Err(Problem::UnknownParameter(name)),
-            Some(_) if root.is_some() => return Err(Problem::Twice(name)),
-            Some(value) => root = Some(decode(value)?),
+            Some(_) if !known.contains(&&*name) => {
+                return Err(Problem::UnknownParameter(name, known.iter().map(|known| format!("`{known}`")).collect()));
+            }
+            Some(_) if parameters.contains_key(&name) => return Err(Problem::Twice(name)),
+            Some(value) => drop(parameters.insert(name, decode(value)?)),
         }
     }
-    Ok(root)
+    Ok(parameters)
 }
 
 /// Percent-decoding as in Nix 2.34: `%20` is a space, `+` is itself.
@@ -184,7 +222,7 @@ fn has(text: &[u8], part: &[u8]) -> bool {
 /// What is wrong with a part of a URL.
 #[derive(Debug, Clone)]
 enum Problem {
-    UnknownParameter(String),
+    UnknownParameter(String, Vec<String>),
     NoValue(String),
     Twice(String),
     Encoding(String),
@@ -194,7 +232,9 @@ impl Problem {
     fn of(self, url: &OsStr) -> StoreUrlError {
         let url = url.to_string_lossy().into_owned();
         match self {
-            Self::UnknownParameter(name) => StoreUrlError::UnknownParameter { url, name },
+            Self::UnknownParameter(name, known) => {
+                StoreUrlError::UnknownParameter { url, name, known: known.join(" and ") }
+            }
             Self::NoValue(name) => StoreUrlError::NoValue { url, name },
             Self::Twice(name) => StoreUrlError::Twice { url, name },
             Self::Encoding(text) => StoreUrlError::Encoding { url, text },
@@ -206,18 +246,28 @@ impl Problem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreUrlError {
     /// It is of no known kind.
-    #[error("`{url}` is no store that this program knows: use `auto` or `local?root=DIR`")]
+    #[error(
+        "`{url}` is no store that this program knows: use `auto`, `local?root=DIR`, `daemon`, `unix://SOCKET` or `ssh-ng://HOST`"
+    )]
     Unknown {
         /// The URL.
         url: String,
     },
     /// It has a parameter that means nothing.
-    #[error("store `{url}`: unknown parameter `{name}`; there is only `root`")]
+    #[error("store `{url}`: unknown parameter `{name}`; there is only {known}")]
     UnknownParameter {
         /// The URL.
         url: String,
         /// The parameter.
         name: String,
+        /// What there is.
+        known: String,
+    },
+    /// Another machine that is not named.
+    #[error("store `{url}` does not name a machine: write `ssh-ng://HOST` or `ssh-ng://USER@HOST`")]
+    NoHost {
+        /// The URL.
+        url: String,
     },
     /// A parameter without an equals sign.
     #[error("store `{url}`: parameter `{name}` has no value; write `{name}=…`")]
@@ -310,10 +360,23 @@ mod tests {
 
     #[test]
     fn other_stores_are_recognised() {
-        for url in ["daemon", "daemon?root=/x", "unix:///run/s", "unix:///run/s?root=/x"] {
-            assert_eq!(choice(url), Ok(StoreChoice::Daemon(Asked::ByUrl(url.into()))));
+        for (url, socket, root) in [
+            ("daemon", None, "/"),
+            ("daemon?root=/x", None, "/x"),
+            ("unix://", None, "/"),
+            ("unix:///run/s", Some("/run/s"), "/"),
+            ("unix:///run/a%20b?root=/x", Some("/run/a b"), "/x"),
+        ] {
+            let daemon =
+                StoreChoice::Daemon { socket: socket.map(PathBuf::from), root: root.into(), asked: Asked::ByUrl };
+            assert_eq!(choice(url), Ok(daemon));
         }
-        assert_eq!(choice("ssh-ng://ada@host"), Ok(StoreChoice::Remote { url: "ssh-ng://ada@host".into() }));
+        let remote = |program: Option<&str>, key: Option<&str>| {
+            let (program, key) = (program.map(OsString::from), key.map(PathBuf::from));
+            Ok(StoreChoice::Remote { host: "ada@host".into(), program, key })
+        };
+        assert_eq!(choice("ssh-ng://ada@host"), remote(None, None));
+        assert_eq!(choice("ssh-ng://ada@host?ssh-key=/k&remote-program=x"), remote(Some("x"), Some("/k")));
     }
 
     #[test]
@@ -329,6 +392,9 @@ mod tests {
             ("local?root=x", "`x` is not an absolute path"),
             ("local?root=", "`` is not an absolute path"),
             ("local://x/y", "`x/y` is not an absolute path"),
+            ("unix://x", "`x` is not an absolute path"),
+            ("ssh-ng://-oProxyCommand=x", "does not name a machine"),
+            ("ssh-ng://host?root=/x", "there is only `remote-program` and `ssh-key`"),
             ("https://cache.nixos.org", "`https://cache.nixos.org` is no store"),
             ("lokal", "`lokal` is no store"),
         ] {
@@ -344,13 +410,20 @@ mod tests {
         let set = |value: &str| Some(OsString::from(value));
 
         let remote = Environment { nix_remote: set("daemon"), ..here() };
-        assert_eq!(auto(&remote), StoreChoice::Daemon(Asked::ByNixRemote("daemon".into())));
+        let daemon = |asked: Asked| StoreChoice::Daemon { socket: None, root: "/".into(), asked };
+        assert_eq!(auto(&remote), daemon(Asked::ByNixRemote("daemon".into())));
+        let elsewhere = Environment { nix_remote: set("local?root=/x"), ..here() };
+        assert_eq!(auto(&elsewhere), StoreChoice::Embedded { root: Some("/x".into()) });
         for nothing in ["", "auto"] {
             assert_eq!(auto(&Environment { nix_remote: set(nothing), ..here() }), embedded);
         }
 
         let build = Environment { nix_build_top: set("/build"), nix_store: set("/nix/store"), ..here() };
-        assert_eq!(auto(&build), StoreChoice::Daemon(Asked::ByNixBuild));
+        assert_eq!(auto(&build), StoreChoice::NoDaemon);
+        let recursive = Environment { nix_remote: set("unix:///build/.nix-socket"), ..build.clone() };
+        let socket = Some("/build/.nix-socket".into());
+        let asked = Asked::ByNixBuild("unix:///build/.nix-socket".into());
+        assert_eq!(auto(&recursive), StoreChoice::Daemon { socket, root: "/".into(), asked });
         assert_eq!(auto(&Environment { nix_store: None, ..build.clone() }), embedded);
         assert_eq!(auto(&Environment { nix_build_top: None, ..build.clone() }), embedded);
 

@@ -13,7 +13,8 @@ use std::process::ExitCode;
 struct Options {
     #[command(subcommand)]
     command: Command,
-    /// The store: `auto`, `local?root=DIR` for the embedded store in DIR, or DIR itself.
+    /// The store: `auto`, `local?root=DIR` for the embedded store in DIR, or DIR itself; `daemon`, `unix://SOCKET` or
+    /// `ssh-ng://HOST` for a Nix daemon.
     #[arg(long, value_name = "URL", env = "SPLITTER_STORE", default_value = "auto", global = true)]
     store: OsString,
 }
@@ -44,8 +45,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<ExitCode, Error> {
-    let root = localstore::root_of(&options.store, |name| std::env::var_os(name), &std::env::current_dir()?)?;
+    let store = localstore::store_of(&options.store, |name| std::env::var_os(name), &std::env::current_dir()?)?;
     match &options.command {
-        Command::Store(command) => store::run(command, &root),
+        Command::Store(command) => store::run(command, &store),
     }
 }

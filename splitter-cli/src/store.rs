@@ -3,7 +3,9 @@
 use crate::{Error, time};
 use localstore::collect::CollectError;
 use localstore::layout::{FORMAT, LayoutError, SCHEMA};
-use localstore::{Evicted, Layout, LocalStore, Pin, Size, default_limit, delete, evict};
+use localstore::{Choice, Evicted, Layout, LocalStore, Pin, Size, default_limit, delete, evict};
+use nixstore::daemon::Trust;
+use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
 use nixstore::path::StoreName;
 use nixstore::{ContentAddress, Hash, StoreDir, nar};
 use std::io::{self, Write as _};
@@ -50,8 +52,50 @@ impl Limit {
     }
 }
 
-/// Does `command` with the store below `root`.
-pub fn run(command: &Command, root: &Path) -> Result<ExitCode, Error> {
+/// Does `command` with a store.
+pub fn run(command: &Command, store: &Choice) -> Result<ExitCode, Error> {
+    match (store, command) {
+        (Choice::Embedded(root), command) => embedded(command, root),
+        (Choice::Daemon { address, way, shown }, Command::Info { .. }) => of_daemon(address, *way, shown),
+        (Choice::Daemon { .. }, Command::Collect { .. }) => {
+            Err("a daemon's store is made smaller by `nix-collect-garbage`; what a build has made is kept by the link \
+                 `.splitter/outputs` in its directory"
+                .into())
+        }
+        (Choice::Daemon { .. }, Command::Verify) => {
+            Err("a daemon's store is checked by `nix-store --verify --check-contents`".into())
+        }
+        (Choice::Daemon { .. }, Command::Delete) => Err("a daemon's store is not ours to delete".into()),
+    }
+}
+
+fn of_daemon(address: &Address, way: Option<Way>, shown: &str) -> Result<ExitCode, Error> {
+    let options = DaemonOptions { way, connections: 1, ..DaemonOptions::default() };
+    let store = DaemonStore::open(address.clone(), options).map_err(|error| match error.hint() {
+        Some(hint) => Error::from(format!("{error}\nhint: {hint}")),
+        None => error.into(),
+    })?;
+    let trust = match store.trust() {
+        Trust::Trusted => "yes",
+        Trust::NotTrusted => "no",
+        Trust::Unknown => "it does not say",
+    };
+    let means = match store.way() {
+        Way::Stock => "without experimental features: built by inputs, added again by content",
+        Way::ContentAddressed => "by `ca-derivations`",
+        Way::Recursive => "inside of a derivation, by `recursive-nix`",
+    };
+    say(&[
+        format!("store     {shown}"),
+        format!("daemon    Nix {}", store.nix_version()),
+        format!("trusted   {trust}"),
+        format!("way       {}, {means}", store.way()),
+    ]);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does `command` with the embedded store below `root`.
+fn embedded(command: &Command, root: &Path) -> Result<ExitCode, Error> {
     match command {
         Command::Info { limit } => info(root, limit),
         Command::Collect { limit } => {

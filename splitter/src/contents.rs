@@ -38,23 +38,57 @@ impl<'a> Contents<'a> {
     /// # Errors
     /// Those of reading the file and of the store.
     pub fn of(&self, path: &BStr) -> Result<StorePath, StoreError> {
-        if let Some((_, known)) = lock(&self.known).get(path) {
-            return Ok(known.clone());
+        loop {
+            if let Some((_, known)) = lock(&self.known).get(path) {
+                return Ok(known.clone());
+            }
+            // Another thread may forget it at once.
+            self.look_at([&BString::from(path)])?;
         }
-        let file = to_path(path);
-        let (identity, now) = (Identity::of(file), SystemTime::now());
-        let remembered = self.remembered.get(path);
-        let old = remembered.and_then(|(_, content)| content.parse::<StorePath>().ok());
-        let same = remembered.is_some_and(|(old, _)| Some(*old) == identity);
-        let content = match old {
-            Some(old) if same && self.is_valid(&old) => old,
-            // By the name that it had, the same content has the same path: an output that the store has lost, too.
-            Some(old) => self.store.add_path(old.name(), file)?.path,
-            None => self.store.add_path(&StoreName::sanitised(path.rsplit_str("/").next().unwrap_or(path)), file)?.path,
+    }
+
+    /// Looks at many files, so that the store is asked for few things at once; [`Contents::of`] knows them then.
+    ///
+    /// # Errors
+    /// As [`Contents::of`].
+    pub fn look_at<'p>(&self, paths: impl IntoIterator<Item = &'p BString>) -> Result<(), StoreError> {
+        let unknown: Vec<&BString> = {
+            let known = lock(&self.known);
+            paths.into_iter().filter(|path| !known.contains_key(*path)).collect()
         };
-        let standing = identity.filter(|identity| identity.settled(now));
-        lock(&self.known).insert(path.into(), (standing, content.clone()));
-        Ok(content)
+        let before = |path: &&BString| {
+            let (identity, content) = self.remembered.get(*path)?;
+            Some((*identity, content.parse::<StorePath>().ok()?))
+        };
+        let remembered: Vec<_> = unknown.iter().map(before).collect();
+        let candidates: Vec<StorePath> = remembered.iter().flatten().map(|(_, content)| content.clone()).collect();
+        let valid = self.store.path_infos(&candidates)?.into_iter().flatten().map(|info| info.path);
+        let valid: BTreeSet<StorePath> = valid.collect();
+        let (mut wanted, mut looks) = (Vec::new(), Vec::new());
+        for (path, before) in unknown.into_iter().zip(remembered) {
+            let file = to_path(path.as_bstr());
+            let (identity, now) = (Identity::of(file), SystemTime::now());
+            let standing = identity.filter(|identity| identity.settled(now));
+            match before {
+                Some((old, content)) if Some(old) == identity && valid.contains(&content) => {
+                    lock(&self.known).insert(path.clone(), (standing, content));
+                }
+                // By the name that it had, the same content has the same path.
+                Some((_, content)) => {
+                    wanted.push((content.name().clone(), file));
+                    looks.push((path, standing));
+                }
+                None => {
+                    wanted.push((StoreName::sanitised(path.rsplit_str("/").next().unwrap_or(path)), file));
+                    looks.push((path, standing));
+                }
+            }
+        }
+        let added = self.store.add_paths(&wanted)?;
+        let mut known = lock(&self.known);
+        known
+            .extend(looks.into_iter().zip(added).map(|((path, standing), info)| (path.clone(), (standing, info.path))));
+        Ok(())
     }
 
     /// Whether a file is there, and has this content.

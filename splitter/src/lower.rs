@@ -25,8 +25,8 @@ pub struct Inputs {
     pub in_place: bool,
     /// Whether the derivation has an output `reads` too: which of the files were opened and which directories listed.
     pub traced: bool,
-    /// Whether a failure of the commands is told there, and is none of the derivation.
-    pub trial: bool,
+    /// Where not 0, a failure of the commands is told there, and is none of the derivation; the number of this attempt.
+    pub trial: u32,
 }
 
 /// A toolchain snapshot and the places where its parts are seen.

@@ -208,6 +208,8 @@ impl Steps<'_> {
         if self.drive.audited && record.audited.as_ref().is_none_or(|known| known.stated != self.stated_print(edge)) {
             return Ok(Some(Reason::Untraced));
         }
+        self.contents
+            .look_at(record.inputs.keys().filter(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_ok()))?;
         for (path, content) in &record.inputs {
             let same = match record.outputs.contains_key(path) {
                 true => self.versions.before(edge, path).is_some_and(|before| before.to_string() == *content),
@@ -515,10 +517,13 @@ impl Steps<'_> {
         let store = self.drive.store;
         if let Some(outputs) = store.realised(&derivation)? {
             let known = Realised { ran: false, outputs, view, tools: tools.clone(), bound: None, holds_root: None };
-            // A failure is not taken from the store: nobody knows whether it would come again.
-            if watch != Watch::Trial || self.reads(&known)?.exit == 0 {
-                return Ok(known);
-            }
+            return match watch {
+                // A failure is not taken from the store: nobody knows whether it would come again.
+                Watch::Trial(attempt) if self.reads(&known)?.exit != 0 => {
+                    self.realise(recipe, found, view, tools, Watch::Trial(attempt + 1))
+                }
+                _ => Ok(known),
+            };
         }
         match store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
             Ok(built) => {
@@ -546,8 +551,9 @@ impl Steps<'_> {
         let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
         let in_place = self.drive.sandbox == Sandbox::None;
         let traced = watch != Watch::No || in_place || self.drive.audited;
-        let trial = watch == Watch::Trial;
+        let trial = if let Watch::Trial(attempt) = watch { attempt } else { 0 };
         let mut inputs = Inputs { directories, native, traced, trial, in_place, ..Inputs::default() };
+        self.contents.look_at(&found.files)?;
         for file in &found.files {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }
@@ -735,8 +741,8 @@ enum Watch {
     No,
     /// Where it succeeds.
     Success,
-    /// Also where it fails: [`nixstore::manifest::Manifest::trial`].
-    Trial,
+    /// Also where it fails: [`nixstore::manifest::Manifest::trial`], with the number of the attempt.
+    Trial(u32),
 }
 
 /// What became of the outputs of a record.

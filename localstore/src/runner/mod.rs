@@ -176,7 +176,9 @@ fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
         run::Children::OfNamespace => None,
     };
     let (ended, reads) = match (ended, reads) {
-        (run::Ended::Exit(exit), Some(reads)) if manifest.trial => (run::Ended::Exit(0), Some(Reads { exit, ..reads })),
+        (run::Ended::Exit(exit), Some(reads)) if manifest.trial > 0 => {
+            (run::Ended::Exit(0), Some(Reads { exit, ..reads }))
+        }
         as_is => as_is,
     };
     Ok(match ended {

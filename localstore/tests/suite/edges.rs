@@ -68,7 +68,7 @@ impl Edges {
             links: ["bin", "lib", "lib64"].map(|name| (format!("/{name}"), format!("usr/{name}"))).into(),
             writes: [("o0".into(), "/src/build/out".into())].into(),
             traced: false,
-            trial: false,
+            trial: 0,
             copied: false,
             names: Vec::new(),
             in_place: false,

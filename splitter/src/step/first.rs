@@ -98,8 +98,8 @@ impl Steps<'_> {
         all.directories.extend(found.directories.iter().cloned());
         for _ in 0..ROUNDS {
             let realised = match view {
-                None => self.attempt(recipe, &all, None, Watch::Trial)?,
-                Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, Watch::Trial)?,
+                None => self.attempt(recipe, &all, None, Watch::Trial(1))?,
+                Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, Watch::Trial(1))?,
             };
             let reads = self.reads(&realised)?;
             if !wide::add_missed(&mut all, &reads, recipe, self.drive.graph) {
