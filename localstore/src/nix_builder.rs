@@ -14,7 +14,10 @@ use std::sync::atomic::AtomicBool;
 /// The structured attributes of the derivation of which this process is the builder, if it is one.
 pub fn attributes() -> Option<PathBuf> {
     let named = std::env::var_os("NIX_ATTRS_JSON_FILE").filter(|name: &OsString| !name.is_empty());
-    named.map(PathBuf::from)
+    let named = PathBuf::from(named?);
+    // Nix 2.8 says where the file is outside of its sandbox.
+    let inside = named.file_name().map(|name| Path::new("/build").join(name));
+    Some(inside.filter(|inside| !named.exists() && inside.exists()).unwrap_or(named))
 }
 
 /// The program: realises the edge of these structured attributes. Answers the exit code of the command that failed, 0 if

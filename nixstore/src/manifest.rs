@@ -63,6 +63,18 @@ fn is_none(trial: &u32) -> bool {
     *trial == 0
 }
 
+impl Manifest {
+    /// Its text as Nix would write it again: keys sorted, no spaces. Nix 2.32 and later read the structured attributes of a
+    /// derivation and write them anew before they hash it, so that another text would have another hash there than here.
+    ///
+    /// # Panics
+    /// Never: a manifest is plain data.
+    pub fn to_json(&self) -> Vec<u8> {
+        let sorted = serde_json::to_value(self).expect("a manifest is plain data");
+        serde_json::to_vec(&sorted).expect("a value is plain data")
+    }
+}
+
 /// What the commands of a traced edge did with files; absolute paths without links on the way, as texts in [`Manifest`],
 /// each list sorted. What the commands read after they had written it themselves is not among what they read. The links
 /// that they went through are files. `/proc`, `/dev` and `/sys` are left out.
@@ -127,4 +139,41 @@ pub enum Step {
     Remove(Vec<String>),
     /// `ln -sfn`: pairs of link and target.
     Link(Vec<(String, String)>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_written_with_its_keys_sorted() {
+        let text = |key: &str| (key.to_owned(), "\u{1}\u{8}\n\u{7f}ü\"\\/".to_owned());
+        let run = Run { argv: vec!["cc".into()], cwd: "/".into(), stdin: None, stdout: None };
+        let manifest = Manifest {
+            abi: ABI,
+            commands: vec![Step::Run(run)],
+            directories: Vec::new(),
+            name: "a.o".into(),
+            env: BTreeMap::from([text("Z"), text("A")]),
+            files: BTreeMap::new(),
+            names: Vec::new(),
+            in_place: false,
+            inputs: BTreeMap::new(),
+            rest: "/b".into(),
+            traced: false,
+            trial: 0,
+            copied: false,
+            native: None,
+            tools: BTreeMap::new(),
+            links: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+        };
+        // As the library writes it that Nix uses (nlohmann::json 3.11, `dump`).
+        let value = r#""\u0001\b\n\u007fü\"\\/""#.replace("\\u007f", "\u{7f}");
+        let expected = format!(
+            r#"{{"abi":1,"commands":[{{"run":{{"argv":["cc"],"cwd":"/"}}}}],"directories":[],"env":{{"A":{value},"Z":{value}}},"files":{{}},"inputs":{{}},"links":{{}},"name":"a.o","rest":"/b","tools":{{}},"writes":{{}}}}"#
+        );
+        assert_eq!(String::from_utf8(manifest.to_json()).unwrap(), expected);
+    }
 }

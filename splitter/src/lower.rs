@@ -82,7 +82,7 @@ pub fn lower(
         writes: writes.clone().map(|(name, path)| (name.to_string(), text::from_bytes(path))).collect(),
         outputs: BTreeMap::new(),
     };
-    let json = serde_json::to_vec(&manifest).expect("a manifest is plain data");
+    let json = manifest.to_json();
     let floating = || DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
     let reads = inputs.traced.then(|| output("reads"));
     let names = writes.map(|(name, _)| name).chain(["log", "rest"].map(output)).chain(reads);
