@@ -68,7 +68,7 @@ pub(crate) fn realise(
         Ok(infos) => {
             build.keep_log(&scratch, false).map_err(file_failed)?;
             let outputs = build.outputs.iter().map(|output| output.name.clone()).zip(infos).collect();
-            return Ok(Built { outputs, duration });
+            return Ok(Built { outputs, duration, ran: true });
         }
         Err(FinishError::Failure(failure)) => failure,
         Err(FinishError::Store(error)) => return Err(error.into()),

@@ -234,7 +234,7 @@ impl Store for MemoryStore {
             let realisation = Realisation::new(id.clone(), outputs[&output].path.clone());
             state.realisations.insert(id, realisation);
         }
-        Ok(Built { outputs, duration })
+        Ok(Built { outputs, duration, ran: true })
     }
 
     fn files(&self, path: &StorePath) -> Result<PathBuf, StoreError> {

@@ -58,7 +58,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] where the store cannot be asked.
     fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError>;
 
-    /// Runs a derivation, whether or not it has run before, registers its outputs and records their realisations.
+    /// Runs a derivation, registers its outputs and records what they have come out as. One that has run before runs again,
+    /// unless it is a daemon that knows better: [`Built::ran`] tells.
     ///
     /// # Errors
     /// [`RealiseError::Failed`] where the builder ran and did not succeed; the store is as it was before.
@@ -90,6 +91,8 @@ pub struct Built {
     pub outputs: BTreeMap<OutputName, PathInfo>,
     /// From the start of the builder to its end.
     pub duration: Duration,
+    /// Whether the builder ran; else the outputs were there.
+    pub ran: bool,
 }
 
 /// Why a derivation could not be realised.

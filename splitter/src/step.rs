@@ -528,7 +528,7 @@ impl Steps<'_> {
         match store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
             Ok(built) => {
                 let outputs = built.outputs.into_iter().map(|(name, info)| (name, info.path)).collect();
-                Ok(Realised { ran: true, outputs, view, tools: tools.clone(), bound: None, holds_root: None })
+                Ok(Realised { ran: built.ran, outputs, view, tools: tools.clone(), bound: None, holds_root: None })
             }
             Err(RealiseError::Failed { reason, log }) => {
                 Err(Failed { error: reason.into(), log: self.as_real(&log, view) })

@@ -194,6 +194,7 @@ impl Stage<'_> {
             self.root.bind(&self.physical(from), &to_path(at), Access::Read)?;
         }
         for (at, target) in &manifest.links {
+            self.root.parent(&to_path(at))?;
             let link = self.root.inside(&to_path(at));
             std::os::unix::fs::symlink(to_path(target), link).map_err(Error::io(format!("link `{at}`")))?;
         }
@@ -284,7 +285,10 @@ impl Stage<'_> {
             let top = top.map_err(Error::io("list the new root"))?;
             let path = Path::new("/").join(top.file_name());
             let own = ["/dev", "/proc", "/etc", "/usr", "/nix"].iter().any(|own| path == Path::new(own));
-            if !own && top.file_type().is_ok_and(|kind| kind.is_dir()) {
+            // A part of the tools, on a host whose `/bin` is no link.
+            let mounted =
+                top.metadata().is_ok_and(|m| fs::metadata(&self.root.at).is_ok_and(|root| root.dev() != m.dev()));
+            if !own && !mounted && top.file_type().is_ok_and(|kind| kind.is_dir()) {
                 walk(self, &path, rest, &mut known)?;
                 known.insert(path);
             }

@@ -1,11 +1,11 @@
 //! Having a daemon run one derivation.
 
-use super::failure::failure;
+use super::failure::{end_of_log, failure};
 use super::{DaemonStore, Way, told};
 use crate::content_address::Method;
 use crate::daemon::framed::Contents;
 use crate::daemon::operation::{
-    AddToStore, BuildDerivation, BuildMode, BuildPathsWithResults, BuildResult, Outputs as Which, Wanted,
+    AddToStore, BuildDerivation, BuildMode, BuildPathsWithResults, BuildResult, Outputs as Which, Status, Wanted,
 };
 use crate::daemon::{DaemonError, Event, HEARTBEAT};
 use crate::hash::Algorithm;
@@ -27,9 +27,10 @@ impl DaemonStore {
         let start = Instant::now();
         self.check_inputs(derivation)?;
         let name = &derivation.get().name;
-        let outputs = match self.way {
+        let (ran, outputs) = match self.way {
             Way::ContentAddressed | Way::Recursive => {
-                let made = self.run(derivation, options)?.outputs.into_iter();
+                let result = self.run(derivation, options)?;
+                let made = result.outputs.into_iter();
                 let outputs: Outputs = made.map(|(name, realised)| (name, realised.path)).collect();
                 if let Some(output) = derivation.get().outputs.keys().find(|output| !outputs.contains_key(*output)) {
                     return Err(StoreError::new(
@@ -38,12 +39,12 @@ impl DaemonStore {
                     )
                     .into());
                 }
-                outputs
+                (result.status == Status::Built, outputs)
             }
             Way::Stock => {
                 let by_inputs = derivation.addressed_by_inputs(&self.store_dir);
-                self.run(&by_inputs, options)?;
-                self.add_again(derivation, &by_inputs)?
+                let result = self.run(&by_inputs, options)?;
+                (result.status == Status::Built, self.add_again(derivation, &by_inputs)?)
             }
         };
         let paths: Vec<StorePath> = outputs.values().cloned().collect();
@@ -57,7 +58,7 @@ impl DaemonStore {
             Ok((name, info.ok_or_else(gone)?))
         };
         let outputs = outputs.into_iter().zip(infos).map(valid).collect::<Result<_, StoreError>>()?;
-        Ok(Built { outputs, duration: start.elapsed() })
+        Ok(Built { outputs, duration: start.elapsed(), ran })
     }
 
     /// Whether all that it needs is valid, and stays so.
@@ -95,6 +96,9 @@ impl DaemonStore {
         };
         if result.status.is_success() {
             return Ok(result);
+        }
+        if log.is_empty() {
+            log = end_of_log(&result.message);
         }
         if let Some(refusal) = refused_sandbox(&log) {
             return Err(

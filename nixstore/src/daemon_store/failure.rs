@@ -41,9 +41,16 @@ fn bad_unnamed(message: &str) -> Option<Failure> {
     Some(Failure::BadOutput { output, problem: message.lines().next()?.into() })
 }
 
+/// The end of the log, as far as it is part of what Nix says: a daemon inside of a derivation hands over no other.
+pub(super) fn end_of_log(message: &str) -> Vec<u8> {
+    let lines = message[words(message).len()..].lines().filter_map(|line| line.trim_start().strip_prefix("> "));
+    lines.flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect()
+}
+
+const LOG: [&str; 3] = ["log lines:", "log line:", "For full logs"];
+
 /// What Nix itself says, without the end of the log.
 fn words(message: &str) -> &str {
-    const LOG: [&str; 3] = ["log lines:", "log line:", "For full logs"];
     let end = LOG.iter().filter_map(|words| message.find(words)).min();
     let own = end.map_or(message, |end| &message[..end]);
     own.rsplit_once('\n').filter(|_| end.is_some()).map_or(own, |(own, _)| own)
@@ -78,6 +85,9 @@ mod tests {
         for message in [old, new] {
             assert_eq!(told(Status::PermanentFailure, message), Some(Failure::Exit(3)));
         }
+        assert_eq!(end_of_log(old), b"failed with exit code 7\n");
+        assert_eq!(end_of_log(new), b"failed with exit code 7\n");
+        assert_eq!(end_of_log("cannot build"), b"");
         let signal = "builder for '/nix/store/x-a.drv' failed due to signal 9 (Killed)";
         assert_eq!(told(Status::PermanentFailure, signal), Some(Failure::Signal(9)));
         let output =
