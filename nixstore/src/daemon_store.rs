@@ -3,6 +3,33 @@
 //! Derivations are resolved here and submitted one at a time, each on a connection of its own: a daemon that is given a
 //! graph needs time that grows with its square (Nix 2.34). What was seen valid is protected from collection as long as the
 //! store is open, so it is remembered.
+//!
+//! Where real daemons differ from what one would think (seen with Nix 2.8, 2.26 and 2.34), and what is done about it:
+//!
+//! - Many derivations in one request cost time and memory by the square (2.34): there is one in each request.
+//! - Where a derivation's file is in the store, each build asks a program for other machines (18 ms): it is not put there,
+//!   but for a client that is not trusted and inside of a derivation.
+//! - The first connection after a while reads the database's journal again (54 ms): the pool keeps one open.
+//! - A client of 2.34 may register any realisation, trusted or not. Who shares a daemon with people whom they do not trust
+//!   uses [`Way::Stock`], in which an output by inputs is only valid if the daemon built it. Nothing is registered from here.
+//! - To ask the daemon inside of a derivation for a realisation that was not made there ends the daemon (2.34): what was
+//!   built there is remembered here, and nothing is asked.
+//! - The name of a derivation is not hashed, so that of two with equal text one has outputs with the other's name: it is a
+//!   part of every edge's manifest.
+//! - An output that names itself is hashed otherwise before 2.17: so it is added again to such a daemon
+//!   (`an_output_may_name_itself` in the suite of stores).
+//! - Structured attributes are written anew before a derivation is hashed (2.32 and later): a manifest has the text that
+//!   comes out of that.
+//! - 2.8 tells a builder the place of its structured attributes outside of the sandbox: the runner looks inside, too.
+//! - The build directory differs from build to build without a sandbox: commands never see it, as the runner makes a root.
+//! - Paths sent together must come after those that they name: sources name none, outputs are added one by one.
+//! - Hundreds of requests under way, whose replies nobody reads, stop both sides: there are at most
+//!   [`WINDOW`](crate::daemon::WINDOW).
+//! - A dozen messages of progress come with each build: they are read over without being kept.
+//! - Times of builds are 0: they are taken here.
+//! - From 2.35 on realisations go by the path of the derivation: both are spoken.
+//! - `nix-store --export` loses content addresses, `QueryMissing` and hashes modulo overlook dynamic derivations, and the
+//!   placeholder of an output is replaced in texts that a builder writes: none of these is used.
 
 mod add;
 mod build;

@@ -41,6 +41,10 @@ pub enum Script {
     },
     /// Write the path of an input to the file `out`.
     Name(StorePath),
+    /// Write its own path to the file `out`.
+    NameItself,
+    /// Write the path of `dev` to the file `out`, and a text to the file `dev`.
+    NameSibling(String),
     /// Succeed and write no output.
     WriteNothing,
     /// Say something and exit with a code.
@@ -56,6 +60,8 @@ impl Script {
             Self::Write(text) => format!("printf %s '{text}' > $out"),
             Self::WriteTwo { out, dev } => format!("printf %s '{out}' > $out; printf %s '{dev}' > $dev"),
             Self::Name(path) => format!("printf %s '/nix/store/{path}' > $out"),
+            Self::NameItself => "printf %s \"$out\" > $out".into(),
+            Self::NameSibling(text) => format!("printf %s \"$dev\" > $out; printf %s '{text}' > $dev"),
             Self::WriteNothing => ":".into(),
             Self::Exit(code, text) => format!("echo '{text}'; exit {code}"),
             Self::Forever(text) => format!("echo '{text}'; while :; do :; done"),
@@ -64,7 +70,8 @@ impl Script {
 
     /// A derivation that runs it by `/bin/sh`, with outputs named by their archives.
     pub fn for_shell(&self, name: &str) -> ResolvedDerivation {
-        let outputs: &[&str] = if matches!(self, Self::WriteTwo { .. }) { &["dev", "out"] } else { &["out"] };
+        let two = matches!(self, Self::WriteTwo { .. } | Self::NameSibling(_));
+        let outputs: &[&str] = if two { &["dev", "out"] } else { &["out"] };
         let output = |name: &str| name.parse::<OutputName>().expect("a name of an output");
         let floating = DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
         let own = |name: &str| (name.into(), Placeholder::own(&output(name)).to_string().into());
@@ -126,6 +133,8 @@ macro_rules! builder_suite {
     (with $with:expr) => {
         $crate::store_suite_tests! {
             $with;
+            an_output_may_name_itself
+            an_output_may_name_another
             what_a_failed_builder_said_is_handed_over
             a_builder_is_stopped_after_the_time_it_is_allowed
             a_builder_is_stopped_when_it_is_cancelled
@@ -305,6 +314,27 @@ pub fn equal_outputs_of_two_derivations_are_one_path(subject: &dyn Subject) {
     let paths =
         [drv, other].map(|drv| realise(subject, &drv).expect("the builder succeeds").outputs[&out()].path.clone());
     assert_eq!(paths[0], paths[1]);
+}
+
+/// Its path follows from its bytes with its own hash part taken out.
+pub fn an_output_may_name_itself(subject: &dyn Subject) {
+    let built = run(subject, "itself", &Script::NameItself);
+    let info = &built.outputs[&out()];
+    let text = subject.store().store_dir().print(&info.path);
+    assert_eq!(read(subject, &info.path), Tree::file(text));
+    assert_eq!(info.references, BTreeSet::from([info.path.clone()]));
+    let drv = subject.derivation("itself", &Script::NameItself);
+    let found = subject.store().realised(&drv).expect("the store answers");
+    assert!(found.is_none_or(|found| found[&out()] == info.path));
+}
+
+/// By the path that the other gets in the end.
+pub fn an_output_may_name_another(subject: &dyn Subject) {
+    let built = run(subject, "sibling", &Script::NameSibling("named".into()));
+    let dev = &built.outputs[&"dev".parse().expect("a name of an output")];
+    let info = &built.outputs[&out()];
+    assert_eq!(read(subject, &info.path), Tree::file(subject.store().store_dir().print(&dev.path)));
+    assert_eq!(info.references, BTreeSet::from([dev.path.clone()]));
 }
 
 /// No realisation above all.

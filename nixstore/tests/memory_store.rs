@@ -54,7 +54,9 @@ impl Subject for Memory {
             Script::Name(path) => &[("write out", &self.0.store_dir().print(path))],
             Script::WriteNothing => &[],
             Script::Exit(code, _) => &[("exit", &code.to_string())],
-            Script::Forever(_) => unreachable!("the builder is no process that could be stopped"),
+            Script::NameItself | Script::NameSibling(_) | Script::Forever(_) => {
+                unreachable!("the builder is no process: it knows no path and cannot be stopped")
+            }
         };
         drv.env.extend(action.iter().map(|(key, value)| ((*key).into(), (*value).into())));
         drv.try_into().unwrap()

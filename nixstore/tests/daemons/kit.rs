@@ -6,7 +6,6 @@ use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
 use nixstore::store_suite::Subject;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -50,9 +49,7 @@ impl Daemon {
         }
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut daemon = Self { store: None, process: start(nix, way, trusted, directory.path()), directory };
-        daemon.wait();
-        let address = Address::Socket { socket: daemon.socket(), root: daemon.root() };
-        daemon.store = Some(open(address, way));
+        daemon.store = Some(daemon.connect(way));
         Some(daemon)
     }
 
@@ -66,22 +63,24 @@ impl Daemon {
         self.directory.path().join("root")
     }
 
-    fn wait(&mut self) {
+    /// A store by this way, as soon as the daemon answers: it makes the socket before it listens, and of two clients that
+    /// come before it has made its database one may be sent away.
+    fn connect(&mut self, way: Way) -> DaemonStore {
         let until = Instant::now() + Duration::from_secs(60);
-        // Nix makes the file before it listens.
-        while UnixStream::connect(self.socket()).is_err() {
-            let ended = self.process.try_wait().expect("it can be waited for");
-            let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-            assert!(ended.is_none() && Instant::now() < until, "the daemon does not come up: {log}");
-            thread::sleep(Duration::from_millis(5));
+        loop {
+            let address = Address::Socket { socket: self.socket(), root: self.root() };
+            let options = DaemonOptions { way: Some(way), connections: 3, ..DaemonOptions::default() };
+            match DaemonStore::open(address, options) {
+                Ok(store) => return store,
+                Err(error) => {
+                    let ended = self.process.try_wait().expect("it can be waited for");
+                    let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+                    assert!(ended.is_none() && Instant::now() < until, "{error}: {:?}: {log}", error.hint());
+                }
+            }
+            thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-/// A store by this way.
-pub fn open(address: Address, way: Way) -> DaemonStore {
-    let options = DaemonOptions { way: Some(way), connections: 3, ..DaemonOptions::default() };
-    DaemonStore::open(address, options).unwrap_or_else(|error| panic!("{error}: {:?}", error.hint()))
 }
 
 fn start(nix: Nix, way: Way, trusted: bool, directory: &Path) -> Child {
