@@ -81,12 +81,12 @@ fn a_store_of_a_newer_program_is_refused() {
 }
 
 #[test]
-fn where_nix_says_that_the_store_is_its_daemon_auto_is_refused_with_the_way_out() {
-    let Some(project) = project("where_nix_says_that_the_store_is_its_daemon_auto_is_refused_with_the_way_out") else {
-        return;
-    };
-    let error = project.refusal(&[("SPLITTER_STORE", "auto"), ("NIX_REMOTE", "daemon")]);
-    assert!(error.contains("NIX_REMOTE is `daemon`") && error.contains("--store 'local?root=DIR'"), "{error}");
+fn a_daemon_that_is_not_there_is_told_with_the_way_out() {
+    let Some(project) = project("a_daemon_that_is_not_there_is_told_with_the_way_out") else { return };
+    let nowhere = [("SPLITTER_STORE", "auto"), ("NIX_REMOTE", "unix:///nowhere/socket")];
+    let error = project.refusal(&nowhere);
+    let why = "at `/nowhere/socket`, since NIX_REMOTE is `unix:///nowhere/socket`): cannot connect to the Nix daemon";
+    assert!(error.contains(why) && error.contains("--store 'local?root=DIR'"), "{error}");
     let build = [("NIX_BUILD_TOP", "/build"), ("NIX_STORE", "/nix/store")];
     let error = project.refusal(&[build[0], build[1], ("SPLITTER_STORE", "auto")]);
     assert!(error.contains("inside a Nix build") && error.contains("--store 'local?root=DIR'"), "{error}");

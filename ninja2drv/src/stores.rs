@@ -37,7 +37,9 @@ impl Opened {
         let runner = env::current_exe()?.with_file_name(localstore::runner::NAME);
         match choice {
             Choice::Embedded(root) => embedded(root, options, &runner),
-            Choice::Daemon { address, way, .. } => daemon(address, options.realise.or(*way), options, jobs, &runner),
+            Choice::Daemon { address, way, shown } => {
+                daemon(address, shown, options.realise.or(*way), options, jobs, &runner)
+            }
         }
     }
 
@@ -97,7 +99,14 @@ fn embedded(root: &Path, options: &Options, runner: &Path) -> Result<Opened, Err
     })
 }
 
-fn daemon(address: &Address, way: Option<Way>, options: &Options, jobs: usize, runner: &Path) -> Result<Opened, Error> {
+fn daemon(
+    address: &Address,
+    shown: &str,
+    way: Option<Way>,
+    options: &Options,
+    jobs: usize,
+    runner: &Path,
+) -> Result<Opened, Error> {
     if options.sandbox == Wish::Off {
         return Err("`--sandbox=off` is for the embedded store; a daemon decides itself how it isolates".into());
     }
@@ -107,8 +116,11 @@ fn daemon(address: &Address, way: Option<Way>, options: &Options, jobs: usize, r
     std::fs::create_dir_all(&scratch).map_err(|e| format!("cannot make `{}`: {e}", scratch.display()))?;
     let connecting = DaemonOptions { way, connections: jobs + 1, ..DaemonOptions::default() };
     let store = DaemonStore::open(address.clone(), connecting).map_err(|error| match error.hint() {
-        Some(hint) => Error::from(format!("{error}\nhint: {hint}, or pass --store local for the embedded store")),
-        None => error.into(),
+        Some(hint) => {
+            let out = "or name the embedded store by `--store local` or `--store 'local?root=DIR'`";
+            Error::from(format!("cannot use the store ({shown}): {error}\nhint: {hint}, {out}"))
+        }
+        None => format!("cannot use the store ({shown}): {error}").into(),
     })?;
     let store = Arc::new(store);
     let name = localstore::runner::NAME.parse().expect("a valid name");

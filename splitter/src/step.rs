@@ -208,8 +208,6 @@ impl Steps<'_> {
         if self.drive.audited && record.audited.as_ref().is_none_or(|known| known.stated != self.stated_print(edge)) {
             return Ok(Some(Reason::Untraced));
         }
-        self.contents
-            .look_at(record.inputs.keys().filter(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_ok()))?;
         for (path, content) in &record.inputs {
             let same = match record.outputs.contains_key(path) {
                 true => self.versions.before(edge, path).is_some_and(|before| before.to_string() == *content),
