@@ -1,7 +1,7 @@
 //! Checkouts of real projects: fetched, configured, built by us and by plain ninja, and compared. Says nothing of what
 //! should come out.
 
-use crate::program;
+use crate::{SETTINGS, program};
 use bstr::{BStr, BString, ByteSlice as _};
 use ninja2drv::manifest;
 use splitter::graph::{EdgeId, FileId, Graph};
@@ -179,6 +179,28 @@ impl Checkout {
     /// Where it fails.
     pub fn ninja(&self) -> String {
         done(Command::new("ninja").args(["-j2", "-v"]).current_dir(self.build()))
+    }
+
+    /// Of link-time optimisation, what ninja does not make twice alike, and the objects, which it makes alike by chance.
+    /// `once` is what it made; it is made again.
+    ///
+    /// # Panics
+    /// Where ninja does not make something else twice alike.
+    pub fn unlike_itself(&self, once: &Tree) -> BTreeSet<String> {
+        let graph = self.graph();
+        let objects = graph.with_word("-flto");
+        if objects.is_empty() {
+            return BTreeSet::new();
+        }
+        self.reset();
+        self.ninja();
+        let unlike = once.differences(&self.tree());
+        println!("-- ninja does not make alike: {unlike:?}");
+        let by_these = graph.downstream(&objects, &|_| true);
+        let others: Vec<_> = unlike.difference(&by_these).collect();
+        assert!(others.is_empty(), "not by link-time optimisation: {others:?}");
+        let objects = objects.into_iter().filter(|path| path.ends_with(".o"));
+        unlike.into_iter().chain(objects).collect()
     }
 
     /// The graph as the manifest states it now.
@@ -430,10 +452,11 @@ impl Home {
     /// A command of ours that uses them, and nothing of the environment.
     pub fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("ninja2drv"));
-        for name in ["SPLITTER_ROOT", "SPLITTER_ROOT_MODE", "SPLITTER_STORE_LIMIT", "NIX_REMOTE", "NIX_BUILD_TOP"] {
+        for name in SETTINGS {
             command.env_remove(name);
         }
         command.env("XDG_STATE_HOME", self.directory.path().join("state"));
+        command.env("XDG_CACHE_HOME", self.directory.path().join("cache"));
         command.env("SPLITTER_STORE", self.directory.path().join("store"));
         command.args(["-j2"]).args(arguments).current_dir(directory);
         command
@@ -515,6 +538,21 @@ impl Tree {
     pub fn differences(&self, other: &Self) -> BTreeSet<String> {
         let paths: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
         paths.into_iter().filter(|path| self.0.get(*path) != other.0.get(*path)).cloned().collect()
+    }
+
+    /// What lies here and what in ninja's tree at these paths, for a message; of many, only of the first.
+    pub fn told(&self, paths: &[String], ninja: &Self) -> String {
+        let what = |tree: &Self, path: &String| match tree.0.get(path) {
+            None => "nothing".into(),
+            Some(Entry::Directory) => "a directory".into(),
+            Some(Entry::Link(to)) => format!("a link to {}", to.display()),
+            Some(Entry::File(executable, content)) => {
+                format!("{} bytes{}", content.len(), if *executable { ", executable" } else { "" })
+            }
+        };
+        let line = |path: &String| format!("\n  {path}: {}, ninja: {}", what(self, path), what(ninja, path));
+        let lines: String = paths.iter().take(40).map(line).collect();
+        format!("{lines}\n  {} in all", paths.len())
     }
 
     /// The paths whose last part matches.

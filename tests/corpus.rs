@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use tests::checkout::{self, Checkout, Edges, Entry, Home, Project, Run, Tree};
+use tests::checkout::{self, Checkout, Edges, Home, Project, Run, Tree};
 use tests::{not_run, program};
 
 /// A project, and what there is to try in it besides.
@@ -152,7 +152,7 @@ fn sweep(test: &str, name: &str, build_type: &str, words: &[&str], depth: Depth)
     };
     first.ninja();
     let theirs = first.tree();
-    sweep.unlike = sweep.unlike_itself(&first, &theirs);
+    sweep.unlike = first.unlike_itself(&theirs);
     first.put_aside("by-ninja");
 
     let canonical = if depth == Depth::Whole { sweep.canonical(&project, &at("canonical"), build_type) } else { None };
@@ -206,30 +206,13 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    /// Of link-time optimisation, what ninja does not make twice alike, and the objects, which it makes alike by chance.
-    fn unlike_itself(&self, checkout: &Checkout, once: &Tree) -> BTreeSet<String> {
-        let objects = self.graph.with_word("-flto");
-        if objects.is_empty() {
-            return BTreeSet::new();
-        }
-        checkout.reset();
-        checkout.ninja();
-        let unlike = once.differences(&checkout.tree());
-        println!("-- ninja does not make alike: {unlike:?}");
-        let by_these = self.graph.downstream(&objects, &|_| true);
-        let others: Vec<_> = unlike.difference(&by_these).collect();
-        assert!(others.is_empty(), "not by link-time optimisation: {others:?}");
-        let objects = objects.into_iter().filter(|path| path.ends_with(".o"));
-        unlike.into_iter().chain(objects).collect()
-    }
-
     fn home(&self, mode: &str) -> &Home {
         if mode == "canonical" { &self.of_canonical } else { &self.home }
     }
 
     fn same(&self, what: &str, ours: &Tree, theirs: &Tree) {
         let differences: Vec<String> = ours.differences(theirs).difference(&self.unlike).cloned().collect();
-        assert!(differences.is_empty(), "{what}: not as ninja makes it:{}", told(&differences, ours, theirs));
+        assert!(differences.is_empty(), "{what}: not as ninja makes it:{}", ours.told(&differences, theirs));
     }
 
     fn nothing_to_do(&self, checkout: &Checkout, mode: &str) {
@@ -273,7 +256,7 @@ impl Sweep<'_> {
             .filter(|path| differs(path) && !may.contains(*path) && !self.unlike.contains(*path))
             .cloned()
             .collect();
-        assert!(wrong.is_empty(), "not as ninja makes it at /build/source:{}", told(&wrong, &ours, there));
+        assert!(wrong.is_empty(), "not as ninja makes it at /build/source:{}", ours.told(&wrong, there));
     }
 
     /// In another place than that of the tree `first`, what is bound to its path runs, what is made from that if it
@@ -387,18 +370,4 @@ impl Sweep<'_> {
 struct Works {
     tests: BTreeSet<String>,
     installed: Tree,
-}
-
-fn told(paths: &[String], ours: &Tree, theirs: &Tree) -> String {
-    let what = |tree: &Tree, path: &String| match tree.0.get(path) {
-        None => "nothing".into(),
-        Some(Entry::Directory) => "a directory".into(),
-        Some(Entry::Link(to)) => format!("a link to {}", to.display()),
-        Some(Entry::File(executable, content)) => {
-            format!("{} bytes{}", content.len(), if *executable { ", executable" } else { "" })
-        }
-    };
-    let line = |path: &String| format!("\n  {path}: {}, ninja: {}", what(ours, path), what(theirs, path));
-    let lines: String = paths.iter().take(40).map(line).collect();
-    format!("{lines}\n  {} in all", paths.len())
 }

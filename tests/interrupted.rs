@@ -1,8 +1,8 @@
 //! Runs that are stopped, and state that is spoilt or lost: nothing good is lost, and the next run goes on from there.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tests::waiting::{Waiting, signal};
 use tests::{Said, Scene, not_run};
 
 const NONE: [&str; 0] = [];
@@ -41,46 +41,15 @@ fn spoilt_state_is_told_and_rebuilt_without_running() {
     }
 }
 
-/// An edge that is done, one that waits until the file `build/go` is there, and one that needs both; and the argument
-/// by which the second can be found among the processes.
-fn waiting(scene: &Scene) -> String {
-    // No two tests may find the processes of each other, whether or not they are threads of one process.
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let time = format!("{}{:02}", 200_000 + std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    scene.write("build/in", "text\n");
-    scene.edges(&format!(
-        "build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = echo half > b; sleep {time}\n\
-         build c: sh b\n  cmd = cp b c\n"
-    ));
-    time
-}
-
-/// Starts a build, and waits until `b` runs.
-fn started(scene: &Scene, time: &str) -> Child {
-    let mut command = scene.command("ninja2drv");
-    let child = command.arg("-v").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let until = Instant::now() + Duration::from_secs(60);
-    while scene.processes(time) == 0 {
-        assert!(Instant::now() < until, "`b` never runs");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    child
-}
-
-fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
+/// Starts a build of `waiting`.
+fn started(scene: &Scene, waiting: &Waiting<'_>) -> Child {
+    waiting.start(scene.command("ninja2drv").arg("-v"))
 }
 
 /// Checks that no process is left, and that a good build goes on from `a`.
-fn goes_on(scene: &Scene, time: &str, known: &str) {
-    let until = Instant::now() + Duration::from_secs(10);
-    while scene.processes(time) > 0 {
-        assert!(Instant::now() < until, "a process survives");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(!scene.at("build/b").exists(), "a half output is not put in place");
+fn goes_on(scene: &Scene, waiting: &Waiting<'_>, known: &str) {
+    waiting.is_stopped();
     scene.store_is_good();
-    scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = cp a b\nbuild c: sh b\n  cmd = cp b c\n");
     let said = scene.build();
     assert_eq!(said.ran(), ["b: not built here before", "c: not built here before"], "{said}");
     assert!(said.out.contains(known), "{said}");
@@ -95,33 +64,33 @@ fn an_interrupted_build_ends_as_ninja_does_and_goes_on_from_there() {
     let test = "an_interrupted_build_ends_as_ninja_does_and_goes_on_from_there";
     for name in ["INT", "TERM", "HUP"] {
         let Some(scene) = Scene::new(test, &[]) else { return };
-        let time = waiting(&scene);
-        let child = started(&scene, &time);
+        let waiting = Waiting::new(&scene);
+        let child = started(&scene, &waiting);
         signal(&child, name);
         let said = scene.heard(&child.wait_with_output().unwrap());
         assert_eq!(said.code, Some(130), "{said}");
         said.has(&["ninja2drv: 1 ran, 0 reused, 0 up to date; ninja: build stopped: interrupted by user."]);
         assert!(!said.out.contains("FAILED"), "{said}");
-        goes_on(&scene, &time, "[1/3] up to date a\n");
+        goes_on(&scene, &waiting, "[1/3] up to date a\n");
     }
 }
 
 #[test]
 fn a_killed_build_leaves_no_process_and_nothing_half() {
     let Some(scene) = Scene::new("a_killed_build_leaves_no_process_and_nothing_half", &[]) else { return };
-    let time = waiting(&scene);
-    let mut child = started(&scene, &time);
+    let waiting = Waiting::new(&scene);
+    let mut child = started(&scene, &waiting);
     signal(&child, "KILL");
     child.wait().unwrap();
     // The store knows what was done, though nothing could be noted.
-    goes_on(&scene, &time, "[1/3] reused a (not built here before)\n");
+    goes_on(&scene, &waiting, "[1/3] reused a (not built here before)\n");
 }
 
 #[test]
 fn a_build_directory_in_use_is_waited_for() {
     let Some(scene) = Scene::new("a_build_directory_in_use_is_waited_for", &[]) else { return };
-    let time = waiting(&scene);
-    let first = started(&scene, &time);
+    let waiting = Waiting::new(&scene);
+    let first = started(&scene, &waiting);
     let mut command = scene.command("ninja2drv");
     let mut second = command.arg("-v").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));

@@ -1,8 +1,11 @@
-//! What the tests share: where the programs are, how one says that it could not run, and checkouts of real projects.
+//! What the tests share: where the programs are, how one says that it could not run, checkouts of real projects, and real
+//! Nix daemons.
 
 pub mod checkout;
+pub mod daemon;
 pub mod refused;
 pub mod units;
+pub mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -47,6 +50,17 @@ pub fn lacks_sandbox(test: &str) -> bool {
 pub struct Scene {
     directory: tempfile::TempDir,
 }
+
+/// What a user may have set for runs of ours, and scenes have not.
+const SETTINGS: [&str; 7] = [
+    "SPLITTER_STORE_LIMIT",
+    "SPLITTER_ROOT",
+    "SPLITTER_ROOT_MODE",
+    "SPLITTER_REALISE",
+    "SPLITTER_KEEP",
+    "NIX_REMOTE",
+    "NIX_BUILD_TOP",
+];
 
 /// Rules for edges that say what they do: the description of an edge is the name of its output.
 const RULES: &str = "\
@@ -119,11 +133,15 @@ impl Scene {
     /// A program of ours in the build directory, with the scene's store, history and home.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
-        for name in ["SPLITTER_STORE_LIMIT", "SPLITTER_ROOT", "SPLITTER_ROOT_MODE", "NIX_REMOTE", "NIX_BUILD_TOP"] {
+        for name in SETTINGS {
             command.env_remove(name);
         }
         command.env("SPLITTER_STORE", self.at("store")).env("XDG_STATE_HOME", self.at("history"));
-        command.env("HOME", self.at("home")).current_dir(self.at("build")).stdin(Stdio::null());
+        command
+            .env("XDG_CACHE_HOME", self.at("cache"))
+            .env("HOME", self.at("home"))
+            .current_dir(self.at("build"))
+            .stdin(Stdio::null());
         command
     }
 

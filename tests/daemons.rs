@@ -1,0 +1,415 @@
+//! Builds through real Nix daemons: they make what ninja makes, under the same store paths as the embedded store, and go on
+//! after whatever happens to a daemon. A version of Nix that cannot be had is reported as not run.
+
+use splitter::state::{self, Records};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+use tests::checkout::{Checkout, Home, Project};
+use tests::daemon::{Daemon, Nix, SCRIPT, Setup};
+use tests::waiting::{Waiting, signal};
+use tests::{Said, Scene, lacks_sandbox, not_run, refused};
+
+const NONE: [&str; 0] = [];
+
+/// A daemon, and the way by which edges are realised there.
+#[derive(Clone, Copy)]
+struct Offer {
+    name: &'static str,
+    setup: Setup,
+    way: &'static str,
+}
+
+const fn offer(name: &'static str, setup: Setup, way: &'static str) -> Offer {
+    Offer { name, setup, way }
+}
+
+const STOCK_2_8: Offer = offer("2.8 stock", Setup::new(Nix::Bookworm, false), "stock");
+const CA_2_8: Offer = offer("2.8 ca", Setup::new(Nix::Bookworm, true), "ca");
+const STOCK_2_26: Offer = offer("2.26 stock", Setup::new(Nix::Trixie, false), "stock");
+const CA_2_26: Offer = offer("2.26 ca", Setup::new(Nix::Trixie, true), "ca");
+const STOCK: Offer = offer("newest stock", Setup::new(Nix::Sid, false), "stock");
+const STOCK_NOT_TRUSTED: Offer = offer("newest stock, not trusted", Setup::new(Nix::Sid, false).not_trusted(), "stock");
+const CA: Offer = offer("newest ca", Setup::new(Nix::Sid, true), "ca");
+const CA_NOT_TRUSTED: Offer = offer("newest ca, not trusted", Setup::new(Nix::Sid, true).not_trusted(), "ca");
+
+const ALL: [Offer; 8] = [STOCK_2_8, CA_2_8, STOCK_2_26, CA_2_26, STOCK, STOCK_NOT_TRUSTED, CA, CA_NOT_TRUSTED];
+
+impl Offer {
+    /// Starts the daemon; nothing, and `test` noted as not run, where there is no such Nix.
+    fn start(self, test: &str) -> Option<Daemon> {
+        Daemon::start(self.setup).map_err(|reason| not_run(test, &format!("{}: {reason}", self.name))).ok()
+    }
+
+    /// The words that have edges realised there.
+    fn words(self, daemon: &Daemon) -> [String; 2] {
+        [format!("--store={}", daemon.url()), format!("--realise={}", self.way)]
+    }
+}
+
+/// A scene whose edges are realised by a daemon.
+struct Site {
+    scene: Scene,
+    daemon: Daemon,
+    words: [String; 2],
+}
+
+impl Site {
+    /// An empty project and an empty store.
+    fn new(test: &str, needs: &[&str], offer: Offer) -> Option<Self> {
+        if lacks_sandbox(test) {
+            return None;
+        }
+        let scene = Scene::new(test, needs)?;
+        let daemon = offer.start(test)?;
+        Some(Self { scene, words: offer.words(&daemon), daemon })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.scene.command("ninja2drv");
+        command.arg("-v").args(&self.words);
+        command
+    }
+
+    fn run(&self) -> Said {
+        self.scene.said(&mut self.command())
+    }
+
+    /// A run that is to succeed.
+    fn build(&self) -> Said {
+        self.build_in("build")
+    }
+
+    /// The same in another build directory.
+    fn build_in(&self, directory: &str) -> Said {
+        let said = self.scene.said(self.command().current_dir(self.scene.at(directory)));
+        assert_eq!(said.code, Some(0), "{said}");
+        said
+    }
+
+    /// Where a store path is that a record or a link names.
+    fn file(&self, path: &str) -> PathBuf {
+        self.daemon.root().join("nix/store").join(path.trim_start_matches("/nix/store/"))
+    }
+
+    /// Has the daemon delete all that nothing protects.
+    fn collect_garbage(&self) {
+        let said = self.daemon.client("nix-store").arg("--gc").output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+}
+
+/// The store path of each output of a build directory, by its name.
+fn outputs(build: &Path) -> BTreeMap<String, String> {
+    let records: Records = state::read(&build.join(".splitter/records")).unwrap();
+    let outputs = records.by_name.into_values().flat_map(|record| record.outputs);
+    outputs.filter_map(|(file, path)| Some((file.to_string(), path?))).collect()
+}
+
+#[test]
+fn every_daemon_makes_what_ninja_makes() {
+    let test = "every_daemon_makes_what_ninja_makes";
+    as_ninja_makes_it(test, "json-c", "Release", &[CA, STOCK_NOT_TRUSTED, CA_2_26, STOCK_2_8]);
+    as_ninja_makes_it(test, "inih", "RelWithDebInfo", &[CA_NOT_TRUSTED]);
+}
+
+#[test]
+#[ignore = "hours"]
+fn every_daemon_makes_of_the_whole_corpus_what_ninja_makes() {
+    let test = "every_daemon_makes_of_the_whole_corpus_what_ninja_makes";
+    // Who wants few of them names them: a list with commas.
+    let chosen = env::var("SPLITTER_TEST_CORPUS").ok();
+    let chosen = |name: &&str| chosen.as_ref().is_none_or(|chosen| chosen.split(',').any(|one| one == *name));
+    let failed: Vec<&str> = Project::names()
+        .filter(chosen)
+        // The others are of interest even if one fails.
+        .filter(|name| std::panic::catch_unwind(|| as_ninja_makes_it(test, name, "Release", &ALL)).is_err())
+        .collect();
+    assert!(failed.is_empty(), "failed: {}", failed.join(", "));
+}
+
+/// What a project comes out as by each daemon is as ninja makes it in the same place, and its store paths are those of the
+/// embedded store.
+fn as_ninja_makes_it(test: &str, name: &str, build_type: &str, offers: &[Offer]) {
+    if lacks_sandbox(test) {
+        return;
+    }
+    let project = match Project::find(name) {
+        Ok(project) => project,
+        Err(reason) => return not_run(test, &format!("{name}: {reason}")),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let checkout = Checkout::new(&project, &directory.path().join("checkout"), build_type, &[]);
+    checkout.ninja();
+    let theirs = checkout.tree();
+    let unlike = checkout.unlike_itself(&theirs);
+    let built = |words: &[String]| {
+        checkout.reset();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Home::new().run(&checkout, &words);
+        let ours = checkout.tree();
+        let differences: Vec<String> = ours.differences(&theirs).difference(&unlike).cloned().collect();
+        assert!(differences.is_empty(), "{name} {words:?}: not as ninja makes it:{}", ours.told(&differences, &theirs));
+        let mut outputs = outputs(&checkout.build());
+        outputs.retain(|file, _| !unlike.contains(file));
+        outputs
+    };
+    let embedded = built(&[]);
+    assert!(!embedded.is_empty());
+    for offer in offers {
+        let Some(daemon) = offer.start(test) else { continue };
+        let start = Instant::now();
+        let outputs = built(&offer.words(&daemon));
+        println!("-- {name}, {}: {} outputs, {:.1?}", offer.name, outputs.len(), start.elapsed());
+        assert_eq!(outputs, embedded, "{name}, {}", offer.name);
+    }
+}
+
+/// A checkout in the directory `build`: a library of which debug information says where it lies, and a program.
+fn checkout(site: &Site) {
+    site.scene.write("build/.splitter-root", "");
+    site.scene.write("build/bound.c", "int bound(void) { return 3; }\n");
+    site.scene.write("build/main.c", "int bound(void);\nint main(void) { return bound(); }\n");
+    site.scene.edges("build bound.o: cc bound.c\n  flags = -g\nbuild main.o: cc main.c\nbuild p: ld main.o bound.o\n");
+}
+
+/// What the program `p` of a build directory ends with.
+fn code(site: &Site, directory: &str) -> Option<i32> {
+    Command::new(site.scene.at(directory).join("p")).status().unwrap().code()
+}
+
+#[test]
+fn a_second_run_asks_nothing_and_a_change_runs_what_it_must() {
+    let test = "a_second_run_asks_nothing_and_a_change_runs_what_it_must";
+    for offer in [CA, STOCK_2_8] {
+        let Some(mut site) = Site::new(test, &["gcc"], offer) else { continue };
+        checkout(&site);
+        assert_eq!(site.build().ran().len(), 3);
+        assert_eq!(code(&site, "build"), Some(3));
+
+        // There is nobody whom it could ask.
+        site.daemon.kill();
+        let said = site.run();
+        assert!(said.code == Some(0) && said.is_idle(), "{said}");
+        site.daemon.start_again();
+
+        site.scene.write("build/main.c", "/* a comment */\nint bound(void);\nint main(void) { return bound(); }\n");
+        let said = site.build();
+        assert_eq!((said.ran(), said.reused()), (vec!["main.o: `build/main.c` changed".into()], vec![]), "{said}");
+
+        // Debug information says where a source lies: that compile, and what is linked from it.
+        fs::create_dir_all(site.scene.at("elsewhere/second")).unwrap();
+        for name in [".splitter-root", "bound.c", "main.c", "build.ninja"] {
+            fs::copy(site.scene.at("build").join(name), site.scene.at("elsewhere/second").join(name)).unwrap();
+        }
+        let said = site.build_in("elsewhere/second");
+        assert_eq!(said.ran(), ["bound.o: not built here before", "p: not built here before"], "{said}");
+        assert_eq!(said.reused(), ["main.o: not built here before"], "{said}");
+        assert_eq!(code(&site, "elsewhere/second"), Some(3));
+
+        // Nothing is known but what the daemon's store holds.
+        fs::remove_dir_all(site.scene.at("history")).unwrap();
+        fs::remove_dir_all(site.scene.at("build/.splitter")).unwrap();
+        for name in ["main.o", "bound.o", "p"] {
+            fs::remove_file(site.scene.at("build").join(name)).unwrap();
+        }
+        let said = site.build();
+        assert_eq!((said.ran(), said.reused().len()), (vec![], 3), "{said}");
+        assert_eq!(code(&site, "build"), Some(3));
+    }
+}
+
+#[test]
+fn what_a_garbage_collector_takes_is_made_again() {
+    let test = "what_a_garbage_collector_takes_is_made_again";
+    for offer in [CA, STOCK_NOT_TRUSTED, STOCK_2_8] {
+        let Some(site) = Site::new(test, &["gcc"], offer) else { continue };
+        checkout(&site);
+        site.build();
+        let made = || outputs(&site.scene.at("build")).into_values().collect::<BTreeSet<_>>();
+        let link = site.scene.at("build/.splitter/outputs");
+        let named = fs::read_to_string(site.file(fs::read_link(&link).unwrap().to_str().unwrap())).unwrap();
+        let named: BTreeSet<String> = named.lines().map(|line| line.replace("/nix/store/", "")).collect();
+        assert_eq!(named, made());
+
+        site.collect_garbage();
+        assert!(made().iter().all(|path| site.file(path).exists()), "{}: what the link names is gone", offer.name);
+        fs::remove_file(site.scene.at("build/main.o")).unwrap();
+        let said = site.build();
+        assert_eq!((said.ran(), said.reused().len()), (vec![], 1), "{said}");
+
+        fs::remove_file(link).unwrap();
+        site.collect_garbage();
+        assert!(!made().iter().any(|path| site.file(path).exists()), "{}: something protects them", offer.name);
+        fs::remove_file(site.scene.at("build/main.o")).unwrap();
+        let said = site.build();
+        // What reads it finds it as it was.
+        assert_eq!(said.ran(), ["main.o: `build/main.o` is missing or was changed"], "{said}");
+        assert_eq!(code(&site, "build"), Some(3));
+
+        site.collect_garbage();
+        site.scene.write("build/bound.c", "int bound(void) { return 4; }\n");
+        let said = site.build();
+        assert_eq!(said.ran(), ["bound.o: `build/bound.c` changed", "p: `build/bound.o` changed"], "{said}");
+        assert_eq!(code(&site, "build"), Some(4));
+        assert!(site.run().is_idle());
+    }
+}
+
+#[test]
+fn a_socket_that_is_not_there_is_named_with_the_way_out() {
+    let Some(scene) = Scene::new("a_socket_that_is_not_there_is_named_with_the_way_out", &[]) else { return };
+    scene.write("build/in", "text\n");
+    scene.edges("build a: sh in\n  cmd = cp in a\n");
+    let store = format!("--store=unix://{}", scene.at("nowhere/socket").display());
+    let said = scene.run(&[&store]);
+    assert_eq!(said.code, Some(1), "{said}");
+    let first = "ninja2drv: cannot connect to the Nix daemon at `nowhere/socket`: there is nothing";
+    let hint = "hint: install Nix, or name the daemon's socket, or pass --store local for the embedded store";
+    said.has(&[first, hint]);
+}
+
+#[test]
+fn a_way_that_a_daemon_does_not_offer_is_named_with_the_setting() {
+    let test = "a_way_that_a_daemon_does_not_offer_is_named_with_the_setting";
+    let Some(site) = Site::new(test, &[], STOCK_NOT_TRUSTED) else { return };
+    site.scene.write("build/in", "text\n");
+    site.scene.edges("build a: sh in\n  cmd = cp in a\n");
+    let said = site.scene.run(&[&site.words[0], "--realise=ca"]);
+    assert_eq!(said.code, Some(1), "{said}");
+    assert!(said.errors.contains("`ca-derivations` is not enabled; add it to `experimental-features`"), "{said}");
+
+    let said = site.scene.said(site.scene.command("splitter").args(["store", "info", &site.words[0]]));
+    assert!(said.out.contains("trusted   no\nway       stock, "), "{said}");
+    // Who asks for no way gets what there is.
+    let said = site.scene.run(&[&site.words[0]]);
+    assert!(said.code == Some(0) && said.out.contains("edges are realised by way `stock`"), "{said}");
+}
+
+/// How a build ends that is about to, within seconds.
+fn end(site: &Site, mut child: Child) -> Said {
+    let until = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "the build does not end");
+        thread::sleep(Duration::from_millis(20));
+    }
+    site.scene.heard(&child.wait_with_output().unwrap())
+}
+
+/// A build goes on from `a`, which was made before.
+fn goes_on(site: &Site) {
+    let said = site.build();
+    assert_eq!(said.ran(), ["b: not built here before", "c: not built here before"], "{said}");
+    assert_eq!(said.reused(), NONE, "{said}");
+    assert_eq!(site.scene.read("build/c"), "text\n");
+}
+
+#[test]
+fn a_daemon_that_dies_ends_the_build_and_the_next_goes_on_from_there() {
+    let test = "a_daemon_that_dies_ends_the_build_and_the_next_goes_on_from_there";
+    for offer in [CA, STOCK_NOT_TRUSTED, STOCK_2_8] {
+        let Some(mut site) = Site::new(test, &[], offer) else { continue };
+        let waiting = Waiting::new(&site.scene);
+        let child = waiting.start(&mut site.command());
+        site.daemon.kill();
+        let said = end(&site, child);
+        assert_eq!(said.code, Some(1), "{said}");
+        assert!(
+            said.out.contains("FAILED: b: ") && said.out.contains("the Nix daemon closed the connection"),
+            "{said}"
+        );
+        waiting.is_stopped();
+        // While nobody is there, that is what is said.
+        let said = site.run();
+        assert!(said.code == Some(1) && said.errors.contains("nobody listens there"), "{said}");
+        site.daemon.start_again();
+        goes_on(&site);
+    }
+}
+
+#[test]
+fn an_interrupted_build_leaves_no_builder_behind() {
+    let test = "an_interrupted_build_leaves_no_builder_behind";
+    for offer in [CA, STOCK_NOT_TRUSTED, STOCK_2_8] {
+        let Some(site) = Site::new(test, &[], offer) else { continue };
+        let waiting = Waiting::new(&site.scene);
+        let child = waiting.start(&mut site.command());
+        signal(&child, "INT");
+        let said = end(&site, child);
+        assert_eq!(said.code, Some(130), "{said}");
+        said.has(&["ninja2drv: 1 ran, 0 reused, 0 up to date; ninja: build stopped: interrupted by user."]);
+        assert!(!said.out.contains("FAILED"), "{said}");
+        waiting.is_stopped();
+        goes_on(&site);
+    }
+}
+
+#[test]
+fn nested_namespaces_that_are_forbidden_are_named() {
+    let test = "nested_namespaces_that_are_forbidden_are_named";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    let setup = Setup { sandbox: false, ..CA.setup };
+    // What starts in there is forbidden them, and so is what it starts.
+    let daemon = match refused::within(|| Daemon::start(setup)) {
+        Ok(daemon) => daemon,
+        Err(reason) => return not_run(test, &reason),
+    };
+    let site = Site { scene, words: CA.words(&daemon), daemon };
+    site.scene.write("build/in", "text\n");
+    site.scene.edges("build a: sh in\n  cmd = cp in a\n");
+    let child = site.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = end(&site, child);
+    assert_eq!(said.code, Some(1), "{said}");
+    assert!(said.out.contains("FAILED: a: ") && said.out.contains("in the daemon's sandbox"), "{said}");
+    assert!(said.out.contains("forbid"), "{said}");
+    assert!(!site.scene.at("build/a").exists());
+}
+
+#[test]
+fn a_daemon_on_another_machine_builds_and_its_outputs_come_back() {
+    let test = "a_daemon_on_another_machine_builds_and_its_outputs_come_back";
+    if lacks_sandbox(test) {
+        return;
+    }
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    if let Err(reason) = Nix::Sid.find() {
+        return not_run(test, &reason);
+    }
+    // The other machine is a directory of this one.
+    let there = scene.at("there").display().to_string();
+    let ssh = format!(
+        "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexport REAL_NIX_HOME='{there}/home'\n\
+         exec '{SCRIPT}' sid \"$@\" --store 'local?root={there}/root'\n"
+    );
+    scene.write("bin/ssh", ssh);
+    fs::create_dir_all(scene.at("there/root")).unwrap();
+    fs::set_permissions(scene.at("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", scene.at("bin").display(), env::var("PATH").unwrap());
+    let build = || {
+        let mut command = scene.command("ninja2drv");
+        let said = scene.said(command.args(["-v", "--store=ssh-ng://host"]).env("PATH", &path));
+        assert_eq!(said.code, Some(0), "{said}");
+        said
+    };
+    scene.write("build/a.h", "#define A 3\n");
+    scene.write("build/a.c", "#include \"a.h\"\nint main(void) { return A; }\n");
+    scene.edges("build a.o: cc a.c\nbuild p: ld a.o\n");
+    let code = || Command::new(scene.at("build/p")).status().unwrap().code();
+    let said = build();
+    said.has(&["ninja2drv: store: Nix daemon on `host`, by ssh"]);
+    assert_eq!((said.ran().len(), code()), (2, Some(3)), "{said}");
+    assert!(build().is_idle());
+
+    scene.write("build/a.h", "#define A 4\n");
+    let said = build();
+    assert_eq!(said.ran(), ["a.o: `build/a.h` changed", "p: `build/a.o` changed"], "{said}");
+    assert_eq!(code(), Some(4));
+    // What came back once is made anew there and brought again.
+    fs::remove_file(scene.at("build/p")).unwrap();
+    assert_eq!(build().reused(), ["p: `build/p` is missing or was changed"]);
+    assert_eq!(code(), Some(4));
+}
