@@ -1,0 +1,60 @@
+//! A build inside of a Nix derivation, by the daemon that `recursive-nix` gives to it: the second door of a packager.
+
+use std::fs;
+use std::process::Command;
+use tests::daemon::{Daemon, Nix, Setup};
+use tests::{Scene, lacks_sandbox, not_run, program};
+
+/// A derivation whose builder runs `ninja2drv` on its sources, twice.
+const EXPRESSION: &str = r#"derivation {
+  name = "inner"; system = builtins.currentSystem; builder = "/bin/sh";
+  args = [ "-c" "
+    export PATH=/usr/bin:/bin XDG_CACHE_HOME=$TMPDIR/cache XDG_STATE_HOME=$TMPDIR/state
+    cp -r $source source && chmod -R u+w source && cd source &&
+    $tools/ninja2drv -v > said && $tools/ninja2drv >> said && mkdir $out && cp said text program $out/
+  " ];
+  requiredSystemFeatures = [ "recursive-nix" ];
+  tools = ./tools; source = ./source;
+}"#;
+
+#[test]
+fn each_edge_of_a_build_in_a_derivation_is_a_derivation() {
+    let test = "each_edge_of_a_build_in_a_derivation_is_a_derivation";
+    let Some(scene) = Scene::new(test, &["gcc"]).filter(|_| !lacks_sandbox(test)) else { return };
+    let daemon = match Daemon::start(Setup::new(Nix::Sid, true)) {
+        Ok(daemon) => daemon,
+        Err(reason) => return not_run(test, &reason),
+    };
+    scene.write("source/main.c", "#include <stdio.h>\n#include \"text.h\"\nint main(void) { return puts(TEXT) < 0; }\n");
+    scene.write("source/text.h", "#define TEXT \"made in a derivation\"\n");
+    scene.write(
+        "source/build.ninja",
+        "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\n\
+         rule ld\n  command = gcc $in -o $out\nrule run\n  command = ./$in > $out\n\
+         build main.o: cc main.c\nbuild program: ld main.o\nbuild text: run program\n",
+    );
+    fs::create_dir(scene.at("tools")).unwrap();
+    for name in ["ninja2drv", "splitter-runner"] {
+        // Without what is for debuggers, of which there is much.
+        let strip = Command::new("strip").arg("-o").arg(scene.at("tools").join(name)).arg(program(name)).status();
+        assert!(strip.is_ok_and(|status| status.success()));
+    }
+    scene.write("inner.nix", EXPRESSION);
+    let build = ["build", "--impure", "--no-link", "--print-out-paths", "--file"];
+    let output = daemon.client("nix").args(build).arg(scene.at("inner.nix")).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    let out = daemon.root().join(&out.trim()[1..]);
+    assert_eq!(fs::read_to_string(out.join("text")).unwrap(), "made in a derivation\n");
+    let said = fs::read_to_string(out.join("said")).unwrap();
+    for line in ["edges are realised by way `recursive`", "3 ran, 0 reused, 0 up to date", "ninja: no work to do."] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    // Each is a path of its own in the outer daemon's store.
+    let paths = fs::read_dir(daemon.root().join("nix/store")).unwrap().flatten();
+    let names: Vec<String> = paths.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    for name in ["-main.o-o0", "-program-o0", "-text-o0"] {
+        assert!(names.iter().any(|path| path.ends_with(name)), "{name} is missing");
+    }
+}
