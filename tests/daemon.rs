@@ -29,14 +29,12 @@ pub struct Setup {
     pub experimental: bool,
     /// Whether it trusts who runs the tests.
     pub trusted: bool,
-    /// Its setting `sandbox`.
-    pub sandbox: bool,
 }
 
 impl Setup {
-    /// One that trusts who runs the tests, with a sandbox.
+    /// One that trusts who runs the tests.
     pub const fn new(nix: Nix, experimental: bool) -> Self {
-        Self { nix, experimental, trusted: true, sandbox: true }
+        Self { nix, experimental, trusted: true }
     }
 
     /// The same that does not.
@@ -77,6 +75,8 @@ impl Nix {
 /// A running daemon. It ends when this is dropped, and its store is deleted.
 pub struct Daemon {
     setup: Setup,
+    /// The words before its own that start it.
+    within: &'static [&'static str],
     process: Child,
     directory: tempfile::TempDir,
 }
@@ -90,10 +90,31 @@ impl Daemon {
     /// # Panics
     /// Where it does not come up.
     pub fn start(setup: Setup) -> Result<Self, String> {
+        Self::start_within(&[], setup)
+    }
+
+    /// The same whose builders can make no user namespaces, though it makes namespaces for them.
+    ///
+    /// # Errors
+    /// The reason why that cannot be.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    pub fn start_without_nested_namespaces(setup: Setup) -> Result<Self, String> {
+        const FORBID: &str = "echo 0 > /proc/sys/user/max_user_namespaces || exit 99; exec \"$@\"";
+        const WITHIN: [&str; 7] = ["unshare", "--user", "--map-root-user", "sh", "-c", FORBID, "sh"];
+        match Command::new(WITHIN[0]).args(&WITHIN[1..]).arg("true").output() {
+            Ok(said) if said.status.success() => Self::start_within(&WITHIN, setup),
+            Ok(said) => Err(format!("namespaces are refused: {}", String::from_utf8_lossy(&said.stderr).trim_end())),
+            Err(error) => Err(format!("there is no `unshare`: {error}")),
+        }
+    }
+
+    fn start_within(within: &'static [&'static str], setup: Setup) -> Result<Self, String> {
         setup.nix.find()?;
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("root")).expect("it is empty");
-        let mut daemon = Self { process: spawn(setup, directory.path()), setup, directory };
+        let mut daemon = Self { process: spawn(within, setup, directory.path()), within, setup, directory };
         daemon.wait();
         Ok(daemon)
     }
@@ -138,7 +159,7 @@ impl Daemon {
     /// # Panics
     /// Where it does not come up.
     pub fn start_again(&mut self) {
-        self.process = spawn(self.setup, self.directory.path());
+        self.process = spawn(self.within, self.setup, self.directory.path());
         self.wait();
     }
 
@@ -166,17 +187,20 @@ fn greets(socket: &Path) -> bool {
     greeted.is_ok()
 }
 
-fn spawn(setup: Setup, directory: &Path) -> Child {
-    let Setup { nix, experimental, trusted, sandbox } = setup;
+fn spawn(within: &[&str], setup: Setup, directory: &Path) -> Child {
+    let Setup { nix, experimental, trusted } = setup;
     let features = if experimental { "nix-command ca-derivations recursive-nix" } else { "nix-command" };
     let trusted = if trusted { "root @root *" } else { "" };
     let settings = format!(
-        "experimental-features = {features}\ntrusted-users = {trusted}\nsandbox = {sandbox}\nsandbox-fallback = false\nmax-jobs = 2\n"
+        "experimental-features = {features}\ntrusted-users = {trusted}\nsandbox = true\nsandbox-fallback = false\nmax-jobs = 2\n"
     );
     let root = directory.join("root");
     let log = || File::options().create(true).append(true).open(directory.join("log")).expect("a log can be written");
-    Command::new(SCRIPT)
-        .args([nix.name(), "nix-daemon", "--store", &format!("local?root={}", root.display())])
+    let store = format!("local?root={}", root.display());
+    let words: Vec<&str> =
+        within.iter().copied().chain([SCRIPT, nix.name(), "nix-daemon", "--store", &store]).collect();
+    Command::new(words[0])
+        .args(&words[1..])
         .env("NIX_CONFIG", settings)
         .env("NIX_DAEMON_SOCKET_PATH", directory.join("socket"))
         .env("REAL_NIX_HOME", directory.join("home"))

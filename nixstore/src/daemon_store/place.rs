@@ -8,6 +8,7 @@ use crate::{StoreDir, StorePath, nar};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where a daemon is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,10 @@ impl Address {
     pub(super) fn connect(&self, options: &ConnectionOptions) -> Result<Connection, DaemonError> {
         match self {
             Self::Socket { socket, .. } => Connection::open(connect(socket, options.handshake)?, options),
-            Self::Ssh { command, .. } => Connection::open(Ssh::start(command)?, options),
+            Self::Ssh { command, .. } => {
+                let options = ConnectionOptions { handshake: options.handshake.max(SSH_HANDSHAKE), ..options.clone() };
+                Connection::open(Ssh::start(command)?, &options)
+            }
         }
     }
 
@@ -44,6 +48,10 @@ impl Address {
         }
     }
 }
+
+/// How long the first words may take by ssh: it may have to ask its user for a passphrase first, and knows itself when a
+/// machine cannot be reached.
+const SSH_HANDSHAKE: Duration = Duration::from_secs(120);
 
 /// Where the files of a store can be read.
 #[derive(Debug, Clone)]
