@@ -1,6 +1,7 @@
 //! What the tests share: where the programs are, how one says that it could not run, and checkouts of real projects.
 
 pub mod checkout;
+pub mod nix_daemon;
 pub mod refused;
 pub mod units;
 
