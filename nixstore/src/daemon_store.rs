@@ -15,7 +15,7 @@ mod way;
 pub use place::{Address, Place};
 pub use way::Way;
 
-use crate::daemon::operation::{QueryPathInfo, QueryRealisation, SetOptions};
+use crate::daemon::operation::{QueryRealisation, SetOptions};
 use crate::daemon::{ConnectionOptions, DaemonError, Pool, Trust};
 use crate::path::StoreName;
 use crate::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
@@ -113,9 +113,7 @@ impl DaemonStore {
         let missing: Vec<usize> = (0..paths.len()).filter(|&index| infos[index].is_none()).collect();
         if !missing.is_empty() {
             let wanted: Vec<StorePath> = missing.iter().map(|&index| paths[index].clone()).collect();
-            // First, so that what is said to be valid stays so.
-            self.pool.keep(&wanted)?;
-            let found = self.pool.get()?.pipelined(wanted.iter().map(QueryPathInfo), &mut |_| {})?;
+            let found = self.pool.keep_and_query(&wanted)?;
             for (index, info) in missing.into_iter().zip(found) {
                 infos[index] = info;
             }
