@@ -149,6 +149,10 @@ impl Store for DaemonStore {
         &self.store_dir
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn add_path(&self, name: &StoreName, source: &Path) -> Result<PathInfo, StoreError> {
         let mut added = self.add_paths(&[(name.clone(), source)])?;
         Ok(added.remove(0))
