@@ -1,12 +1,12 @@
 //! A daemon with a store of its own, in a temporary directory.
 
 use nixstore::Store;
-use nixstore::daemon::transport::SshCommand;
+use nixstore::daemon::transport::{SshCommand, connect};
+use nixstore::daemon::{Connection, ConnectionOptions, DaemonError};
 use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
 use nixstore::store_suite::Subject;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -66,10 +66,15 @@ impl Daemon {
         self.directory.path().join("root")
     }
 
+    fn greet(&self) -> Result<Connection, DaemonError> {
+        let options = ConnectionOptions { handshake: Duration::from_secs(60), ..ConnectionOptions::default() };
+        Connection::open(connect(&self.socket(), options.handshake)?, &options)
+    }
+
     fn wait(&mut self) {
         let until = Instant::now() + Duration::from_secs(60);
-        // Nix makes the file before it listens.
-        while UnixStream::connect(self.socket()).is_err() {
+        // Nix makes the file before it listens. Two that come first at once make its new store at once, and one is refused.
+        while self.greet().is_err() {
             let ended = self.process.try_wait().expect("it can be waited for");
             let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             assert!(ended.is_none() && Instant::now() < until, "the daemon does not come up: {log}");
