@@ -1,8 +1,9 @@
 //! A real Nix daemon with a store of its own, in a temporary directory.
 
+use nixstore::daemon::transport::connect;
+use nixstore::daemon::{Connection, ConnectionOptions, DaemonError};
 use std::fs::{self, File};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,14 +50,23 @@ impl NixDaemon {
             .expect("the script starts");
         let mut daemon = Self { process, directory };
         let until = Instant::now() + Duration::from_secs(60);
-        // Nix makes the file before it listens.
-        while UnixStream::connect(daemon.socket()).is_err() {
+        // Nix makes the file before it listens. Two that come first at once make its new store at once, and one is refused.
+        while daemon.greet().is_err() {
             let ended = daemon.process.try_wait().expect("it can be waited for");
             let log = fs::read_to_string(daemon.directory.path().join("log")).unwrap_or_default();
             assert!(ended.is_none() && Instant::now() < until, "the daemon does not come up: {log}");
             thread::sleep(Duration::from_millis(5));
         }
         Ok(daemon)
+    }
+
+    /// A new connection, once it answers.
+    ///
+    /// # Errors
+    /// As long as it does not.
+    pub fn greet(&self) -> Result<Connection, DaemonError> {
+        let options = ConnectionOptions { handshake: Duration::from_secs(60), ..ConnectionOptions::default() };
+        Connection::open(connect(&self.socket(), options.handshake)?, &options)
     }
 
     /// Its socket.
@@ -82,8 +92,9 @@ impl NixDaemon {
         command
     }
 
-    /// What is resident now of it and of all that it has started, in KiB: what several share is counted for each.
-    pub fn resident(&self) -> u64 {
+    /// What is resident now of it and of all that it has started, in KiB: what several share is counted for each, and then
+    /// once.
+    pub fn resident(&self) -> [u64; 2] {
         let mut processes = vec![self.process.id()];
         let mut seen = 0;
         while let Some(&process) = processes.get(seen) {
@@ -93,14 +104,15 @@ impl NixDaemon {
             processes.extend(children.collect::<String>().split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
             seen += 1;
         }
-        processes.into_iter().map(|process| resident(Path::new(&format!("/proc/{process}/status")))).sum()
+        let of_all = |what: &str| processes.iter().map(|process| resident(*process, what)).sum();
+        ["Rss:", "Pss:"].map(of_all)
     }
 }
 
-/// Of one process; nothing where it has ended.
-fn resident(status: &Path) -> u64 {
-    let text = fs::read_to_string(status).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+/// Of one process, by the words of `proc_pid_smaps(5)`; nothing where it has ended.
+fn resident(process: u32, what: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(what)?.trim().strip_suffix(" kB"));
     line.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
