@@ -42,7 +42,7 @@ mod way;
 pub use place::{Address, Place};
 pub use way::Way;
 
-use crate::daemon::operation::{QueryPathInfo, QueryRealisation, SetOptions};
+use crate::daemon::operation::{QueryRealisation, SetOptions};
 use crate::daemon::{ConnectionOptions, DaemonError, Pool, Trust};
 use crate::path::StoreName;
 use crate::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
@@ -140,9 +140,7 @@ impl DaemonStore {
         let missing: Vec<usize> = (0..paths.len()).filter(|&index| infos[index].is_none()).collect();
         if !missing.is_empty() {
             let wanted: Vec<StorePath> = missing.iter().map(|&index| paths[index].clone()).collect();
-            // First, so that what is said to be valid stays so.
-            self.pool.keep(&wanted)?;
-            let found = self.pool.get()?.pipelined(wanted.iter().map(QueryPathInfo), &mut |_| {})?;
+            let found = self.pool.keep_and_query(&wanted)?;
             for (index, info) in missing.into_iter().zip(found) {
                 infos[index] = info;
             }
@@ -176,6 +174,10 @@ impl DaemonStore {
 impl Store for DaemonStore {
     fn store_dir(&self) -> &StoreDir {
         &self.store_dir
+    }
+
+    fn is_remote(&self) -> bool {
+        true
     }
 
     fn add_path(&self, name: &StoreName, source: &Path) -> Result<PathInfo, StoreError> {

@@ -14,6 +14,11 @@ pub trait Store: Send + Sync {
     /// The logical store directory, `/nix/store`.
     fn store_dir(&self) -> &StoreDir;
 
+    /// Whether each call is an exchange with another process, so that one for many paths is worth much more than many.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Adds the file, symlink or directory at `source` as a content-addressed path (NAR, SHA-256, no references) and
     /// protects it from collection while this store is open. A path that is already valid is not written again.
     ///

@@ -22,6 +22,8 @@ pub(super) struct Channel {
     /// How much at the beginning of `inbound` has been taken.
     taken: usize,
     outbound: Vec<u8>,
+    /// Something was said, and nothing heard since.
+    asked: bool,
     /// The other side says nothing more.
     ended: bool,
 }
@@ -30,7 +32,7 @@ impl Channel {
     /// Speaks over `transport`.
     pub fn new(transport: Box<dyn Transport>) -> io::Result<Self> {
         transport.socket().set_nonblocking(true)?;
-        Ok(Self { transport, inbound: Vec::new(), taken: 0, outbound: Vec::new(), ended: false })
+        Ok(Self { transport, inbound: Vec::new(), taken: 0, outbound: Vec::new(), asked: false, ended: false })
     }
 
     /// What to say of the other side's end.
@@ -80,9 +82,11 @@ impl Link<'_, '_> {
 
     /// Reads until there is something to take, or the other side has ended.
     fn fill(&mut self) -> io::Result<()> {
+        // Nobody answers at once, so the first thing is to wait.
+        let mut asked = std::mem::take(&mut self.channel.asked);
         while !self.channel.ended {
             let time = self.go_on()?;
-            if self.channel.receive()?.is_some() {
+            if !std::mem::take(&mut asked) && self.channel.receive()?.is_some() {
                 self.wait.heard();
                 return Ok(());
             }
@@ -139,6 +143,7 @@ impl Write for Link<'_, '_> {
                 None => self.wait_to_write()?,
             }
         }
+        self.channel.asked |= sent > 0;
         self.channel.outbound.clear();
         Ok(())
     }

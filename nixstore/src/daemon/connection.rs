@@ -97,6 +97,11 @@ impl Connection {
         !self.broken && !self.channel.stirs()
     }
 
+    /// Whether an exchange has failed.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// Asks for one thing; the daemon may be silent for as long as [`ConnectionOptions::patience`] says.
     ///
     /// # Errors
@@ -182,7 +187,7 @@ struct Talk<'a, 'w> {
 impl Talk<'_, '_> {
     fn request<O: Operation>(&mut self, operation: &mut O) -> Result<(), WireError> {
         let mut out = Encoder::new(&mut self.link, self.dialect);
-        out.number(O::NUMBER)?;
+        out.number(operation.number())?;
         operation.write(&mut out)
     }
 

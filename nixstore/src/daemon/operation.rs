@@ -36,6 +36,11 @@ pub trait Operation {
     /// How the request begins.
     const NUMBER: u64;
 
+    /// The same for one of several kinds.
+    fn number(&self) -> u64 {
+        Self::NUMBER
+    }
+
     /// Whether this can be said at all to a daemon that speaks so.
     ///
     /// # Errors

@@ -5,9 +5,10 @@
 
 use super::connection::Connection;
 use super::error::{DaemonError, HANDSHAKE};
-use super::operation::{AddTempRoot, SetOptions};
+use super::operation::{AddTempRoot, Operation, QueryPathInfo, SetOptions};
 use super::wait::Wait;
-use crate::StorePath;
+use super::wire::{Decoder, Encoder, WireError};
+use crate::{PathInfo, StorePath};
 use std::ops::{Deref, DerefMut};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,11 +85,26 @@ impl Pool {
     /// # Errors
     /// Those of [`Connection::pipelined`].
     pub fn keep(&self, paths: &[StorePath]) -> Result<(), DaemonError> {
+        self.keeper()?.pipelined(paths.iter().map(AddTempRoot), &mut |_| {}).map(drop)
+    }
+
+    /// As [`Pool::keep`], and answers what is known of each in the same exchange: one that is valid stays so.
+    ///
+    /// # Errors
+    /// Those of [`Connection::pipelined`].
+    pub fn keep_and_query(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, DaemonError> {
+        let keep = paths.iter().map(|path| Kept::Keep(AddTempRoot(path)));
+        let query = paths.iter().map(|path| Kept::Query(QueryPathInfo(path)));
+        let mut replies = self.keeper()?.pipelined(keep.chain(query), &mut |_| {})?;
+        Ok(replies.split_off(paths.len()))
+    }
+
+    fn keeper(&self) -> Result<MutexGuard<'_, Connection>, DaemonError> {
         let mut keeper = locked(&self.keeper);
         if !keeper.is_usable() {
             *keeper = make(&*self.connect, &self.options)?;
         }
-        keeper.pipelined(paths.iter().map(AddTempRoot), &mut |_| {}).map(drop)
+        Ok(keeper)
     }
 
     /// Asks on a new connection whether the daemon is there, as long as making one may take.
@@ -136,6 +152,39 @@ impl Pool {
     }
 }
 
+/// One half of [`Pool::keep_and_query`].
+enum Kept<'a> {
+    Keep(AddTempRoot<'a>),
+    Query(QueryPathInfo<'a>),
+}
+
+impl Operation for Kept<'_> {
+    type Reply = Option<PathInfo>;
+    const NAME: &'static str = QueryPathInfo::NAME;
+    const NUMBER: u64 = QueryPathInfo::NUMBER;
+
+    fn number(&self) -> u64 {
+        match self {
+            Self::Keep(_) => AddTempRoot::NUMBER,
+            Self::Query(_) => QueryPathInfo::NUMBER,
+        }
+    }
+
+    fn write(&mut self, out: &mut Encoder<'_>) -> Result<(), WireError> {
+        match self {
+            Self::Keep(keep) => keep.write(out),
+            Self::Query(query) => query.write(out),
+        }
+    }
+
+    fn read(self, input: &mut Decoder<'_>) -> Result<Self::Reply, WireError> {
+        match self {
+            Self::Keep(keep) => keep.read(input).map(|()| None),
+            Self::Query(query) => query.read(input),
+        }
+    }
+}
+
 fn make(connect: &Connect, options: &SetOptions) -> Result<Connection, DaemonError> {
     let mut connection = connect()?;
     connection.call(options.clone(), &mut |_| {})?;
@@ -171,10 +220,8 @@ impl DerefMut for Guard<'_> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         // Closed, if need be, before another thread gets its place.
-        let mut connection = self.connection.take();
-        if connection.as_mut().is_some_and(|connection| !connection.is_usable()) {
-            connection = None;
-        }
+        // Whether the daemon has gone meanwhile is asked when it is lent again.
+        let connection = self.connection.take().filter(|connection| !connection.is_broken());
         let mut lent = locked(&self.pool.lent);
         lent.count -= 1;
         lent.idle.extend(connection);
