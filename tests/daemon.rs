@@ -75,8 +75,6 @@ impl Nix {
 /// A running daemon. It ends when this is dropped, and its store is deleted.
 pub struct Daemon {
     setup: Setup,
-    /// The words before its own that start it.
-    within: &'static [&'static str],
     process: Child,
     directory: tempfile::TempDir,
 }
@@ -90,31 +88,10 @@ impl Daemon {
     /// # Panics
     /// Where it does not come up.
     pub fn start(setup: Setup) -> Result<Self, String> {
-        Self::start_within(&[], setup)
-    }
-
-    /// The same whose builders can make no user namespaces, though it makes namespaces for them.
-    ///
-    /// # Errors
-    /// The reason why that cannot be.
-    ///
-    /// # Panics
-    /// Where it does not come up.
-    pub fn start_without_nested_namespaces(setup: Setup) -> Result<Self, String> {
-        const FORBID: &str = "echo 0 > /proc/sys/user/max_user_namespaces || exit 99; exec \"$@\"";
-        const WITHIN: [&str; 7] = ["unshare", "--user", "--map-root-user", "sh", "-c", FORBID, "sh"];
-        match Command::new(WITHIN[0]).args(&WITHIN[1..]).arg("true").output() {
-            Ok(said) if said.status.success() => Self::start_within(&WITHIN, setup),
-            Ok(said) => Err(format!("namespaces are refused: {}", String::from_utf8_lossy(&said.stderr).trim_end())),
-            Err(error) => Err(format!("there is no `unshare`: {error}")),
-        }
-    }
-
-    fn start_within(within: &'static [&'static str], setup: Setup) -> Result<Self, String> {
         setup.nix.find()?;
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("root")).expect("it is empty");
-        let mut daemon = Self { process: spawn(within, setup, directory.path()), within, setup, directory };
+        let mut daemon = Self { process: spawn(setup, directory.path()), setup, directory };
         daemon.wait();
         Ok(daemon)
     }
@@ -142,6 +119,22 @@ impl Daemon {
         command
     }
 
+    /// What is resident now of it and of all that it has started, in KiB: what several share is counted for each, and then
+    /// once.
+    pub fn resident(&self) -> [u64; 2] {
+        let mut processes = vec![self.process.id()];
+        let mut seen = 0;
+        while let Some(&process) = processes.get(seen) {
+            // Its children are those of its threads.
+            let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+            let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+            processes.extend(children.collect::<String>().split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            seen += 1;
+        }
+        let of_all = |what: &str| processes.iter().map(|process| resident(*process, what)).sum();
+        ["Rss:", "Pss:"].map(of_all)
+    }
+
     /// Kills it and all that it has started, as when a machine fails.
     ///
     /// # Panics
@@ -159,7 +152,7 @@ impl Daemon {
     /// # Panics
     /// Where it does not come up.
     pub fn start_again(&mut self) {
-        self.process = spawn(self.within, self.setup, self.directory.path());
+        self.process = spawn(self.setup, self.directory.path());
         self.wait();
     }
 
@@ -172,6 +165,13 @@ impl Daemon {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Of one process, by the words of `proc_pid_smaps(5)`; nothing where it has ended.
+fn resident(process: u32, what: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(what)?.trim().strip_suffix(" kB"));
+    line.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 /// Whether a daemon listens and has its store open: it makes the socket before it listens, and of two clients that come
@@ -187,20 +187,18 @@ fn greets(socket: &Path) -> bool {
     greeted.is_ok()
 }
 
-fn spawn(within: &[&str], setup: Setup, directory: &Path) -> Child {
+fn spawn(setup: Setup, directory: &Path) -> Child {
     let Setup { nix, experimental, trusted } = setup;
     let features = if experimental { "nix-command ca-derivations recursive-nix" } else { "nix-command" };
     let trusted = if trusted { "root @root *" } else { "" };
     let settings = format!(
-        "experimental-features = {features}\ntrusted-users = {trusted}\nsandbox = true\nsandbox-fallback = false\nmax-jobs = 2\n"
+        "experimental-features = {features}\ntrusted-users = {trusted}\nsandbox = true\nsandbox-fallback = false\n\
+         max-jobs = 2\n"
     );
     let root = directory.join("root");
     let log = || File::options().create(true).append(true).open(directory.join("log")).expect("a log can be written");
-    let store = format!("local?root={}", root.display());
-    let words: Vec<&str> =
-        within.iter().copied().chain([SCRIPT, nix.name(), "nix-daemon", "--store", &store]).collect();
-    Command::new(words[0])
-        .args(&words[1..])
+    Command::new(SCRIPT)
+        .args([nix.name(), "nix-daemon", "--store", &format!("local?root={}", root.display())])
         .env("NIX_CONFIG", settings)
         .env("NIX_DAEMON_SOCKET_PATH", directory.join("socket"))
         .env("REAL_NIX_HOME", directory.join("home"))

@@ -3,7 +3,6 @@
 
 pub mod checkout;
 pub mod daemon;
-pub mod nix_daemon;
 pub mod refused;
 pub mod units;
 pub mod waiting;

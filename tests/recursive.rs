@@ -25,7 +25,8 @@ fn each_edge_of_a_build_in_a_derivation_is_a_derivation() {
         Ok(daemon) => daemon,
         Err(reason) => return not_run(test, &reason),
     };
-    scene.write("source/main.c", "#include <stdio.h>\n#include \"text.h\"\nint main(void) { return puts(TEXT) < 0; }\n");
+    scene
+        .write("source/main.c", "#include <stdio.h>\n#include \"text.h\"\nint main(void) { return puts(TEXT) < 0; }\n");
     scene.write("source/text.h", "#define TEXT \"made in a derivation\"\n");
     scene.write(
         "source/build.ninja",

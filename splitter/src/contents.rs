@@ -129,6 +129,15 @@ impl<'a> Contents<'a> {
         lock(&self.known).insert(path.into(), (Identity::of(to_path(path)), content.clone()));
     }
 
+    /// Forgets all files that have changed since they were looked at: somebody has written, nobody knows what.
+    pub fn look_again(&self) {
+        lock(&self.standing).retain(|path, (identity, _)| Identity::of(to_path(path.as_bstr())) == Some(*identity));
+        lock(&self.known).retain(|path, (identity, content)| match identity {
+            Some(identity) => Identity::of(to_path(path.as_bstr())) == Some(*identity),
+            None => holds(self.store, path.as_bstr(), content),
+        });
+    }
+
     /// Forgets a file that somebody else has written.
     pub fn forget(&self, path: &BStr) {
         lock(&self.known).remove(path);
@@ -166,9 +175,7 @@ impl<'a> Contents<'a> {
         }
         let look_again = |path: &BStr, content: &StorePath| {
             let identity = Identity::of(to_path(path))?;
-            let (hash, _) = nar::nar_hash(to_path(path)).ok()?;
-            let again = self.store.store_dir().source_path(content.name(), &hash, &BTreeSet::new(), false);
-            (again == *content).then_some(identity)
+            holds(self.store, path, content).then_some(identity)
         };
         let settle = |(path, (identity, content)): (BString, (Option<Identity>, StorePath))| {
             let standing = if young(&identity) { look_again(path.as_bstr(), &content) } else { identity };
@@ -176,6 +183,13 @@ impl<'a> Contents<'a> {
         };
         known.into_iter().map(settle).collect()
     }
+}
+
+/// Reads a file and says whether it has a content.
+fn holds(store: &dyn Store, path: &BStr, content: &StorePath) -> bool {
+    nar::nar_hash(to_path(path)).is_ok_and(|(hash, _)| {
+        store.store_dir().source_path(content.name(), &hash, &BTreeSet::new(), false) == *content
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -182,6 +182,7 @@ impl Steps<'_> {
         };
         self.headers.forget_all();
         self.presence.forget_all();
+        self.contents.look_again();
         match status.success() {
             true => Ok(Outcome::plain(Done::Ran(reason), log)),
             false => Err(Failed { error: status.to_string().into(), log }),

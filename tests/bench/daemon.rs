@@ -4,7 +4,8 @@ use crate::{Bench, Samples, generate, limited, remove};
 use bstr::{BStr, BString, ByteSlice as _};
 use ninja2drv::manifest;
 use nixstore::daemon::operation::{BuildDerivation, BuildMode, SetOptions};
-use nixstore::daemon::{Connection, Wait};
+use nixstore::daemon::transport::connect;
+use nixstore::daemon::{Connection, ConnectionOptions, Wait};
 use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore};
 use nixstore::path::StoreName;
 use nixstore::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
@@ -25,16 +26,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use tests::checkout::done;
-use tests::nix_daemon::NixDaemon;
+use tests::daemon::{Daemon, Nix, Setup};
 use tests::program;
 
 const RUNNER: &str = "splitter-runner";
-const CA: &str = "ca-derivations";
+const CA: Setup = Setup::new(Nix::Sid, true);
+/// Without experimental features.
+const STOCK: Setup = Setup::new(Nix::Sid, false);
 
 /// All of it.
 pub fn daemon(bench: &Bench) {
     println!("== through the newest Nix daemon");
-    if let Err(reason) = NixDaemon::start(CA) {
+    if let Err(reason) = Daemon::start(CA) {
         return println!("not run: {reason}");
     }
     let place = bench.place("daemon");
@@ -67,14 +70,14 @@ fn edges(bench: &Bench, place: &Path) {
         bring(&store, &open(&other), &derivations);
         bare.time(submitting(&other, &derivations));
     }
-    let nix = start("");
+    let nix = start(STOCK);
     let home = place.join("home-stock");
     done(&mut ninja2drv(&nix, &home, &place.join("tools")));
     forget(&build);
     stock.time(|| drop(done(&mut ninja2drv(&nix, &home, &build))));
     let each = |samples: &Samples| samples.median() / EDGES as f64 * 1000.0;
     println!(
-        "{EDGES} edges `cp`  {} / {} for {} derivations submitted bare = {}   (each {:.1} ms / {:.1} ms; without `{CA}` {:.1} ms)",
+        "{EDGES} edges `cp`  {} / {} for {} derivations submitted bare = {}   (each {:.1} ms / {:.1} ms; without `ca-derivations` {:.1} ms)",
         ours.seconds(),
         bare.seconds(),
         derivations.len(),
@@ -145,16 +148,16 @@ fn sources(bench: &Bench, place: &Path) {
     );
 }
 
-fn start(features: &str) -> NixDaemon {
-    NixDaemon::start(features).expect("it could be had before")
+fn start(setup: Setup) -> Daemon {
+    Daemon::start(setup).expect("it could be had before")
 }
 
-fn open(nix: &NixDaemon) -> DaemonStore {
+fn open(nix: &Daemon) -> DaemonStore {
     let address = Address::Socket { socket: nix.socket(), root: nix.root() };
     DaemonStore::open(address, DaemonOptions { connections: 3, ..DaemonOptions::default() }).expect("it listens")
 }
 
-fn ninja2drv(nix: &NixDaemon, home: &Path, build: &Path) -> Command {
+fn ninja2drv(nix: &Daemon, home: &Path, build: &Path) -> Command {
     let mut command = Command::new(program("ninja2drv"));
     for name in ["SPLITTER_ROOT", "SPLITTER_ROOT_MODE", "SPLITTER_REALISE", "SPLITTER_KEEP", "NIX_REMOTE"] {
         command.env_remove(name);
@@ -165,7 +168,7 @@ fn ninja2drv(nix: &NixDaemon, home: &Path, build: &Path) -> Command {
 }
 
 /// Runs a build; answers what the daemon and its children had resident at most in KiB, if that is asked for.
-fn built(nix: &NixDaemon, home: &Path, build: &Path, watched: bool) -> [u64; 2] {
+fn built(nix: &Daemon, home: &Path, build: &Path, watched: bool) -> [u64; 2] {
     let mut child = ninja2drv(nix, home, build).stdout(Stdio::null()).spawn().expect("it starts");
     let mut peak = [0; 2];
     while watched && child.try_wait().unwrap().is_none() {
@@ -188,14 +191,16 @@ fn forget(build: &Path) {
 }
 
 /// Sends derivations to a daemon over two connections that are there already, one after another on each.
-fn submitting<'a>(nix: &NixDaemon, derivations: &'a [ResolvedDerivation]) -> impl FnOnce() + use<'a> {
+fn submitting<'a>(nix: &Daemon, derivations: &'a [ResolvedDerivation]) -> impl FnOnce() + use<'a> {
     const CONNECTIONS: usize = 2;
-    let connect = || {
-        let mut connection = nix.greet().expect("it listens");
+    let greet = || {
+        let options = ConnectionOptions::default();
+        let socket = connect(&nix.socket(), options.handshake).expect("it listens");
+        let mut connection = Connection::open(socket, &options).expect("it answers");
         connection.call(SetOptions::default(), &mut |_| {}).expect("it takes options");
         connection
     };
-    let connections: Vec<Connection> = (0..CONNECTIONS).map(|_| connect()).collect();
+    let connections: Vec<Connection> = (0..CONNECTIONS).map(|_| greet()).collect();
     move || {
         let next = AtomicUsize::new(0);
         thread::scope(|scope| {
