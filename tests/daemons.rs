@@ -116,7 +116,6 @@ fn every_daemon_makes_what_ninja_makes() {
     // A shared library with its names, a generated header and a program.
     let few = ["-DBUILD_TESTING=OFF", "-DBUILD_STATIC_LIBS=OFF"];
     as_ninja_makes_it(test, "json-c", "Release", &few, &[CA, STOCK_NOT_TRUSTED, CA_2_26, STOCK_2_8]);
-    as_ninja_makes_it(test, "inih", "RelWithDebInfo", &[], &[CA_NOT_TRUSTED]);
 }
 
 #[test]

@@ -35,10 +35,14 @@ impl<'a> Waiting<'a> {
     /// # Panics
     /// Where it never does.
     pub fn start(&self, command: &mut Command) -> Child {
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let until = Instant::now() + Duration::from_secs(60);
         while self.scene.processes(&self.time) == 0 {
-            assert!(Instant::now() < until, "`b` never runs");
+            if Instant::now() > until || child.try_wait().expect("it is ours").is_some() {
+                signal(&child, "INT");
+                let said = self.scene.heard(&child.wait_with_output().expect("it is ours"));
+                panic!("`b` never runs\n{said}");
+            }
             thread::sleep(Duration::from_millis(20));
         }
         child
@@ -66,5 +70,6 @@ impl<'a> Waiting<'a> {
 /// # Panics
 /// Where that fails.
 pub fn signal(child: &Child, name: &str) {
-    assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("it starts").success());
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+    assert!(status.expect("`kill` starts").success());
 }

@@ -188,11 +188,16 @@ fn a_store_of_a_newer_program_is_left_as_it_is() {
 }
 
 #[test]
-fn a_store_that_is_not_supported_is_refused_with_the_way_out() {
-    let error = complaint(&splitter(&["store", "info", "--store", "daemon"], &[]));
-    assert_eq!(error.trim_end(), "splitter: store `daemon` is not supported yet, use `auto` or `local?root=DIR`");
-    let error = complaint(&splitter(&["store", "info"], &[("NIX_REMOTE", "unix:///run/nix")]));
-    assert!(error.starts_with("splitter: NIX_REMOTE is `unix:///run/nix`, so store `auto` is a Nix daemon"), "{error}");
+fn a_daemon_is_asked_where_nix_would_and_its_store_is_left_to_nix() {
+    let error = complaint(&splitter(&["store", "info"], &[("NIX_REMOTE", "unix:///nowhere/socket")]));
+    assert!(error.starts_with("splitter: cannot connect to the Nix daemon at `/nowhere/socket`"), "{error}");
+    assert!(error.contains("hint: "), "{error}");
+    for (command, way_out) in
+        [("collect", "nix-collect-garbage"), ("verify", "nix-store --verify"), ("delete", "not ours")]
+    {
+        let error = complaint(&splitter(&["store", command, "--store", "unix:///nowhere/socket"], &[]));
+        assert!(error.contains(way_out), "{error}");
+    }
     let error = complaint(&splitter(&["store", "info", "--store", "local?rot=/x"], &[]));
     assert!(error.contains("unknown parameter `rot`"), "{error}");
 }
