@@ -8,6 +8,7 @@ use crate::{StoreDir, StorePath, nar};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 /// Where a daemon is.
@@ -31,7 +32,22 @@ pub enum Address {
 }
 
 impl Address {
+    /// Connects. One that is sent away before it was greeted tries again: two clients that are the first of a new store make
+    /// its database at once, and Nix then gives up one of them.
     pub(super) fn connect(&self, options: &ConnectionOptions) -> Result<Connection, DaemonError> {
+        const TRIES: u32 = 3;
+        const PAUSE: Duration = Duration::from_millis(200);
+
+        for _ in 1..TRIES {
+            match self.try_to_connect(options) {
+                Err(DaemonError::CutOff { .. } | DaemonError::SshEnded { .. }) => thread::sleep(PAUSE),
+                end => return end,
+            }
+        }
+        self.try_to_connect(options)
+    }
+
+    fn try_to_connect(&self, options: &ConnectionOptions) -> Result<Connection, DaemonError> {
         match self {
             Self::Socket { socket, .. } => Connection::open(connect(socket, options.handshake)?, options),
             Self::Ssh { command, .. } => {
