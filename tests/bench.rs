@@ -177,6 +177,7 @@ fn noop(bench: &Bench) {
     generate(&build, 5000, "noop");
     done(&mut home.command(&build, &[]));
     idle("5000 edges", &home, &build);
+    units_unchanged(&place.join("units"), &home);
     for project in &bench.projects {
         let checkout = Checkout::new(project, &place.join(&project.name), "Release", &[]);
         home.run(&checkout, &[]);
@@ -185,7 +186,38 @@ fn noop(bench: &Bench) {
     remove(&place);
 }
 
-fn idle(name: &str, home: &Home, build: &Path) {
+/// Many compiles, of which none is to be done, and then one.
+fn units_unchanged(build: &Path, home: &Home) {
+    const UNITS: usize = 1000;
+    generate_units(build, UNITS);
+    done(&mut home.command(build, &[]));
+    let unchanged = idle("1000 units", home, build);
+    println!("{:<12} {} ms for all that they read", "", limited(unchanged * 1000.0, 10.0));
+    let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+    for turn in 0..10 {
+        for (samples, command) in
+            [(&mut ours, &mut home.command(build, &[])), (&mut theirs, Command::new("ninja").current_dir(build))]
+        {
+            done(command);
+            thread::sleep(Duration::from_millis(100)); // so that it is known whether a file is as it was read
+            done(command);
+            let unit = build.join("unit/0.c");
+            let text = fs::read_to_string(&unit).unwrap();
+            fs::write(&unit, format!("{text}int turn_{turn};\n")).unwrap();
+            samples.time(|| drop(done(command)));
+        }
+    }
+    println!(
+        "{:<12} {} / {} = {:.2} after an edit of one",
+        "",
+        ours.milliseconds(),
+        theirs.milliseconds(),
+        ours.median() / theirs.median()
+    );
+}
+
+/// Answers the median of ours, in seconds.
+fn idle(name: &str, home: &Home, build: &Path) -> f64 {
     const BLOCKS: usize = 5;
     const TURNS: usize = 20;
     let run = |command: &mut Command| {
@@ -216,6 +248,7 @@ fn idle(name: &str, home: &Home, build: &Path) {
     }
     let ratio = limited(ours.median() / theirs.median(), 1.0);
     println!("{name:<12} {} / {} = {ratio}", ours.milliseconds(), theirs.milliseconds());
+    ours.median()
 }
 
 /// Which headers the units of a project include: our scanner, that knows nothing yet, beside the compiler's `-M` for each.
@@ -380,6 +413,31 @@ fn generate(build: &Path, edges: usize, text: &str) {
     for i in 0..edges {
         fs::write(build.join(format!("in/{i}")), format!("{text} {i}\n")).unwrap();
         writeln!(manifest, "build out/{i}: copy in/{i}").expect("text takes all");
+    }
+    fs::write(build.join("build.ninja"), manifest).unwrap();
+    fs::write(build.join(".splitter-root"), "").unwrap();
+}
+
+/// A build of so many C sources, each of which includes a dozen of two hundred headers.
+fn generate_units(build: &Path, units: usize) {
+    const HEADERS: usize = 200;
+    for directory in ["unit", "include"] {
+        fs::create_dir_all(build.join(directory)).unwrap();
+    }
+    for i in 0..HEADERS {
+        let next = if i % 4 == 3 { String::new() } else { format!("#include \"{}.h\"\n", i + 1) };
+        let text = format!("#pragma once\n{next}static inline int f{i}(int a) {{ return a + {i}; }}\n");
+        fs::write(build.join(format!("include/{i}.h")), text).unwrap();
+    }
+    let mut manifest = String::from(
+        "rule cc\n  command = cc -Iinclude -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\n",
+    );
+    for i in 0..units {
+        let headers = (0..5).map(|k| (i * 7 + k * 10) % HEADERS);
+        let includes: String = headers.map(|header| format!("#include \"{header}.h\"\n")).collect();
+        let text = format!("#include <stdio.h>\n{includes}int unit_{i}(void) {{ return f{}(1); }}\n", i * 7 % HEADERS);
+        fs::write(build.join(format!("unit/{i}.c")), text).unwrap();
+        writeln!(manifest, "build out/{i}.o: cc unit/{i}.c").expect("text takes all");
     }
     fs::write(build.join("build.ninja"), manifest).unwrap();
     fs::write(build.join(".splitter-root"), "").unwrap();

@@ -56,19 +56,20 @@ impl Nix {
         }
     }
 
-    /// Whether it can be had here.
+    /// Where it is unpacked, if it can be had here.
     ///
     /// # Errors
     /// The reason why not.
     ///
     /// # Panics
     /// Where there is no bash.
-    pub fn find(self) -> Result<(), String> {
+    pub fn find(self) -> Result<PathBuf, String> {
         let installed = Command::new(SCRIPT).arg(self.name()).output().expect("the script starts");
-        match installed.status.success() {
-            true => Ok(()),
-            false => Err(String::from_utf8_lossy(&installed.stderr).trim().to_owned()),
+        if !installed.status.success() {
+            return Err(String::from_utf8_lossy(&installed.stderr).trim().to_owned());
         }
+        let said = String::from_utf8_lossy(&installed.stdout).into_owned();
+        Ok(said.trim().splitn(4, ' ').last().expect("it says where").into())
     }
 }
 

@@ -394,20 +394,21 @@ fn refused_edge(site: &Site) -> Said {
 }
 
 #[test]
-#[ignore = "beside other tests ssh's stand-in is now and then sent away; alone it passes"]
 fn a_daemon_on_another_machine_builds_and_its_outputs_come_back() {
     let test = "a_daemon_on_another_machine_builds_and_its_outputs_come_back";
     if lacks_sandbox(test) {
         return;
     }
     let Some(scene) = Scene::new(test, &[]) else { return };
-    if let Err(reason) = Nix::Sid.find() {
-        return not_run(test, &reason);
-    }
-    // The other machine is a directory of this one.
+    let nix = match Nix::Sid.find() {
+        Ok(nix) => nix,
+        Err(reason) => return not_run(test, &reason),
+    };
+    // The other machine is a directory of this one. Its environment is another, too.
+    let cache = nix.parent().expect("it is in the cache").display();
     let there = scene.at("there").display().to_string();
     let ssh = format!(
-        "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexport REAL_NIX_HOME='{there}/home'\n\
+        "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexport REAL_NIX_HOME='{there}/home' SPLITTER_TEST_CACHE='{cache}'\n\
          exec '{SCRIPT}' sid \"$@\" --store 'local?root={there}/root'\n"
     );
     scene.write("bin/ssh", ssh);

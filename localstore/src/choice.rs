@@ -1,10 +1,13 @@
 //! From the store that a user names to where it is, the same in every command. Opens nothing.
 
 use crate::layout::default_root;
+use nixstore::causes::with_causes;
+use nixstore::daemon::DaemonError;
 use nixstore::daemon::transport::SshCommand;
 use nixstore::daemon_store::{Address, Way};
 use nixstore::store_url::{Asked, Environment, StoreChoice, StoreUrlError, choose};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// A store that can be opened.
@@ -95,6 +98,26 @@ pub enum ChoiceError {
     #[error("neither XDG_CACHE_HOME nor HOME is an absolute path; files of another machine need a place here")]
     NoCache,
 }
+
+/// A daemon that cannot be used; with the ways out.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Where it is, for the user.
+    pub shown: String,
+    /// Why not.
+    pub error: DaemonError,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot use the store ({}): {}", self.shown, with_causes(&self.error))?;
+        let hint = self.error.hint().map(|hint| format!("{hint}, or ")).unwrap_or_default();
+        write!(f, "\nhint: {hint}name the embedded store by `--store local` or `--store 'local?root=DIR'`")
+    }
+}
+
+/// What is behind it is a part of what is shown.
+impl std::error::Error for Unusable {}
 
 #[cfg(test)]
 mod tests {

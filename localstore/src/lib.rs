@@ -24,7 +24,7 @@ pub mod store;
 mod usage;
 pub mod verify;
 
-pub use choice::{Choice, ChoiceError, cache, store_of};
+pub use choice::{Choice, ChoiceError, Unusable, cache, store_of};
 pub use collect::{Evicted, default_limit, delete, evict};
 pub use info::Info;
 pub use layout::{Layout, Place, Warning, default_root};

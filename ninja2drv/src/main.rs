@@ -14,6 +14,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use localstore::{Choice, Place, Size, Warning};
 use ninja2drv::manifest::Manifest;
 use nixstore::StorePath;
+use nixstore::causes::causes;
 use nixstore::daemon_store::Way;
 use regenerate::Current;
 use report::Teller;
@@ -123,10 +124,8 @@ fn main() -> ExitCode {
         Ok(End::Interrupted) => ExitCode::from(130),
         Err(error) => {
             eprintln!("ninja2drv: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
+            for cause in causes(&*error) {
+                eprintln!("  because: {cause}");
             }
             ExitCode::FAILURE
         }

@@ -1,10 +1,10 @@
 //! Where things are: the roots of the project, and the user's history.
 
 use crate::Options;
+use nixstore::causes::with_causes;
 use splitter::drive::Error;
 use splitter::history::{History, HistoryError};
 use splitter::roots::Roots;
-use std::error::Error as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -51,6 +51,5 @@ pub fn save(history: &History) {
 }
 
 fn tell_unused(history: &Path, error: &HistoryError) {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    eprintln!("ninja2drv: warning: the history `{}` is not used: {error}{cause}", history.display());
+    eprintln!("ninja2drv: warning: the history `{}` is not used: {}", history.display(), with_causes(error));
 }

@@ -3,6 +3,7 @@
 use crate::End;
 use bstr::ByteSlice as _;
 use localstore::Pin;
+use nixstore::causes::causes;
 use nixstore::{Store, StorePath};
 use splitter::drive::{Done, Error, Event};
 use splitter::graph::{EdgeId, Graph};
@@ -114,10 +115,8 @@ impl<'a> Teller<'a> {
         }
         if let Done::Failed(error) = &event.done {
             say!("FAILED: {name}: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                say!("  because: {error}");
-                cause = error.source();
+            for cause in causes(&**error) {
+                say!("  because: {cause}");
             }
             say!("  command: {}", command.text);
             say!("  stated at: {}", graph.edge(event.edge).location);

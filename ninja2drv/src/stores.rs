@@ -2,8 +2,10 @@
 
 use crate::report::say;
 use crate::{Options, Wish, warn};
+use localstore::Unusable;
 use localstore::sandbox::SandboxError;
 use localstore::{Choice, Evicted, LocalStore, Size};
+use nixstore::causes::with_causes;
 use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
 use nixstore::{Store, StorePath};
 use splitter::drive::{Error, Sandbox};
@@ -70,19 +72,16 @@ impl Opened {
             Kind::Daemon(store) => {
                 let link = options.keep.clone().unwrap_or_else(|| own.join("outputs"));
                 if let Err(error) = store.keep(&link, outputs) {
-                    let cause = error.source.to_string();
-                    eprintln!(
-                        "ninja2drv: warning: the next garbage collection may take what was built: {error}: {cause}"
-                    );
+                    let error = with_causes(&error);
+                    eprintln!("ninja2drv: warning: the next garbage collection may take what was built: {error}");
                 }
             }
         }
     }
 }
 
-fn tell_unlimited(error: &dyn std::error::Error) {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    eprintln!("ninja2drv: warning: the store has no limit: {error}{cause}");
+fn tell_unlimited(error: &(dyn std::error::Error + 'static)) {
+    eprintln!("ninja2drv: warning: the store has no limit: {}", with_causes(error));
 }
 
 fn embedded(root: &Path, options: &Options, runner: &Path) -> Result<Opened, Error> {
@@ -115,14 +114,8 @@ fn daemon(
     let scratch = own.join("scratch");
     std::fs::create_dir_all(&scratch).map_err(|e| format!("cannot make `{}`: {e}", scratch.display()))?;
     let connecting = DaemonOptions { way, connections: jobs + 1, ..DaemonOptions::default() };
-    let store = DaemonStore::open(address.clone(), connecting).map_err(|error| match error.hint() {
-        Some(hint) => {
-            let out = "or name the embedded store by `--store local` or `--store 'local?root=DIR'`";
-            Error::from(format!("cannot use the store ({shown}): {error}\nhint: {hint}, {out}"))
-        }
-        None => format!("cannot use the store ({shown}): {error}").into(),
-    })?;
-    let store = Arc::new(store);
+    let unusable = |error| Unusable { shown: shown.into(), error };
+    let store = Arc::new(DaemonStore::open(address.clone(), connecting).map_err(unusable)?);
     let name = localstore::runner::NAME.parse().expect("a valid name");
     let runner = store.add_path(&name, runner)?.path;
     Ok(Opened { runner, sandbox: Sandbox::Root, own, scratch, kind: Kind::Daemon(store.clone()), store })

@@ -7,6 +7,7 @@
 pub mod aterm;
 pub mod base32;
 pub mod base64;
+pub mod causes;
 pub mod content_address;
 pub mod daemon;
 pub mod daemon_store;

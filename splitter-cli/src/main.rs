@@ -4,6 +4,7 @@ mod store;
 mod time;
 
 use clap::{Parser, Subcommand};
+use nixstore::causes::causes;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -34,10 +35,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("splitter: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
+            for cause in causes(&*error) {
+                eprintln!("  because: {cause}");
             }
             ExitCode::FAILURE
         }

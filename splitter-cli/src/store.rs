@@ -1,6 +1,7 @@
 //! `splitter store`: what it takes, make it smaller, check it, delete it.
 
 use crate::{Error, time};
+use localstore::Unusable;
 use localstore::collect::CollectError;
 use localstore::layout::{FORMAT, LayoutError, SCHEMA};
 use localstore::{Choice, Evicted, Layout, LocalStore, Pin, Size, default_limit, delete, evict};
@@ -71,10 +72,8 @@ pub fn run(command: &Command, store: &Choice) -> Result<ExitCode, Error> {
 
 fn of_daemon(address: &Address, way: Option<Way>, shown: &str) -> Result<ExitCode, Error> {
     let options = DaemonOptions { way, connections: 1, ..DaemonOptions::default() };
-    let store = DaemonStore::open(address.clone(), options).map_err(|error| match error.hint() {
-        Some(hint) => Error::from(format!("{error}\nhint: {hint}")),
-        None => error.into(),
-    })?;
+    let unusable = |error| Unusable { shown: shown.into(), error };
+    let store = DaemonStore::open(address.clone(), options).map_err(unusable)?;
     let trust = match store.trust() {
         Trust::Trusted => "yes",
         Trust::NotTrusted => "no",

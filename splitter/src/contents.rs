@@ -99,7 +99,11 @@ impl<'a> Contents<'a> {
         if let Some((_, known)) = lock(&self.known).get(path) {
             return Ok(known.to_string() == content);
         }
-        if content.parse().is_ok_and(|content| self.is_untouched(path, &content)) {
+        let is_remembered = self.remembered.get(path).is_some_and(|(_, known)| known == content);
+        if is_remembered && lock(&self.standing).contains_key(path) {
+            return Ok(true);
+        }
+        if is_remembered && content.parse().is_ok_and(|content| self.is_untouched(path, &content)) {
             return Ok(true);
         }
         match fs::symlink_metadata(to_path(path)) {

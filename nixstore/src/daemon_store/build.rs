@@ -7,6 +7,7 @@ use crate::daemon::framed::Contents;
 use crate::daemon::operation::{
     AddToStore, BuildDerivation, BuildMode, BuildPathsWithResults, BuildResult, Outputs as Which, Status, Wanted,
 };
+use crate::daemon::wire::Malformed;
 use crate::daemon::{DaemonError, Event, HEARTBEAT};
 use crate::hash::Algorithm;
 use crate::store::{BuildOptions, Built, Failure, Outputs, RealiseError, StoreError};
@@ -152,11 +153,13 @@ impl DaemonStore {
         }
         let build = BuildPathsWithResults { wanted: &wanted, mode: BuildMode::Normal };
         let mut results = connection.call_waiting(build, &mut |event| listen(log, event), &mut wait)?;
-        let (_, result) = results.pop().ok_or(DaemonError::Unsupported {
-            operation: "BuildPathsWithResults",
-            reason: "it gave no result for what was asked for",
-        })?;
-        Ok(result)
+        match results.pop() {
+            Some((_, result)) => Ok(result),
+            None => Err(DaemonError::Malformed {
+                operation: "BuildPathsWithResults",
+                problem: Malformed::Choice { what: "the number of results of one derivation", number: 0 },
+            }),
+        }
     }
 }
 
@@ -171,7 +174,7 @@ fn listen(log: &mut Vec<u8>, event: Event) {
 
 /// Nix's words for a derivation that only those may submit directly whom it trusts.
 fn is_about_trust(message: &str) -> bool {
-    message.contains("you are not privileged to build") || message.contains("not privileged")
+    message.contains("not privileged")
 }
 
 /// What the runner says where it cannot make a sandbox of its own.

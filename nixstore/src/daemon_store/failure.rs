@@ -20,25 +20,17 @@ pub(super) fn failure<'a>(
         let (_, rest) = message.split_once(before)?;
         rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
-    let bad = |output: Option<&OutputName>| {
-        let problem = message.lines().collect::<Vec<_>>().join(" ");
-        Some(Failure::BadOutput { output: output?.clone(), problem })
-    };
     if let Some(code) = number("failed with exit code ") {
         Some(Failure::Exit(code))
     } else if let Some(signal) = number("failed due to signal ") {
         Some(Failure::Signal(signal))
     } else if message.contains("failed to produce output path") {
-        let named = outputs.by_ref().find(|output| message.contains(&format!("'{output}'")));
-        named.or(outputs.next()).map_or_else(|| bad_unnamed(message), |output| bad(Some(output)))
+        let named = outputs.find(|output| message.contains(&format!("'{output}'"))).cloned();
+        let output = named.unwrap_or_else(|| "out".parse().expect("a valid name"));
+        Some(Failure::BadOutput { output, problem: message.lines().collect::<Vec<_>>().join(" ") })
     } else {
         None
     }
-}
-
-fn bad_unnamed(message: &str) -> Option<Failure> {
-    let output = "out".parse().ok()?;
-    Some(Failure::BadOutput { output, problem: message.lines().next()?.into() })
 }
 
 /// The end of the log, as far as it is part of what Nix says: a daemon inside of a derivation hands over no other.

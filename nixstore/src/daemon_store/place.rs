@@ -6,7 +6,7 @@ use crate::daemon::{Connection, ConnectionOptions, DaemonError, Pool};
 use crate::store::StoreError;
 use crate::{StoreDir, StorePath, nar};
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Seek as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -32,15 +32,15 @@ pub enum Address {
 }
 
 impl Address {
-    /// Connects. One that is sent away before it was greeted tries again: two clients that are the first of a new store make
-    /// its database at once, and Nix then gives up one of them.
+    /// Connects. One that this machine's daemon sends away before the greeting tries again: two clients that are the first of
+    /// a new store make its database at once, and Nix then gives up one of them.
     pub(super) fn connect(&self, options: &ConnectionOptions) -> Result<Connection, DaemonError> {
         const TRIES: u32 = 3;
         const PAUSE: Duration = Duration::from_millis(200);
 
         for _ in 1..TRIES {
             match self.try_to_connect(options) {
-                Err(DaemonError::CutOff { .. } | DaemonError::SshEnded { .. }) => thread::sleep(PAUSE),
+                Err(DaemonError::CutOff { .. }) => thread::sleep(PAUSE),
                 end => return end,
             }
         }
@@ -95,19 +95,18 @@ impl Place {
 
 /// Gets the files of a path, whole or not at all.
 fn bring(pool: &Pool, path: &StorePath, directory: &Path, to: &Path) -> Result<(), StoreError> {
-    let failed = || format!("bring `{path}` to `{}`", directory.display());
-    let error = |error: &dyn Fn() -> String| StoreError::new(failed(), error());
-    fs::create_dir_all(directory).map_err(|e| StoreError::new(failed(), e))?;
-    let place = tempfile::tempdir_in(directory).map_err(|e| StoreError::new(failed(), e))?;
-    let mut archive = tempfile::tempfile_in(directory).map_err(|e| StoreError::new(failed(), e))?;
-    receive(pool, path, &mut archive).map_err(super::told(failed()))?;
-    archive.rewind().map_err(|e| StoreError::new(failed(), e))?;
+    let what = || format!("bring `{path}` to `{}`", directory.display());
+    let failed = |error: io::Error| StoreError::new(what(), error);
+    fs::create_dir_all(directory).map_err(failed)?;
+    let place = tempfile::tempdir_in(directory).map_err(failed)?;
+    let mut archive = tempfile::tempfile_in(directory).map_err(failed)?;
+    receive(pool, path, &mut archive).map_err(super::told(what()))?;
+    archive.rewind().map_err(failed)?;
     let restored = place.path().join("files");
-    nar::restore(BufReader::new(archive), &restored).map_err(|e| StoreError::new(failed(), e))?;
+    nar::restore(BufReader::new(archive), &restored).map_err(|error| StoreError::new(what(), error))?;
     match fs::rename(&restored, to) {
         Err(_) if fs::symlink_metadata(to).is_ok() => Ok(()), // another thread was faster
-        Err(e) => Err(error(&|| e.to_string())),
-        Ok(()) => Ok(()),
+        renamed => renamed.map_err(failed),
     }
 }
 

@@ -1,11 +1,12 @@
 //! How the edges of a build are realised by a daemon, as far as it allows.
 
 use crate::content_address::Method;
+use crate::daemon::framed::Contents;
 use crate::daemon::operation::AddToStore;
 use crate::daemon::{DaemonError, Pool};
 use crate::derivation::DerivationOutput;
 use crate::hash::Algorithm;
-use crate::{Derivation, Placeholder, StoreDir};
+use crate::{Derivation, OutputName, Placeholder, StoreDir};
 use std::collections::{BTreeMap, BTreeSet};
 use std::{fmt, str::FromStr};
 
@@ -57,7 +58,7 @@ pub(super) fn has_content_addressed(pool: &Pool, store_dir: &StoreDir) -> Result
         algorithm: Algorithm::Sha256,
         references: &BTreeSet::new(),
         repair: false,
-        contents: crate::daemon::framed::Contents::Bytes(&derivation.to_aterm(store_dir)),
+        contents: Contents::Bytes(&derivation.to_aterm(store_dir)),
     };
     match pool.get()?.call(file, &mut |_| {}) {
         Ok(_) => Ok(true),
@@ -68,7 +69,7 @@ pub(super) fn has_content_addressed(pool: &Pool, store_dir: &StoreDir) -> Result
 
 /// A derivation that is never built.
 fn probe() -> Derivation {
-    let out: crate::OutputName = "out".parse().expect("a valid name");
+    let out: OutputName = "out".parse().expect("a valid name");
     let floating = DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
     Derivation {
         name: "splitter-probe".parse().expect("a valid name"),
