@@ -76,6 +76,8 @@ impl Nix {
 /// A running daemon. It ends when this is dropped, and its store is deleted.
 pub struct Daemon {
     setup: Setup,
+    /// More lines of nix.conf.
+    settings: String,
     process: Child,
     directory: tempfile::TempDir,
 }
@@ -89,10 +91,22 @@ impl Daemon {
     /// # Panics
     /// Where it does not come up.
     pub fn start(setup: Setup) -> Result<Self, String> {
+        Self::start_with(setup, "")
+    }
+
+    /// The same with more lines of nix.conf.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    ///
+    /// # Panics
+    /// As [`Daemon::start`].
+    pub fn start_with(setup: Setup, settings: &str) -> Result<Self, String> {
         setup.nix.find()?;
         let directory = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(directory.path().join("root")).expect("it is empty");
-        let mut daemon = Self { process: spawn(setup, directory.path()), setup, directory };
+        let process = spawn(setup, settings, directory.path());
+        let mut daemon = Self { process, setup, settings: settings.into(), directory };
         daemon.wait();
         Ok(daemon)
     }
@@ -153,7 +167,7 @@ impl Daemon {
     /// # Panics
     /// Where it does not come up.
     pub fn start_again(&mut self) {
-        self.process = spawn(self.setup, self.directory.path());
+        self.process = spawn(self.setup, &self.settings, self.directory.path());
         self.wait();
     }
 
@@ -188,13 +202,13 @@ fn greets(socket: &Path) -> bool {
     greeted.is_ok()
 }
 
-fn spawn(setup: Setup, directory: &Path) -> Child {
+fn spawn(setup: Setup, more: &str, directory: &Path) -> Child {
     let Setup { nix, experimental, trusted } = setup;
     let features = if experimental { "nix-command ca-derivations recursive-nix" } else { "nix-command" };
     let trusted = if trusted { "root @root *" } else { "" };
     let settings = format!(
         "experimental-features = {features}\ntrusted-users = {trusted}\nsandbox = true\nsandbox-fallback = false\n\
-         max-jobs = 2\n"
+         max-jobs = 2\n{more}\n"
     );
     let root = directory.join("root");
     let log = || File::options().create(true).append(true).open(directory.join("log")).expect("a log can be written");

@@ -352,6 +352,94 @@ fn an_interrupted_build_leaves_no_builder_behind() {
 }
 
 #[test]
+fn a_full_disk_is_named_and_the_next_run_goes_on_from_there() {
+    let test = "a_full_disk_is_named_and_the_next_run_goes_on_from_there";
+    for offer in [CA, STOCK_NOT_TRUSTED, STOCK_2_8] {
+        let Some(mut site) = Site::new(test, &[], offer) else { continue };
+        site.daemon.kill();
+        let root = site.daemon.root();
+        let mount = |words: &[&str]| Command::new("mount").args(words).arg(&root).output().unwrap().status.success();
+        if !mount(&["-t", "tmpfs", "-o", "size=64m", "tmpfs"]) {
+            return not_run(test, "only root may mount a small file system");
+        }
+        let _unmount = Unmount(&root);
+        site.daemon.start_again();
+        site.scene.write("build/in", "text\n");
+        site.scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = head -c 80000000 /dev/zero > b\n");
+        let said = site.run();
+        assert!(said.code == Some(1) && said.ran() == ["a: not built here before"], "{said}");
+        assert!(said.out.contains("FAILED: b: ") && said.out.contains("No space left on device"), "{said}");
+        assert!(mount(&["-o", "remount,size=512m"]));
+        let said = site.build();
+        assert_eq!((said.ran().len(), said.reused()), (1, vec![]), "{said}");
+        assert_eq!(fs::metadata(site.scene.at("build/b")).unwrap().len(), 80_000_000);
+        site.daemon.kill();
+    }
+}
+
+/// A mount that ends when this is dropped.
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(self.0).status().ok(); // a leak is all that comes of it
+    }
+}
+
+#[test]
+fn a_path_that_vanishes_is_named_with_what_mends_it() {
+    let test = "a_path_that_vanishes_is_named_with_what_mends_it";
+    for offer in [CA, STOCK_NOT_TRUSTED, STOCK_2_8] {
+        let Some(site) = Site::new(test, &[], offer) else { continue };
+        site.scene.write("build/in", "text\n");
+        site.scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh\n  cmd = echo b > b\n");
+        site.build();
+        let records: Records = state::read(&site.scene.at("build/.splitter/records")).unwrap();
+        let (_, source) = records.contents.iter().find(|(file, _)| file.ends_with(b"/build/in")).unwrap().1;
+        fs::remove_file(site.file(source)).unwrap();
+
+        site.scene.edges("build a: sh in\n  cmd = cat in in > a\nbuild b: sh\n  cmd = echo b > b\n");
+        let said = site.run();
+        assert_eq!(said.code, Some(1), "{said}");
+        assert!(said.out.contains("FAILED: a: ") && said.out.contains(source), "{said}");
+        assert!(said.out.contains("`nix-store --gc`"), "{said}");
+        assert_eq!(site.scene.read("build/b"), "b\n");
+        site.collect_garbage();
+        let mended = site.daemon.client("nix-store").args(["--verify", "--check-contents"]).output().unwrap();
+        assert!(mended.status.success(), "{}", String::from_utf8_lossy(&mended.stderr));
+        let said = site.build();
+        assert_eq!(said.ran(), ["a: command changed"], "{said}");
+        assert_eq!(site.scene.read("build/a"), "text\ntext\n");
+    }
+}
+
+#[test]
+fn nothing_is_taken_from_a_cache_that_nobody_has_signed() {
+    let test = "nothing_is_taken_from_a_cache_that_nobody_has_signed";
+    for offer in [CA, STOCK_NOT_TRUSTED] {
+        let cache = tempfile::tempdir().unwrap();
+        let url = format!("file://{}?compression=none", cache.path().display());
+        let Some(site) = Site::new(test, &[], offer) else { continue };
+        site.scene.write("build/in", "text\n");
+        site.scene.edges("build a: sh in\n  cmd = cp in a\n");
+        site.build();
+        let copied =
+            site.daemon.client("nix").args(["copy", "--no-check-sigs", "--all", "--to", &url]).output().unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+
+        let settings = format!("substituters = {url}\nrequire-sigs = true");
+        let daemon = Daemon::start_with(offer.setup, &settings).unwrap();
+        let Site { scene, .. } = site;
+        let site = Site { scene, words: offer.words(&daemon), daemon };
+        fs::remove_dir_all(site.scene.at("build/.splitter")).unwrap();
+        fs::remove_file(site.scene.at("build/a")).unwrap();
+        let said = site.build();
+        assert_eq!(said.ran(), ["a: not built here before"], "{said}");
+        assert_eq!(site.scene.read("build/a"), "text\n");
+    }
+}
+
+#[test]
 fn nested_namespaces_that_are_forbidden_are_named() {
     let test = "nested_namespaces_that_are_forbidden_are_named";
     if lacks_sandbox(test) {

@@ -26,6 +26,8 @@
 //! - Hundreds of requests under way, whose replies nobody reads, stop both sides: there are at most
 //!   [`WINDOW`](crate::daemon::WINDOW).
 //! - A dozen messages of progress come with each build: they are read over without being kept.
+//! - A cache may hold what nobody has signed: nothing is got from caches, and what is added is named by its content and
+//!   needs no signature.
 //! - Times of builds are 0: they are taken here.
 //! - From 2.35 on realisations go by the path of the derivation: both are spoken.
 //! - `nix-store --export` loses content addresses, `QueryMissing` and hashes modulo overlook dynamic derivations, and the

@@ -1,6 +1,6 @@
 //! Having a daemon run one derivation.
 
-use super::failure::{end_of_log, failure};
+use super::failure::{end_of_log, explained, failure};
 use super::{DaemonStore, Way, told};
 use crate::content_address::Method;
 use crate::daemon::framed::Contents;
@@ -75,6 +75,8 @@ impl DaemonStore {
 
     /// Runs it, as this daemon lets us.
     fn run(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<BuildResult, RealiseError> {
+        let what = || format!("realise `{}`", derivation.get().name);
+        let refused = |message: &str| StoreError::new(what(), explained(message, &self.store_dir));
         let failed = |reason, log| Err(RealiseError::Failed { reason, log });
         let mut log = Vec::new();
         let answer = match self.needs_files.load(Ordering::Relaxed) {
@@ -93,7 +95,8 @@ impl DaemonStore {
             Err(DaemonError::TimedOut { .. }) => {
                 return failed(Failure::TimedOut(options.timeout.unwrap_or_default()), log);
             }
-            Err(error) => return Err(told(format!("realise `{}`", derivation.get().name))(error).into()),
+            Err(DaemonError::Refused { refusal, .. }) => return Err(refused(&refusal.to_string()).into()),
+            Err(error) => return Err(told(what())(error).into()),
         };
         if result.status.is_success() {
             return Ok(result);
@@ -108,7 +111,7 @@ impl DaemonStore {
         }
         match failure(&result, options.timeout, derivation.get().outputs.keys()) {
             Some(reason) => failed(reason, log),
-            None => Err(StoreError::new(format!("realise `{}`", derivation.get().name), result.message).into()),
+            None => Err(refused(&result.message).into()),
         }
     }
 

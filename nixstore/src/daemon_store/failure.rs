@@ -1,8 +1,8 @@
 //! How a builder ended, told from what Nix says of it.
 
-use crate::OutputName;
 use crate::daemon::operation::{BuildResult, Status};
 use crate::store::Failure;
+use crate::{OutputName, StoreDir, StorePath};
 use std::time::Duration;
 
 /// How the builder of a result ended that is no success; none where it was not the builder's fault. `limit` is the time that
@@ -31,6 +31,27 @@ pub(super) fn failure<'a>(
     } else {
         None
     }
+}
+
+/// What Nix says of something that is not the builder's fault, on one line, and what can be done about it.
+pub(super) fn explained(message: &str, store_dir: &StoreDir) -> String {
+    let lines = message.lines().map(|line| line.trim().trim_start_matches("error:").trim_start());
+    let line = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    match vanished(message, store_dir) {
+        Some(path) => format!(
+            "the daemon takes `{}` for valid, and its files are gone ({line}); `nix-store --gc`, then `nix-store \
+             --verify --check-contents --repair`, mend that store",
+            store_dir.print(&path)
+        ),
+        None => line,
+    }
+}
+
+/// The path that is not there, if that is what the words say. It may have a directory before the store's.
+fn vanished(message: &str, store_dir: &StoreDir) -> Option<StorePath> {
+    let (before, _) = message.split_once(": No such file or directory")?;
+    let (_, path) = before.rsplit_once(&format!("{}/", store_dir.as_str()))?;
+    path.split(['"', '\'', '/']).next()?.parse().ok()
 }
 
 /// The end of the log, as far as it is part of what Nix says: a daemon inside of a derivation hands over no other.
@@ -89,5 +110,22 @@ mod tests {
         );
         assert_eq!(told(Status::TimedOut, ""), Some(Failure::TimedOut(Duration::from_secs(2))));
         assert_eq!(told(Status::MiscFailure, "cannot build"), None);
+    }
+
+    #[test]
+    fn a_path_whose_files_are_gone_is_named_with_what_mends_it() {
+        let path = "/nix/store/xx9yip7admp1szd2bb3ndpmn25h15z3y-in";
+        // Nix 2.34, with a root of its own, and 2.8.
+        let new = format!(
+            "error:\n       … while setting up the build environment\n\n       error: getting attributes of path \"/tmp/root{path}\": No such file or directory"
+        );
+        let old = format!("getting attributes of path '{path}': No such file or directory");
+        for message in [new, old] {
+            let explained = explained(&message, &StoreDir::default());
+            assert!(explained.starts_with(&format!("the daemon takes `{path}` for valid, ")), "{explained}");
+            assert!(explained.ends_with("mend that store") && !explained.contains('\n'), "{explained}");
+        }
+        let other = explained("error: unable to\n  build", &StoreDir::default());
+        assert_eq!(other, "unable to build");
     }
 }
