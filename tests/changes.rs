@@ -593,6 +593,23 @@ fn a_file_that_another_edge_changes_in_place_has_a_version_of_each() {
 }
 
 #[test]
+fn a_file_may_have_the_name_of_a_phony_target() {
+    let Some(scene) = Scene::new("a_file_may_have_the_name_of_a_phony_target", &[]) else { return };
+    scene.write("source", "one\n");
+    // As CMake writes a target of which the command makes a file with the target's name.
+    scene.edges(
+        "build CMakeFiles/page: sh ../source\n  cmd = cp ../source page\n\
+         build page: phony CMakeFiles/page\n\
+         build user: sh | page\n  cmd = cat page page > user\n",
+    );
+    let said = scene.build();
+    assert_eq!((said.ran().len(), scene.read("build/user")), (2, "one\none\n".into()), "{said}");
+    scene.write("source", "two\n");
+    scene.build();
+    assert_eq!([scene.read("build/page"), scene.read("build/user")], ["two\n", "two\ntwo\n"]);
+}
+
+#[test]
 fn a_script_that_fails_without_what_it_looked_for_is_run_again_with_it() {
     let test = "a_script_that_fails_without_what_it_looked_for_is_run_again_with_it";
     let Some(scene) = Scene::new(test, &["python3", "git"]) else { return };

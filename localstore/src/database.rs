@@ -7,6 +7,7 @@
 
 use crate::layout::{self, Layout};
 use nixstore::{DrvOutputId, PathInfo, Realisation, Sha256, StoreDir, StorePath};
+use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -342,6 +343,8 @@ impl Database {
 fn connect(file: &std::path::Path, journal: Journal) -> rusqlite::Result<Connection> {
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY)?;
+    // Otherwise a statement is compiled again for each value (SQLITE_ENABLE_STAT4).
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(32);
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "normal")?;

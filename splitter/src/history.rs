@@ -5,6 +5,7 @@
 
 use crate::discover::Found;
 use bstr::BString;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -90,6 +91,8 @@ impl History {
     fn try_open(file: &Path) -> rusqlite::Result<Connection> {
         let connection = Connection::open(file)?;
         connection.busy_timeout(Duration::from_secs(10))?;
+        // Otherwise a statement is compiled again for each value (SQLITE_ENABLE_STAT4).
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         // A crash of the machine may lose the newest lessons, which is no loss.
         connection.pragma_update(None, "synchronous", "off")?;

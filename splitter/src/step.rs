@@ -691,9 +691,11 @@ impl Steps<'_> {
         Ok(wrote.into_iter().find(|path| is_source(path) || is_input(path)))
     }
 
+    /// The edge whose command makes a file. What is phony makes none, though a file may have its name.
     fn maker(&self, path: &BString) -> Option<EdgeId> {
         let graph = self.drive.graph;
-        graph.find(path.as_bstr()).and_then(|file| graph.file(file).maker)
+        let maker = graph.find(path.as_bstr()).and_then(|file| graph.file(file).maker);
+        maker.filter(|maker| !graph.edge(*maker).phony)
     }
 
     fn is_of_another(&self, edge: EdgeId, path: &BString) -> bool {
