@@ -271,7 +271,9 @@ fn a_socket_that_is_not_there_is_named_with_the_way_out() {
     let said = scene.run(&[&store]);
     assert_eq!(said.code, Some(1), "{said}");
     let shown = "ninja2drv: cannot use the store (Nix daemon, at `nowhere/socket`): ";
-    let first = format!("{shown}cannot connect to the Nix daemon at `nowhere/socket`: there is nothing");
+    let first = format!(
+        "{shown}cannot connect to the Nix daemon at `nowhere/socket`: there is nothing: No such file or directory (os error 2)"
+    );
     let out = "or name the embedded store by `--store local` or `--store 'local?root=DIR'`";
     said.has(&[&first, &format!("hint: install Nix, or name the daemon's socket, {out}")]);
 }

@@ -190,7 +190,10 @@ fn a_store_of_a_newer_program_is_left_as_it_is() {
 #[test]
 fn a_daemon_is_asked_where_nix_would_and_its_store_is_left_to_nix() {
     let error = complaint(&splitter(&["store", "info"], &[("NIX_REMOTE", "unix:///nowhere/socket")]));
-    assert!(error.starts_with("splitter: cannot connect to the Nix daemon at `/nowhere/socket`"), "{error}");
+    assert!(
+        error.starts_with("splitter: cannot use the store (Nix daemon, at `/nowhere/socket`, since NIX_REMOTE is "),
+        "{error}"
+    );
     assert!(error.contains("hint: "), "{error}");
     for (command, way_out) in
         [("collect", "nix-collect-garbage"), ("verify", "nix-store --verify"), ("delete", "not ours")]
