@@ -483,48 +483,113 @@ fn refused_edge(site: &Site) -> Said {
 #[test]
 fn a_daemon_on_another_machine_builds_and_its_outputs_come_back() {
     let test = "a_daemon_on_another_machine_builds_and_its_outputs_come_back";
-    if lacks_sandbox(test) {
-        return;
+    let Some(there) = There::new(test) else { return };
+    there.scene.write("bin/ssh", "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec sh -c \"$*\"\n");
+    executable(&there.scene.at("bin/ssh"));
+    let path = format!("{}:{}", there.scene.at("bin").display(), env::var("PATH").unwrap());
+    there.builds(&|command| {
+        command.env("PATH", &path);
+    });
+}
+
+#[test]
+fn openssh_leads_to_a_daemon() {
+    const SERVER: &str = "/usr/sbin/sshd";
+    let test = "openssh_leads_to_a_daemon";
+    if !Path::new(SERVER).exists() || Command::new("ssh").arg("-V").stderr(Stdio::null()).status().is_err() {
+        return not_run(test, "there is no OpenSSH server and client");
     }
-    let Some(scene) = Scene::new(test, &[]) else { return };
-    let nix = match Nix::Sid.find() {
-        Ok(nix) => nix,
-        Err(reason) => return not_run(test, &reason),
-    };
-    // The other machine is a directory of this one. Its environment is another, too.
-    let cache = nix.parent().expect("it is in the cache").display();
-    let there = scene.at("there").display().to_string();
-    let ssh = format!(
-        "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexport REAL_NIX_HOME='{there}/home' SPLITTER_TEST_CACHE='{cache}'\n\
-         exec '{SCRIPT}' sid \"$@\" --store 'local?root={there}/root'\n"
+    let Some(there) = There::new(test) else { return };
+    let at = |name: &str| there.scene.at(name).display().to_string();
+    for name in ["host-key", "user-key"] {
+        let key = ["-q", "-t", "ed25519", "-N", "", "-f", &at(name)];
+        assert!(Command::new("ssh-keygen").args(key).status().unwrap().success());
+    }
+    let server = format!(
+        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\n",
+        at("host-key"),
+        at("user-key.pub")
     );
-    scene.write("bin/ssh", ssh);
-    fs::create_dir_all(scene.at("there/root")).unwrap();
-    fs::set_permissions(scene.at("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", scene.at("bin").display(), env::var("PATH").unwrap());
-    let build = || {
-        let mut command = scene.command("ninja2drv");
-        let said = scene.said(command.args(["-v", "--store=ssh-ng://host"]).env("PATH", &path));
-        assert_eq!(said.code, Some(0), "{said}");
-        said
-    };
-    scene.write("build/in", "text\n");
-    scene.edges("build a: sh in\n  cmd = cp in a; chmod +x a\nbuild link: sh a\n  cmd = ln -s a link\nbuild b: sh a\n  cmd = cat a a > b\n");
-    let said = build();
-    said.has(&["ninja2drv: store: Nix daemon on `host`, by ssh"]);
-    assert_eq!((said.ran().len(), scene.read("build/b").as_str()), (3, "text\ntext\n"), "{said}");
-    assert_eq!(fs::read_link(scene.at("build/link")).unwrap(), Path::new("a"));
-    assert!(fs::metadata(scene.at("build/a")).unwrap().permissions().mode() & 0o111 != 0);
-    assert!(build().is_idle());
+    there.scene.write("sshd_config", server);
+    // `-i`: it serves one connection, on its standard input. So no port is open that others could reach.
+    let proxy = format!("{SERVER} -i -f {} -E {}", at("sshd_config"), at("sshd.log"));
+    let client = format!(
+        "Host host\n  ProxyCommand {proxy}\n  IdentityFile {}\n  IdentitiesOnly yes\n  BatchMode yes\n  \
+         StrictHostKeyChecking no\n  UserKnownHostsFile {}\n",
+        at("user-key"),
+        at("known-hosts")
+    );
+    there.scene.write("ssh_config", client);
+    let reached = Command::new("ssh").args(["-F", &at("ssh_config"), "host", "true"]).output().unwrap();
+    if !reached.status.success() {
+        let log = fs::read_to_string(at("sshd.log")).unwrap_or_default();
+        let said = String::from_utf8_lossy(&reached.stderr).into_owned();
+        return not_run(test, &format!("a server of OpenSSH does not start here: {said}{log}").replace('\n', "; "));
+    }
+    there.builds(&|command| {
+        command.env("NIX_SSHOPTS", format!("-F {}", at("ssh_config")));
+    });
+}
 
-    scene.write("build/in", "other\n");
-    let said = build();
-    assert_eq!(said.ran(), ["a: `build/in` changed", "b: `build/a` changed"], "{said}");
-    assert_eq!(scene.read("build/b"), "other\nother\n");
+/// A machine with the newest Nix, which is a directory of this one.
+struct There {
+    test: &'static str,
+    scene: Scene,
+}
 
-    // What was brought from there may go: it is brought again.
-    fs::remove_dir_all(scene.at("cache/splitter/files")).unwrap();
-    fs::remove_file(scene.at("build/b")).unwrap();
-    assert_eq!(build().reused(), ["b: `build/b` is missing or was changed"]);
-    assert_eq!(scene.read("build/b"), "other\nother\n");
+impl There {
+    fn new(test: &'static str) -> Option<Self> {
+        if lacks_sandbox(test) {
+            return None;
+        }
+        let scene = Scene::new(test, &[])?;
+        let nix = Nix::Sid.find().map_err(|reason| not_run(test, &reason)).ok()?;
+        let cache = nix.parent().expect("it is in the cache").display();
+        let there = scene.at("there").display().to_string();
+        // Its environment is another, too.
+        let daemon = format!(
+            "#!/bin/sh\nexport REAL_NIX_HOME='{there}/home' SPLITTER_TEST_CACHE='{cache}'\n\
+             exec '{SCRIPT}' sid nix-daemon \"$@\" --store 'local?root={there}/root'\n"
+        );
+        scene.write("there/nix-daemon", daemon);
+        executable(&scene.at("there/nix-daemon"));
+        fs::create_dir_all(scene.at("there/root")).unwrap();
+        Some(Self { test, scene })
+    }
+
+    /// A build there is a build here; `with` says how to get there.
+    fn builds(&self, with: &dyn Fn(&mut Command)) {
+        let Self { test, scene } = self;
+        let store = format!("--store=ssh-ng://host?remote-program={}", scene.at("there/nix-daemon").display());
+        let build = || {
+            let mut command = scene.command("ninja2drv");
+            with(command.args(["-v", &store]));
+            let said = scene.said(&mut command);
+            assert_eq!(said.code, Some(0), "{test}: {said}");
+            said
+        };
+        scene.write("build/in", "text\n");
+        scene.edges("build a: sh in\n  cmd = cp in a; chmod +x a\nbuild link: sh a\n  cmd = ln -s a link\nbuild b: sh a\n  cmd = cat a a > b\n");
+        let said = build();
+        said.has(&["ninja2drv: store: Nix daemon on `host`, by ssh"]);
+        assert_eq!((said.ran().len(), scene.read("build/b").as_str()), (3, "text\ntext\n"), "{said}");
+        assert_eq!(fs::read_link(scene.at("build/link")).unwrap(), Path::new("a"));
+        assert!(fs::metadata(scene.at("build/a")).unwrap().permissions().mode() & 0o111 != 0);
+        assert!(build().is_idle());
+
+        scene.write("build/in", "other\n");
+        let said = build();
+        assert_eq!(said.ran(), ["a: `build/in` changed", "b: `build/a` changed"], "{said}");
+        assert_eq!(scene.read("build/b"), "other\nother\n");
+
+        // What was brought from there may go: it is brought again.
+        fs::remove_dir_all(scene.at("cache/splitter/files")).unwrap();
+        fs::remove_file(scene.at("build/b")).unwrap();
+        assert_eq!(build().reused(), ["b: `build/b` is missing or was changed"]);
+        assert_eq!(scene.read("build/b"), "other\nother\n");
+    }
+}
+
+fn executable(file: &Path) {
+    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
