@@ -82,6 +82,13 @@ fn a_killed_build_leaves_no_process_and_nothing_half() {
     let mut child = started(&scene, &waiting);
     signal(&child, "KILL");
     child.wait().unwrap();
+    if tests::is_refused() {
+        // What a command read in place is noted at the end: it runs again.
+        waiting.is_stopped();
+        scene.build();
+        scene.store_is_good();
+        return assert_eq!(scene.read("build/c"), "text\n");
+    }
     // The store knows what was done, though nothing could be noted.
     goes_on(&scene, &waiting, "[1/3] reused a (not built here before)\n");
 }

@@ -34,7 +34,7 @@ pub fn not_run(test: &str, reason: &str) {
 }
 
 /// Whether the scenes are played as on a host that refuses namespaces: `SPLITTER_TEST_REFUSED` is set.
-fn is_refused() -> bool {
+pub fn is_refused() -> bool {
     env::var_os("SPLITTER_TEST_REFUSED").is_some()
 }
 
