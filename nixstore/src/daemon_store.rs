@@ -23,6 +23,8 @@
 //! - 2.8 tells a builder the place of its structured attributes outside of the sandbox: the runner looks inside, too.
 //! - The build directory differs from build to build without a sandbox: commands never see it, as the runner makes a root.
 //! - Paths sent together must come after those that they name: sources name none, outputs are added one by one.
+//! - 2.8 does not read over the files of a path that has become valid meanwhile, and takes them for the next path's facts:
+//!   to a daemon before 2.18 paths are sent in requests of their own.
 //! - Hundreds of requests under way, whose replies nobody reads, stop both sides: there are at most
 //!   [`WINDOW`](crate::daemon::WINDOW).
 //! - A dozen messages of progress come with each build: they are read over without being kept.
@@ -131,6 +133,13 @@ impl DaemonStore {
     /// Whether the daemon trusts this client.
     pub fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// Whether the daemon's Nix is older than a version; it is not if it does not say.
+    fn is_before(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.nix_version.split('.').map_while(|part| part.parse::<u32>().ok());
+        let version = (numbers.next(), numbers.next());
+        version.0.is_some() && version < (Some(major), Some(minor))
     }
 
     /// What is known of `paths`, and of those not known what the daemon says.

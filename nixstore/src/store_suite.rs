@@ -11,6 +11,9 @@ use crate::path::StoreName;
 use crate::store::{BuildOptions, Built, Failure, RealiseError};
 use crate::{Derivation, OutputName, PathInfo, Placeholder, ResolvedDerivation, Sha256, Store, StorePath, Tree, nar};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -103,6 +106,7 @@ macro_rules! store_suite {
             $with;
             adding_the_same_file_twice_gives_the_same_path
             many_threads_may_add_the_same_file
+            many_threads_may_add_some_of_the_same_files
             a_source_is_named_by_its_name_and_its_archive
             a_source_names_no_other_path_whatever_it_holds
             the_executable_bit_makes_another_path
@@ -176,6 +180,29 @@ pub fn many_threads_may_add_the_same_file(subject: &dyn Subject) {
         threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
     });
     assert_eq!(paths.len(), 1);
+}
+
+/// What one has added meanwhile is no trouble for another.
+pub fn many_threads_may_add_some_of_the_same_files(subject: &dyn Subject) {
+    const THREADS: usize = 3;
+    const FILES: usize = 60;
+    let store = subject.store();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let files: Vec<PathBuf> = (0..FILES).map(|i| directory.path().join(i.to_string())).collect();
+    files.iter().for_each(|file| fs::write(file, file.as_os_str().as_bytes()).expect("it is written"));
+    thread::scope(|scope| {
+        for begin in 0..THREADS {
+            let files = &files;
+            scope.spawn(move || {
+                let order = (0..FILES).map(|i| &files[(i + begin * FILES / THREADS) % FILES]);
+                let named: Vec<_> = order.map(|file| (name("some"), file.as_path())).collect();
+                let added = store.add_paths(&named).expect("they are added");
+                let paths: Vec<StorePath> = added.into_iter().map(|info| info.path).collect();
+                let infos = store.path_infos(&paths).expect("they can be looked up");
+                assert!(infos.iter().all(Option::is_some));
+            });
+        }
+    });
 }
 
 /// So the path is known without a store.

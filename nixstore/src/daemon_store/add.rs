@@ -4,7 +4,7 @@ use super::DaemonStore;
 use crate::content_address::ContentAddress;
 use crate::daemon::DaemonError;
 use crate::daemon::framed::{Contents, Stream};
-use crate::daemon::operation::{AddMultipleToStore, Import, QueryValidPaths};
+use crate::daemon::operation::{AddMultipleToStore, AddToStoreNar, Import, QueryValidPaths};
 use crate::path::StoreName;
 use crate::store::StoreError;
 use crate::{PathInfo, Sha256, StoreDir, StorePath, nar};
@@ -78,8 +78,14 @@ impl DaemonStore {
             let mut streams: Vec<_> = missing.iter().map(|source| source.bytes.stream()).collect();
             let paths = missing.iter().zip(&mut streams);
             let paths = paths.map(|(source, stream)| Import { info: &source.info, nar: Contents::Stream(stream) });
-            let add = AddMultipleToStore { paths: paths.collect(), repair: false, without_signatures: false };
-            connection.call(add, &mut |_| {})?;
+            let (repair, without_signatures) = (false, false);
+            if self.is_before(2, 18) {
+                let adds = paths.map(|path| AddToStoreNar { path, repair, without_signatures });
+                connection.pipelined(adds, &mut |_| {})?;
+            } else {
+                let add = AddMultipleToStore { paths: paths.collect(), repair, without_signatures };
+                connection.call(add, &mut |_| {})?;
+            }
         }
         self.remember(new.into_iter().map(|source| &source.info));
         Ok(())

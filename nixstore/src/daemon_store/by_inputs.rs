@@ -96,7 +96,8 @@ impl DaemonStore {
         let (bytes, _) = rewriter.finish()?;
         let mut hash = HashModulo::new(&info.path);
         hash.write_all(&bytes)?;
-        let (hash, times) = if self.is_before_2_17() { hash.finish_as_before_2_17() } else { hash.finish() };
+        // Before, what names itself was hashed with the offsets where it does.
+        let (hash, times) = if self.is_before(2, 17) { hash.finish_as_before_2_17() } else { hash.finish() };
         let others = info.references.iter().filter(|path| **path != info.path);
         let mut references: BTreeSet<StorePath> = others.map(|path| done.get(path).unwrap_or(path).clone()).collect();
         let path = self.store_dir.source_path(info.path.name(), &hash, &references, times > 0);
@@ -135,13 +136,6 @@ impl DaemonStore {
         archive.rewind()?;
         io::copy(&mut archive, out)?;
         Ok(())
-    }
-
-    /// Whether what names itself is hashed with the offsets where it does.
-    fn is_before_2_17(&self) -> bool {
-        let mut numbers = self.nix_version.split('.').map_while(|part| part.parse::<u32>().ok());
-        let version = (numbers.next(), numbers.next());
-        version.0.is_some() && version < (Some(2), Some(17))
     }
 }
 
