@@ -216,6 +216,6 @@ fn a_target_that_is_unknown_is_named() {
     scene.write("build/in", "");
     scene.edges("build out: sh in\n  cmd = cp in out\n");
     let said = scene.run(&["out", "nothing"]);
-    assert_eq!((said.code, said.errors.as_str()), (Some(1), "ninja2drv: unknown target `nothing`\n"));
+    assert_eq!((said.code, said.errors.as_str()), (Some(1), "ninja2drv: unknown target 'nothing'\n"));
     assert!(fs::metadata(scene.at("build/out")).is_err());
 }

@@ -1,3 +1,4 @@
 //! The parts of the ninja-compatible command that are worth testing by themselves.
 
 pub mod manifest;
+pub mod tools;

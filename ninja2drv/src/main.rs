@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use localstore::{Choice, Place, Size, Warning};
 use ninja2drv::manifest::Manifest;
+use ninja2drv::tools::{self, Context, Stop, Tool};
 use nixstore::StorePath;
 use nixstore::causes::causes;
 use nixstore::daemon_store::Way;
@@ -27,13 +28,14 @@ use splitter::roots::Mode;
 use splitter::state::{self, Records, State};
 use splitter::toolchain::Toolchains;
 use std::collections::BTreeSet;
-use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::{env, fs};
 use stores::Opened;
 use tracing::Tracing;
 
@@ -91,7 +93,10 @@ struct Options {
     /// `error`, differences fail the run.
     #[arg(long, value_name = "WHEN", default_value = "never")]
     tracing: Tracing,
-    /// What to build; by default what the build file says.
+    /// One of ninja's tools, and its arguments; `list` lists them.
+    #[arg(short = 't', value_name = "TOOL", num_args = 1.., allow_hyphen_values = true)]
+    tool: Vec<OsString>,
+    /// What to build; by default what the build file says. `FILE^` is what is made of FILE.
     targets: Vec<OsString>,
 }
 
@@ -168,8 +173,13 @@ enum End {
 
 fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     if let Some(directory) = &options.directory {
-        say!("ninja2drv: Entering directory `{}'", directory.display());
+        if options.tool.is_empty() {
+            say!("ninja2drv: Entering directory `{}'", directory.display());
+        }
         env::set_current_dir(directory).map_err(|e| format!("cannot enter `{}`: {e}", directory.display()))?;
+    }
+    if let Some((tool, arguments)) = options.tool.split_first() {
+        return use_tool(tool, arguments, &options.file);
     }
     let targets: Vec<BString> = options.targets.iter().map(|target| target.as_bytes().into()).collect();
     let directory = env::current_dir()?;
@@ -210,6 +220,35 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         opened.end(&outputs, &own, options);
     }
     Ok(end)
+}
+
+/// Does what `-t` asks for.
+fn use_tool(name: &OsStr, arguments: &[OsString], file: &Path) -> Result<End, Error> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let used = match name.as_bytes() {
+        b"list" => tools::list(&mut out).map_err(Stop::from),
+        name => Tool::find(name.as_bstr()).and_then(|tool| {
+            let directory = env::current_dir()?;
+            let mut load = |path: &BStr| fs::read(directory.join(to_path(path)));
+            let manifest = tools::read(file.as_os_str().as_bytes().as_bstr(), &mut load)
+                .map_err(|error| Stop::Error(error.to_string()))?;
+            let arguments: Vec<BString> = arguments.iter().map(|argument| argument.as_bytes().into()).collect();
+            let directory = directory.as_os_str().as_bytes().as_bstr();
+            tool.run(&Context { manifest: &manifest, directory, arguments: &arguments }, &mut out)
+        }),
+    };
+    match used.and_then(|()| Ok(out.flush()?)) {
+        Ok(()) => return Ok(End::Success),
+        Err(Stop::Usage(usage, problem)) => {
+            problem.into_iter().for_each(|problem| eprintln!("{problem}"));
+            out.write_all(usage.as_bytes()).and_then(|()| out.flush()).ok(); // nobody listens any more
+        }
+        Err(Stop::Error(error)) => eprintln!("ninja: error: {error}"),
+        Err(Stop::Fatal(error)) => eprintln!("ninja: fatal: {error}"),
+        Err(Stop::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(Stop::Write(error)) => return Err(format!("cannot write to standard output: {error}").into()),
+    }
+    Ok(End::Failure)
 }
 
 /// Reads a file of ours; one that is spoilt is named, and as good as none.

@@ -10,10 +10,14 @@ mod parser;
 mod path;
 mod program;
 
+pub use path::push_shell_escaped;
+
 use bstr::{BStr, BString, ByteSlice as _};
+use program::Program;
 use splitter::graph::Graph;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Everything read of a build directory's manifest.
 pub struct Manifest {
@@ -29,6 +33,14 @@ pub struct Manifest {
     pub pools: BTreeMap<BString, u32>,
     /// What Ninja prints after `ninja: warning: `.
     pub warnings: Vec<String>,
+    program: Arc<Program>,
+}
+
+impl Manifest {
+    /// The rules of the main file by name, each with its description, in which variables are named as in `${name}`.
+    pub fn rules(&self) -> Vec<(BString, Option<BString>)> {
+        self.program.described_rules()
+    }
 }
 
 /// A version as in `ninja_required_version`: what follows the second number does not count.

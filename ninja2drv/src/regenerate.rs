@@ -3,6 +3,7 @@
 use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
 use ninja2drv::manifest::{self, Manifest};
+use ninja2drv::tools;
 use splitter::discover::to_path;
 use splitter::drive::Error;
 use splitter::graph::{EdgeId, FileId, Graph};
@@ -84,8 +85,5 @@ pub fn wanted(graph: &Graph, targets: &[BString]) -> Result<Vec<FileId>, Error> 
         let made = || graph.edges().flat_map(|(_, edge)| edge.outputs.iter().copied()).collect();
         return Ok(if wanted.is_empty() { made() } else { wanted });
     }
-    let find = |target: &BString| {
-        graph.find(target.as_bstr()).ok_or_else(|| Error::from(format!("unknown target `{target}`")))
-    };
-    targets.iter().map(find).collect()
+    targets.iter().map(|target| Ok(tools::find(graph, target.as_bstr())?)).collect()
 }

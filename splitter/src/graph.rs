@@ -9,6 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 /// Which file of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,9 +44,32 @@ pub trait Commands: Send + Sync {
         self.command(graph, edge).pool
     }
 
+    /// The name of the rule alone.
+    fn rule(&self, graph: &Graph, edge: EdgeId) -> BString {
+        self.command(graph, edge).rule
+    }
+
     /// The dyndep file alone.
     fn dyndep(&self, graph: &Graph, edge: EdgeId) -> Option<BString> {
         self.command(graph, edge).dyndep
+    }
+}
+
+impl<T: Commands> Commands for Arc<T> {
+    fn command(&self, graph: &Graph, edge: EdgeId) -> Command {
+        T::command(self, graph, edge)
+    }
+
+    fn pool(&self, graph: &Graph, edge: EdgeId) -> Pool {
+        T::pool(self, graph, edge)
+    }
+
+    fn rule(&self, graph: &Graph, edge: EdgeId) -> BString {
+        T::rule(self, graph, edge)
+    }
+
+    fn dyndep(&self, graph: &Graph, edge: EdgeId) -> Option<BString> {
+        T::dyndep(self, graph, edge)
     }
 }
 
@@ -211,6 +235,11 @@ impl Graph {
         self.commands.pool(self, edge)
     }
 
+    /// The name of an edge's rule.
+    pub fn rule(&self, edge: EdgeId) -> BString {
+        if self.edge(edge).phony { "phony".into() } else { self.commands.rule(self, edge) }
+    }
+
     /// The file that states more of an edge; see [`Command::dyndep`].
     pub fn dyndep(&self, edge: EdgeId) -> Option<BString> {
         if self.edge(edge).phony { None } else { self.commands.dyndep(self, edge) }
@@ -244,10 +273,10 @@ impl Graph {
         Ok(())
     }
 
-    /// Files that nothing in the graph reads, in the order of the build file: what is made by default.
+    /// Files that no edge has for an input, in the order of the build file: what is made by default.
     pub fn roots(&self) -> Vec<FileId> {
         let mut read = vec![false; self.files.len()];
-        for file in self.edges.iter().flat_map(|edge| edge.inputs.iter().chain(&edge.validations)) {
+        for file in self.edges.iter().flat_map(|edge| &edge.inputs) {
             read[file.0 as usize] = true;
         }
         let made = self.edges.iter().flat_map(|edge| &edge.outputs);

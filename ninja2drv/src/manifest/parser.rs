@@ -181,7 +181,9 @@ impl<'l> Parser<'l> {
         let builddir = self.program.variable(0, b"builddir").filter(|path| !path.is_empty()).map(BString::from);
         self.check_suspects()?;
         let Self { graph, program, files, required_version, pools, warnings, .. } = self;
-        Ok(Manifest { graph: graph.finish(Box::new(program)), files, builddir, required_version, pools, warnings })
+        let program = Arc::new(program);
+        let graph = graph.finish(Box::new(program.clone()));
+        Ok(Manifest { graph, files, builddir, required_version, pools, warnings, program })
     }
 
     /// Looks for what Ninja would find wrong when an edge runs.

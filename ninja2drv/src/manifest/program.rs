@@ -304,12 +304,27 @@ impl Commands for Program {
         Some(self.texts.get(self.dyndeps[i].1).into())
     }
 
+    fn rule(&self, _: &Graph, id: EdgeId) -> BString {
+        self.rules[self.edges[id.0 as usize].rule as usize].name.clone()
+    }
+
     fn pool(&self, _: &Graph, id: EdgeId) -> graph::Pool {
         self.pools[self.edges[id.0 as usize].pool as usize].clone()
     }
 }
 
 impl Program {
+    /// The rules of the main file by name, each with its description, in which variables are named as in `${name}`.
+    pub fn described_rules(&self) -> Vec<(BString, Option<BString>)> {
+        let described = |(name, rule): (&BString, &u32)| {
+            let description = self.rules[*rule as usize].binding(b"description");
+            (name.clone(), description.map(|text| unparsed(self.texts.get(text))))
+        };
+        let mut rules: Vec<_> = self.scopes[0].rules.iter().map(described).collect();
+        rules.sort_unstable();
+        rules
+    }
+
     /// The paths of `files` as the manifest spells them, where that differs from the graph.
     fn paths<'a>(
         &'a self,
@@ -323,4 +338,13 @@ impl Program {
             None => files.iter().map(|file| graph.file(*file).path.as_slice()).collect(),
         }
     }
+}
+
+/// A text without escapes, in which variables are in braces.
+fn unparsed(raw: &[u8]) -> BString {
+    let piece = |piece| match piece {
+        Piece::Text(text) => text.to_vec(),
+        Piece::Variable(name) => [b"${", name, b"}"].concat(),
+    };
+    pieces(raw).flat_map(piece).collect::<Vec<u8>>().into()
 }

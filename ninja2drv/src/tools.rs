@@ -1,0 +1,194 @@
+//! The tools of ninja's `-t` that tell what a manifest says. Pure: a manifest in, ninja's own words out.
+//!
+//! What they print is what Ninja 1.13.2 prints; only the addresses by which it names the nodes of a drawing are numbers here.
+#![deny(clippy::disallowed_methods)]
+
+mod arguments;
+mod commands;
+mod compdb;
+mod drawing;
+mod inputs;
+mod query;
+mod rules;
+mod targets;
+mod wanted;
+
+use crate::manifest::{Manifest, ParseError};
+use bstr::{BStr, BString, ByteSlice as _};
+use splitter::graph::{EdgeId, FileId, Graph};
+use std::io::{self, Write};
+
+pub use wanted::{UnknownTarget, find};
+
+/// What a tool works with.
+pub struct Context<'a> {
+    /// Read by [`read`], so that paths are spelt as ninja spells them.
+    pub manifest: &'a Manifest,
+    /// Where the build is.
+    pub directory: &'a BStr,
+    /// What follows the tool's name.
+    pub arguments: &'a [BString],
+}
+
+/// A tool.
+pub struct Tool {
+    /// What it is called by.
+    pub name: &'static str,
+    description: &'static str,
+    run: fn(&Context<'_>, &mut dyn Write) -> Result<(), Stop>,
+}
+
+/// All of them, in the order of ninja's list.
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "commands",
+        description: "list all commands required to rebuild given targets",
+        run: commands::commands,
+    },
+    Tool { name: "inputs", description: "list all inputs required to rebuild given targets", run: inputs::inputs },
+    Tool {
+        name: "multi-inputs",
+        description: "print one or more sets of inputs required to build targets",
+        run: inputs::multi_inputs,
+    },
+    Tool { name: "graph", description: "output graphviz dot file for targets", run: drawing::graph },
+    Tool { name: "query", description: "show inputs/outputs for a path", run: query::query },
+    Tool { name: "targets", description: "list targets by their rule or depth in the DAG", run: targets::targets },
+    Tool { name: "compdb", description: "dump JSON compilation database to stdout", run: compdb::compdb },
+    Tool {
+        name: "compdb-targets",
+        description: "dump JSON compilation database for a given list of targets to stdout",
+        run: compdb::compdb_targets,
+    },
+    Tool { name: "rules", description: "list all rules", run: rules::rules },
+];
+
+impl Tool {
+    /// The tool of a name.
+    ///
+    /// # Errors
+    /// [`Stop::Fatal`] where there is none.
+    pub fn find(name: &BStr) -> Result<&'static Self, Stop> {
+        TOOLS.iter().find(|tool| name == tool.name).ok_or_else(|| {
+            let near = near(TOOLS.iter().map(|tool| tool.name.as_bytes()), name);
+            Stop::Fatal(format!("unknown tool '{name}'{}", did_you_mean(near)))
+        })
+    }
+
+    /// Runs it, and writes what it has to say.
+    ///
+    /// # Errors
+    /// [`Stop`].
+    pub fn run(&self, context: &Context<'_>, out: &mut dyn Write) -> Result<(), Stop> {
+        (self.run)(context, out)
+    }
+}
+
+/// Writes the list of all tools.
+///
+/// # Errors
+/// Those of writing.
+pub fn list(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "ninja subtools:")?;
+    TOOLS.iter().try_for_each(|tool| writeln!(out, "{:>11}  {}", tool.name, tool.description))
+}
+
+/// Reads a manifest as ninja does, to whom an absolute path and a relative one are two files.
+///
+/// # Errors
+/// Those of [`crate::manifest::parse`].
+pub fn read(main: &BStr, load: &mut dyn FnMut(&BStr) -> io::Result<Vec<u8>>) -> Result<Manifest, ParseError> {
+    /// No path lies below it.
+    const NOWHERE: &str = "//";
+
+    crate::manifest::parse(NOWHERE.into(), main, load)
+}
+
+/// Why a tool says nothing more. The exit code is 1.
+#[derive(Debug)]
+pub enum Stop {
+    /// It was asked how it is used, or in a wrong way, which goes to standard error; how is for standard output.
+    Usage(&'static str, Option<String>),
+    /// Printed after `ninja: error: `.
+    Error(String),
+    /// Printed after `ninja: fatal: `.
+    Fatal(String),
+    /// Nobody takes what it says.
+    Write(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<UnknownTarget> for Stop {
+    fn from(error: UnknownTarget) -> Self {
+        Self::Error(error.to_string())
+    }
+}
+
+/// The files that arguments name; without any what is built by default.
+fn nodes(graph: &Graph, names: &[BString]) -> Result<Vec<FileId>, UnknownTarget> {
+    match names {
+        [] if graph.defaults.is_empty() => Ok(graph.roots()),
+        [] => Ok(graph.defaults.clone()),
+        names => names.iter().map(|name| find(graph, name.as_bstr())).collect(),
+    }
+}
+
+/// The edges that make files, each after those that make what it reads, in the order of its inputs.
+fn makers(graph: &Graph, files: &[FileId]) -> Vec<EdgeId> {
+    let mut seen = std::collections::HashSet::new();
+    let mut done = Vec::new();
+    for maker in files.iter().filter_map(|file| graph.file(*file).maker) {
+        // Edges with how many of their inputs were looked at.
+        let mut open: Vec<(EdgeId, usize)> = Vec::new();
+        if seen.insert(maker) {
+            open.push((maker, 0));
+        }
+        while let Some((edge, next)) = open.last_mut() {
+            let Some(input) = graph.edge(*edge).inputs.get(*next) else {
+                done.push(*edge);
+                open.pop();
+                continue;
+            };
+            *next += 1;
+            if let Some(maker) = graph.file(*input).maker.filter(|maker| seen.insert(*maker)) {
+                open.push((maker, 0));
+            }
+        }
+    }
+    done
+}
+
+/// The nearest of some names, if it is near enough to be meant (Ninja 1.13, `SpellcheckString`).
+fn near<'a>(names: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a BStr> {
+    const FARTHEST: usize = 3;
+
+    let far = |other: &[u8]| other.len().abs_diff(name.len()) > FARTHEST;
+    let distances = names
+        .filter(|other| !far(other))
+        .map(|other| (strsim::generic_levenshtein(&Bytes(other), &Bytes(name)), other));
+    distances
+        .filter(|(distance, _)| *distance <= FARTHEST)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other.into())
+}
+
+/// Bytes as `strsim` takes them.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> IntoIterator for &Bytes<'a> {
+    type Item = &'a u8;
+    type IntoIter = std::slice::Iter<'a, u8>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+fn did_you_mean(name: Option<&BStr>) -> String {
+    name.map(|name| format!(", did you mean '{name}'?")).unwrap_or_default()
+}
