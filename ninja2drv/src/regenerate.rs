@@ -80,7 +80,7 @@ fn is_outdated(graph: &Graph, edge: EdgeId) -> bool {
 /// The files that were asked for; by default those that the manifest names, else those that nothing reads.
 pub fn wanted(graph: &Graph, targets: &[BString]) -> Result<Vec<FileId>, Error> {
     if targets.is_empty() {
-        let wanted = if graph.defaults.is_empty() { graph.roots() } else { graph.defaults.clone() };
+        let wanted = graph.wanted_by_default();
         // Where every file is read by an edge, some wait for each other: the plan finds out which.
         let made = || graph.edges().flat_map(|(_, edge)| edge.outputs.iter().copied()).collect();
         return Ok(if wanted.is_empty() { made() } else { wanted });

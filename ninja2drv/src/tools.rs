@@ -132,8 +132,7 @@ impl From<UnknownTarget> for Stop {
 /// The files that arguments name; without any what is built by default.
 fn nodes(graph: &Graph, names: &[BString]) -> Result<Vec<FileId>, UnknownTarget> {
     match names {
-        [] if graph.defaults.is_empty() => Ok(graph.roots()),
-        [] => Ok(graph.defaults.clone()),
+        [] => Ok(graph.wanted_by_default()),
         names => names.iter().map(|name| find(graph, name.as_bstr())).collect(),
     }
 }

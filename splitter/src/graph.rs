@@ -273,7 +273,12 @@ impl Graph {
         Ok(())
     }
 
-    /// Files that no edge has for an input, in the order of the build file: what is made by default.
+    /// What is made when nothing is asked for: what the build file says, or else the roots.
+    pub fn wanted_by_default(&self) -> Vec<FileId> {
+        if self.defaults.is_empty() { self.roots() } else { self.defaults.clone() }
+    }
+
+    /// Files that no edge has for an input, in the order of the build file.
     pub fn roots(&self) -> Vec<FileId> {
         let mut read = vec![false; self.files.len()];
         for file in self.edges.iter().flat_map(|edge| &edge.inputs) {

@@ -51,6 +51,10 @@ pub(super) fn explained(message: &str, store_dir: &StoreDir) -> String {
 fn vanished(message: &str, store_dir: &StoreDir) -> Option<StorePath> {
     let (before, _) = message.split_once(": No such file or directory")?;
     let (_, path) = before.rsplit_once(&format!("{}/", store_dir.as_str()))?;
+    // Other words stand between: it is something else that is not there.
+    if path.contains(char::is_whitespace) {
+        return None;
+    }
     path.split(['"', '\'', '/']).next()?.parse().ok()
 }
 
@@ -127,5 +131,7 @@ mod tests {
         }
         let other = explained("error: unable to\n  build", &StoreDir::default());
         assert_eq!(other, "unable to build");
+        let elsewhere = format!("while building '{path}': opening '/build/x': No such file or directory");
+        assert_eq!(explained(&elsewhere, &StoreDir::default()), elsewhere);
     }
 }
