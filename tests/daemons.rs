@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 use tests::checkout::{Checkout, Home, Project};
 use tests::daemon::{Daemon, Nix, SCRIPT, Setup};
+use tests::relay::Relay;
 use tests::waiting::{Waiting, signal};
 use tests::{Said, Scene, lacks_sandbox, not_run, refused};
 
@@ -219,6 +220,45 @@ fn a_second_run_asks_nothing_and_a_change_runs_what_it_must() {
         let said = site.build();
         assert_eq!((said.ran(), said.reused().len()), (vec![], 3), "{said}");
         assert_eq!(code(&site, "build"), Some(3));
+    }
+}
+
+#[test]
+fn what_edges_came_out_as_is_not_asked_for_one_by_one() {
+    const EDGES: usize = 100;
+    let test = "what_edges_came_out_as_is_not_asked_for_one_by_one";
+    for offer in [CA, STOCK_NOT_TRUSTED, STOCK_2_8] {
+        let Some(mut site) = Site::new(test, &["gcc"], offer) else { continue };
+        for i in 0..EDGES {
+            site.scene.write(&format!("build/{i}.h"), "int x;\n");
+            site.scene.write(&format!("build/{i}.c"), format!("#include \"{i}.h\"\nint f{i}(void) {{ return x; }}\n"));
+        }
+        let edges = (0..EDGES).map(|i| format!("build {i}.o: sh {i}.c\n  cmd = gcc -c {i}.c -o {i}.o\n"));
+        site.scene.edges(&edges.collect::<String>());
+        site.build();
+
+        let relay = Relay::new(&site.daemon.socket());
+        site.words[0] =
+            site.words[0].replace(&*site.daemon.socket().to_string_lossy(), &relay.socket().to_string_lossy());
+        let forget = || {
+            fs::remove_dir_all(site.scene.at("build/.splitter")).unwrap();
+            (0..EDGES).for_each(|i| fs::remove_file(site.scene.at(&format!("build/{i}.o"))).unwrap());
+        };
+        let exchanges = || {
+            forget();
+            relay.exchanges();
+            assert_eq!(site.build().reused().len(), EDGES, "{}", offer.name);
+            relay.exchanges()
+        };
+        let with = exchanges();
+        fs::remove_dir_all(site.scene.at("history")).unwrap();
+        let without = exchanges();
+        // A few, and one for each sixteen paths or so, which are asked for in one go.
+        assert!(with < EDGES, "{}: {with}", offer.name);
+        // Each header as it is found, what the edge came out as, and whether that is still there.
+        assert!(without > EDGES && without < EDGES * 7 / 2, "{}: {without}", offer.name);
+        let again = exchanges();
+        assert!(again < EDGES, "{}: {again}, though it was found out before", offer.name);
     }
 }
 

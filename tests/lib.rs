@@ -4,6 +4,7 @@
 pub mod checkout;
 pub mod daemon;
 pub mod refused;
+pub mod relay;
 pub mod units;
 pub mod waiting;
 

@@ -3,7 +3,7 @@
 use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::discover::headers::Headers;
-use crate::discover::{is_system, to_path};
+use crate::discover::to_path;
 use crate::graph::{Deps, EdgeId, FileId, Graph, Location, absolute};
 use crate::history::History;
 use crate::identity::Identity;
@@ -225,7 +225,7 @@ impl Drive<'_> {
             bound: Mutex::default(),
         };
         if self.store.is_remote() {
-            self.look_ahead(plan, &steps);
+            steps.look_ahead();
         }
         // What this run does not look at, as it has another target or is stopped, is kept for the next.
         let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
@@ -233,20 +233,6 @@ impl Drive<'_> {
         let success = self.work(plan, &steps, &mut records, tell);
         let state = self.remember(plan, steps, &mut records);
         Ok((success, state, records))
-    }
-
-    /// Looks at all that the steps may read and no edge makes, in one exchange with the store.
-    fn look_ahead(&self, plan: &Plan, steps: &Steps<'_>) {
-        let records = plan.order.iter().filter_map(|edge| steps.old.by_name.get(&self.name(*edge)));
-        let before = records.flat_map(|record| record.inputs.keys().cloned());
-        let is_made =
-            |path: &BString| self.graph.find(path.as_bstr()).is_some_and(|file| self.graph.file(file).maker.is_some());
-        let sources = plan.sources.iter().map(|file| self.path(*file));
-        let mut files: BTreeSet<BString> = sources.chain(before.filter(|path| !is_made(path))).collect();
-        let is_file =
-            |path: &BString| fs::symlink_metadata(to_path(path.as_bstr())).is_ok_and(|metadata| metadata.is_file());
-        files.retain(|path| !is_system(path.as_bstr()) && is_file(path));
-        steps.contents.look_at(&files).ok(); // the step that cannot read one says so
     }
 
     /// Does the steps; answers whether all succeeded.

@@ -1,12 +1,15 @@
-//! What steps have read, of all builds of one user: an SQLite database. It may be lost at any time at no cost but time.
+//! What steps have read and what came of them, of all builds of one user: an SQLite database. It may be lost at any time at
+//! no cost but time.
 //!
-//! A lesson is looked up by what the command does, with the roots at their canonical places, so that every checkout finds
-//! it; it holds if every file that was read has the same content, and what was absent is absent.
+//! Both are looked up by what the command does, with the roots at their canonical places, so that every checkout finds
+//! them. A lesson holds if every file that was read has the same content, and what was absent is absent; a realisation
+//! holds for its derivation, in every store that has the outputs.
 
 use crate::discover::Found;
 use bstr::BString;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,11 +28,41 @@ pub struct Lesson {
     pub holds_root: Option<bool>,
 }
 
+/// What a derivation has come out as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Realisation {
+    /// Its store path.
+    pub derivation: String,
+    /// The store path of each output, by the output's name.
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// What the history keeps of a command: the newest few of each.
+pub trait Fact: Serialize + DeserializeOwned {
+    /// The table of the database.
+    const TABLE: &'static str;
+}
+
+impl Fact for Lesson {
+    const TABLE: &'static str = "lesson";
+}
+
+impl Fact for Realisation {
+    const TABLE: &'static str = "realisation";
+}
+
+/// A fact that is to be written.
+struct Pending {
+    table: &'static str,
+    command: [u8; 32],
+    fact: Vec<u8>,
+}
+
 /// The history of one user. All threads share one.
 pub struct History {
     file: PathBuf,
     connection: Mutex<Connection>,
-    pending: Mutex<Vec<([u8; 32], Vec<u8>)>>,
+    pending: Mutex<Vec<Pending>>,
     /// What went wrong first: from then on nothing is known and nothing learnt.
     problem: Mutex<Option<HistoryError>>,
 }
@@ -57,13 +90,16 @@ fn is_spoilt(error: &rusqlite::Error) -> bool {
 }
 
 /// The layout of the file; another version is thrown away.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
-/// How many lessons of one command are kept, and of all.
+/// The tables.
+const TABLES: [&str; 2] = [Lesson::TABLE, Realisation::TABLE];
+
+/// How many facts of one kind are kept of one command, and of all.
 const OF_ONE: i64 = 8;
 const OF_ALL: i64 = 200_000;
 
-/// How many lessons wait before they are written.
+/// How many facts wait before they are written.
 const BATCH: usize = 64;
 
 impl History {
@@ -78,7 +114,7 @@ impl History {
         }
         let connection = Self::try_open(file).or_else(|error| {
             if !is_spoilt(&error) {
-                return Err(error); // such as a full disk: the lessons are good
+                return Err(error); // such as a full disk: what it holds is good
             }
             remove(file);
             tell(error);
@@ -94,47 +130,50 @@ impl History {
         // Otherwise a statement is compiled again for each value (SQLITE_ENABLE_STAT4).
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
-        // A crash of the machine may lose the newest lessons, which is no loss.
+        // A crash of the machine may lose the newest facts, which is no loss.
         connection.pragma_update(None, "synchronous", "off")?;
         let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version != VERSION {
-            connection.execute_batch("drop table if exists lesson")?;
+        for table in TABLES {
+            if version != VERSION {
+                connection.execute_batch(&format!("drop table if exists {table}"))?;
+            }
+            connection.execute_batch(&format!(
+                "create table if not exists {table} (id integer primary key autoincrement, command blob not null, \
+                 fact blob not null); create index if not exists {table}_of_command on {table} (command, id)",
+            ))?;
         }
-        connection.execute_batch(
-            "create table if not exists lesson (id integer primary key autoincrement, command blob not null, \
-             lesson blob not null); create index if not exists of_command on lesson (command, id)",
-        )?;
         connection.pragma_update(None, "user_version", VERSION)?;
         Ok(connection)
     }
 
     /// What is known of a command, the newest first; nothing where the file cannot be read, which [`History::save`] tells.
-    pub fn lessons(&self, command: &[u8; 32]) -> Vec<Lesson> {
+    pub fn known<F: Fact>(&self, command: &[u8; 32]) -> Vec<F> {
         if self.is_out_of_use() {
             return Vec::new();
         }
-        self.try_lessons(command).unwrap_or_else(|error| {
+        self.try_known(command).unwrap_or_else(|error| {
             self.note(error);
             Vec::new()
         })
     }
 
-    fn try_lessons(&self, command: &[u8; 32]) -> Result<Vec<Lesson>, HistoryError> {
+    fn try_known<F: Fact>(&self, command: &[u8; 32]) -> Result<Vec<F>, HistoryError> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut query =
-            connection.prepare_cached("select lesson from lesson where command = ? order by id desc limit ?")?;
+        let query = format!("select fact from {} where command = ? order by id desc limit ?", F::TABLE);
+        let mut query = connection.prepare_cached(&query)?;
         let rows = query.query_map(params![command, OF_ONE], |row| row.get::<_, Vec<u8>>(0))?;
         let bytes: Vec<Vec<u8>> = rows.collect::<rusqlite::Result<_>>()?;
         Ok(bytes.iter().filter_map(|bytes| postcard::from_bytes(bytes).ok()).collect())
     }
 
-    /// Adds a lesson; it is written by and by, at the latest by [`History::save`].
-    pub fn learn(&self, command: [u8; 32], lesson: &Lesson) {
+    /// Adds what was learnt of a command; it is written by and by, at the latest by [`History::save`].
+    pub fn learn<F: Fact>(&self, command: [u8; 32], fact: &F) {
         if self.is_out_of_use() {
             return;
         }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.push((command, postcard::to_stdvec(lesson).expect("a lesson is plain data")));
+        let fact = postcard::to_stdvec(fact).expect("a fact is plain data");
+        pending.push(Pending { table: F::TABLE, command, fact });
         if pending.len() < BATCH {
             return;
         }
@@ -176,27 +215,29 @@ impl History {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    fn write(&self, batch: &[([u8; 32], Vec<u8>)]) -> Result<(), HistoryError> {
+    fn write(&self, batch: &[Pending]) -> Result<(), HistoryError> {
         if batch.is_empty() {
             return Ok(());
         }
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        {
-            let mut same = transaction.prepare_cached("delete from lesson where command = ? and lesson = ?")?;
-            let mut insert = transaction.prepare_cached("insert into lesson (command, lesson) values (?, ?)")?;
-            let mut oldest = transaction
-                .prepare_cached("select id from lesson where command = ? order by id desc limit 1 offset ?")?;
-            let mut forget = transaction.prepare_cached("delete from lesson where command = ? and id <= ?")?;
-            for (command, lesson) in batch {
-                same.execute(params![command, lesson])?;
-                insert.execute(params![command, lesson])?;
+        for table in TABLES {
+            let prepare = |statement: String| transaction.prepare_cached(&statement);
+            let mut same = prepare(format!("delete from {table} where command = ? and fact = ?"))?;
+            let mut insert = prepare(format!("insert into {table} (command, fact) values (?, ?)"))?;
+            let mut oldest =
+                prepare(format!("select id from {table} where command = ? order by id desc limit 1 offset ?"))?;
+            let mut forget = prepare(format!("delete from {table} where command = ? and id <= ?"))?;
+            for Pending { command, fact, .. } in batch.iter().filter(|pending| pending.table == table) {
+                same.execute(params![command, fact])?;
+                insert.execute(params![command, fact])?;
                 let old = oldest.query_row(params![command, OF_ONE], |row| row.get::<_, i64>(0)).optional()?;
                 if let Some(old) = old {
                     forget.execute(params![command, old])?;
                 }
             }
-            transaction.execute("delete from lesson where id <= (select max(id) from lesson) - ?", params![OF_ALL])?;
+            let excess = format!("delete from {table} where id <= (select max(id) from {table}) - ?");
+            transaction.execute(&excess, params![OF_ALL])?;
         }
         transaction.commit()?;
         Ok(())
@@ -237,9 +278,9 @@ mod tests {
         drop(history);
         let history = open(&directory.path().join("state/history"));
         let contents = |lesson: &Lesson| lesson.contents.values().next().unwrap().clone();
-        let known: Vec<String> = history.lessons(&[1; 32]).iter().map(contents).collect();
+        let known: Vec<String> = history.known::<Lesson>(&[1; 32]).iter().map(contents).collect();
         assert_eq!(known, ["15", "19", "18", "17", "16", "14", "13", "12"]);
-        assert_eq!(history.lessons(&[2; 32]), []);
+        assert_eq!(history.known::<Lesson>(&[2; 32]), []);
     }
 
     /// A good one.
@@ -257,7 +298,7 @@ mod tests {
         assert_eq!(told, 1);
         history.learn([1; 32], &lesson("1"));
         history.save().unwrap();
-        assert_eq!(history.lessons(&[1; 32]).len(), 1);
+        assert_eq!(history.known::<Lesson>(&[1; 32]).len(), 1);
     }
 
     #[test]
@@ -273,14 +314,14 @@ mod tests {
         fs::write(&file, bytes).unwrap();
 
         let history = open(&file);
-        assert_eq!(history.lessons(&[1; 32]), []);
+        assert_eq!(history.known::<Lesson>(&[1; 32]), []);
         history.learn([1; 32], &lesson("2"));
         history.save().unwrap_err();
         drop(history);
         let history = open(&file);
         history.learn([1; 32], &lesson("3"));
         history.save().unwrap();
-        assert_eq!(history.lessons(&[1; 32]), [lesson("3")]);
+        assert_eq!(history.known::<Lesson>(&[1; 32]), [lesson("3")]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One edge's way: whether it is up to date, else discovered, lowered, realised and put in place.
 
+mod ahead;
 mod audited;
 mod first;
 mod in_place;
@@ -140,9 +141,7 @@ impl Steps<'_> {
         if self.always.contains(&edge) {
             return self.outside(edge, &command, Reason::Always);
         }
-        let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
-        let read = |path: &BStr| fs::read(to_path(path)).ok().map(BString::from);
-        let recipe = Recipe::new(&command, outputs, self.drive.graph.working_directory(), &read);
+        let recipe = self.recipe(edge, &command);
         let record = self.old.by_name.get(&self.drive.name(edge));
         let reason = match record {
             None => Reason::New,
@@ -159,6 +158,12 @@ impl Steps<'_> {
             self.take_back(edge, record)?;
         }
         self.make(edge, &command, &recipe, reason)
+    }
+
+    fn recipe(&self, edge: EdgeId, command: &Command) -> Recipe {
+        let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
+        let read = |path: &BStr| fs::read(to_path(path)).ok().map(BString::from);
+        Recipe::new(command, outputs, self.drive.graph.working_directory(), &read)
     }
 
     /// A command that is for people, or reads what nobody can know, runs where it is; with the terminal if it is alone on it.
@@ -400,7 +405,7 @@ impl Steps<'_> {
     /// What is known to be read, where every file still has the content that it had.
     fn lesson(&self, key: &[u8; 32]) -> Result<Option<(Found, Option<bool>)>, Failed> {
         let Some(history) = self.drive.history else { return Ok(None) };
-        for lesson in history.lessons(key) {
+        for lesson in history.known::<Lesson>(key) {
             let real = |path: &BStr| self.drive.roots.real(path);
             let same = |(path, content): (&BString, &String)| {
                 let path = real(path.as_bstr());
@@ -513,8 +518,7 @@ impl Steps<'_> {
         watch: Watch,
     ) -> Result<Realised, Failed> {
         let derivation = self.derivation(recipe, found, view, tools, watch)?;
-        let store = self.drive.store;
-        if let Some(outputs) = store.realised(&derivation)? {
+        if let Some(outputs) = self.came_out_as(recipe, &derivation)? {
             let known = Realised { ran: false, outputs, view, tools: tools.clone(), bound: None, holds_root: None };
             return match watch {
                 // A failure is not taken from the store: nobody knows whether it would come again.
@@ -524,9 +528,10 @@ impl Steps<'_> {
                 _ => Ok(known),
             };
         }
-        match store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
+        match self.drive.store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
             Ok(built) => {
                 let outputs = built.outputs.into_iter().map(|(name, info)| (name, info.path)).collect();
+                self.learn_realised(recipe, &derivation, &outputs);
                 Ok(Realised { ran: built.ran, outputs, view, tools: tools.clone(), bound: None, holds_root: None })
             }
             Err(RealiseError::Failed { reason, log }) => {

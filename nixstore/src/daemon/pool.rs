@@ -5,10 +5,11 @@
 
 use super::connection::Connection;
 use super::error::{DaemonError, HANDSHAKE};
-use super::operation::{AddTempRoot, Operation, QueryPathInfo, SetOptions};
+use super::operation::{AddTempRoot, Operation, QueryPathInfo, QueryValidPaths, SetOptions};
 use super::wait::Wait;
 use super::wire::{Decoder, Encoder, WireError};
 use crate::{PathInfo, StorePath};
+use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,24 +80,38 @@ impl Pool {
         Ok(guard)
     }
 
-    /// Protects paths, valid or not yet, from collection for as long as the pool is open. If the daemon has been
-    /// restarted, what was protected before is so no longer.
-    ///
-    /// # Errors
-    /// Those of [`Connection::pipelined`].
-    pub fn keep(&self, paths: &[StorePath]) -> Result<(), DaemonError> {
-        self.keeper()?.pipelined(paths.iter().map(AddTempRoot), &mut |_| {}).map(drop)
-    }
-
-    /// As [`Pool::keep`], and answers what is known of each in the same exchange: one that is valid stays so.
+    /// Protects paths, valid or not yet, from collection for as long as the pool is open, and answers what is known of each
+    /// in the same exchange: one that is valid stays so. If the daemon has been restarted, what was protected before is so
+    /// no longer.
     ///
     /// # Errors
     /// Those of [`Connection::pipelined`].
     pub fn keep_and_query(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, DaemonError> {
-        let keep = paths.iter().map(|path| Kept::Keep(AddTempRoot(path)));
-        let query = paths.iter().map(|path| Kept::Query(QueryPathInfo(path)));
-        let mut replies = self.keeper()?.pipelined(keep.chain(query), &mut |_| {})?;
-        Ok(replies.split_off(paths.len()))
+        let query = paths.iter().map(|path| Request::Info(QueryPathInfo(path)));
+        let answers = self.keep_and(paths, query)?.into_iter();
+        Ok(answers.map(|answer| if let Answer::Info(info) = answer { info.map(|info| *info) } else { None }).collect())
+    }
+
+    /// As [`Pool::keep_and_query`], but answers only which of them are valid.
+    ///
+    /// # Errors
+    /// Those of [`Connection::pipelined`].
+    pub fn keep_and_find(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, DaemonError> {
+        let query = Request::Valid(QueryValidPaths { paths, substitute: false });
+        let answer = self.keep_and(paths, [query])?.pop();
+        Ok(if let Some(Answer::Valid(valid)) = answer { valid } else { BTreeSet::new() })
+    }
+
+    /// Protects paths, and then asks; answers what it was asked for.
+    fn keep_and<'a>(
+        &self,
+        paths: impl IntoIterator<Item = &'a StorePath>,
+        queries: impl IntoIterator<Item = Request<'a>>,
+    ) -> Result<Vec<Answer>, DaemonError> {
+        let keep: Vec<_> = paths.into_iter().map(|path| Request::Keep(AddTempRoot(path))).collect();
+        let count = keep.len();
+        let mut answers = self.keeper()?.pipelined(keep.into_iter().chain(queries), &mut |_| {})?;
+        Ok(answers.split_off(count))
     }
 
     fn keeper(&self) -> Result<MutexGuard<'_, Connection>, DaemonError> {
@@ -152,36 +167,50 @@ impl Pool {
     }
 }
 
-/// One half of [`Pool::keep_and_query`].
-enum Kept<'a> {
+/// What is asked of the connection that protects paths.
+enum Request<'a> {
     Keep(AddTempRoot<'a>),
-    Query(QueryPathInfo<'a>),
+    Info(QueryPathInfo<'a>),
+    Valid(QueryValidPaths<'a>),
 }
 
-impl Operation for Kept<'_> {
-    type Reply = Option<PathInfo>;
+/// What it answers.
+enum Answer {
+    Kept,
+    Info(Option<Box<PathInfo>>),
+    Valid(BTreeSet<StorePath>),
+}
+
+impl Operation for Request<'_> {
+    type Reply = Answer;
     const NAME: &'static str = QueryPathInfo::NAME;
     const NUMBER: u64 = QueryPathInfo::NUMBER;
 
     fn number(&self) -> u64 {
         match self {
             Self::Keep(_) => AddTempRoot::NUMBER,
-            Self::Query(_) => QueryPathInfo::NUMBER,
+            Self::Info(_) => QueryPathInfo::NUMBER,
+            Self::Valid(_) => QueryValidPaths::NUMBER,
         }
     }
 
     fn write(&mut self, out: &mut Encoder<'_>) -> Result<(), WireError> {
         match self {
             Self::Keep(keep) => keep.write(out),
-            Self::Query(query) => query.write(out),
+            Self::Info(query) => query.write(out),
+            Self::Valid(query) => query.write(out),
         }
     }
 
-    fn read(self, input: &mut Decoder<'_>) -> Result<Self::Reply, WireError> {
-        match self {
-            Self::Keep(keep) => keep.read(input).map(|()| None),
-            Self::Query(query) => query.read(input),
-        }
+    fn read(self, input: &mut Decoder<'_>) -> Result<Answer, WireError> {
+        Ok(match self {
+            Self::Keep(keep) => {
+                keep.read(input)?;
+                Answer::Kept
+            }
+            Self::Info(query) => Answer::Info(query.read(input)?.map(Box::new)),
+            Self::Valid(query) => Answer::Valid(query.read(input)?),
+        })
     }
 }
 

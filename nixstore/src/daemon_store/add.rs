@@ -4,10 +4,10 @@ use super::DaemonStore;
 use crate::content_address::ContentAddress;
 use crate::daemon::DaemonError;
 use crate::daemon::framed::{Contents, Stream};
-use crate::daemon::operation::{AddMultipleToStore, AddToStoreNar, Import, QueryValidPaths};
+use crate::daemon::operation::{AddMultipleToStore, AddToStoreNar, Import};
 use crate::path::StoreName;
 use crate::store::StoreError;
-use crate::{PathInfo, Sha256, StoreDir, StorePath, nar};
+use crate::{PathInfo, Sha256, StoreDir, nar};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -67,11 +67,7 @@ impl DaemonStore {
         if new.is_empty() {
             return Ok(());
         }
-        let paths: Vec<StorePath> = new.iter().map(|source| source.info.path.clone()).collect();
-        self.pool.keep(&paths)?;
-        let mut connection = self.pool.get()?;
-        let asked = paths.into_iter().collect();
-        let valid = connection.call(QueryValidPaths { paths: &asked, substitute: false }, &mut |_| {})?;
+        let valid = self.pool.keep_and_find(&new.iter().map(|source| source.info.path.clone()).collect())?;
         let missing = new.iter().filter(|source| !valid.contains(&source.info.path)).copied();
         let missing: Vec<&Source> = missing.collect();
         if !missing.is_empty() {
@@ -79,6 +75,7 @@ impl DaemonStore {
             let paths = missing.iter().zip(&mut streams);
             let paths = paths.map(|(source, stream)| Import { info: &source.info, nar: Contents::Stream(stream) });
             let (repair, without_signatures) = (false, false);
+            let mut connection = self.pool.get()?;
             if self.is_before(2, 18) {
                 let adds = paths.map(|path| AddToStoreNar { path, repair, without_signatures });
                 connection.pipelined(adds, &mut |_| {})?;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A daemon that knows that every path is valid, and builds nothing: it never answers to that.
+/// A daemon that says that every path is valid, knows nothing else of any, and builds nothing: it never answers to that.
 #[derive(Clone, Default)]
 struct Daemon {
     connections: Arc<AtomicUsize>,
@@ -53,11 +53,15 @@ impl Daemon {
             self.asked.lock().unwrap().push(operation);
             match operation {
                 19 => (0..13).try_for_each(|_| input.number().map(drop)).ok()?,
-                1 | 11 => input.skip_text().ok()?,
+                1 | 11 | 26 => input.skip_text().ok()?,
                 _ => continue,
             }
             let reply = Bytes::new().number(LAST);
-            peer.say(if operation == 19 { reply.done() } else { reply.number(1).done() });
+            peer.say(match operation {
+                19 => reply.done(),
+                26 => reply.number(0).done(),
+                _ => reply.number(1).done(),
+            });
         }
     }
 
@@ -176,9 +180,9 @@ fn a_build_is_cancelled_soon_while_a_daemon_is_asked_that_does_not_answer() {
 fn what_is_kept_is_kept_by_a_connection_that_is_never_lent() {
     let daemon = Daemon::default();
     let pool = daemon.pool(1);
-    pool.keep(&[hello(), hello()]).unwrap();
+    assert_eq!(pool.keep_and_query(&[hello(), hello()]).unwrap(), [None, None]);
     cancel_a_build(&mut pool.get().unwrap());
-    pool.keep(&[hello()]).unwrap();
+    pool.keep_and_query(&[hello()]).unwrap();
     // The keeper and the one that was broken.
     assert_eq!((daemon.connections(), daemon.asked_for(11)), (2, 3));
 }
