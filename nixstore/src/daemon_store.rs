@@ -51,7 +51,7 @@ use crate::daemon::{ConnectionOptions, DaemonError, Pool, Trust};
 use crate::path::StoreName;
 use crate::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
 use crate::{PathInfo, ResolvedDerivation, Store, StoreDir, StorePath};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -66,8 +66,8 @@ pub struct DaemonStore {
     trust: Trust,
     /// The daemon has refused a derivation that is not in the store, as it does not trust this client.
     needs_files: AtomicBool,
-    /// What is valid, and stays so.
-    known: RwLock<HashMap<StorePath, PathInfo>>,
+    /// What is valid, and stays so; with the facts of those for which the daemon was asked.
+    known: RwLock<HashMap<StorePath, Option<PathInfo>>>,
     /// What was built inside of a derivation, by the derivation's path: its daemon must not be asked.
     built: Mutex<HashMap<StorePath, Outputs>>,
 }
@@ -146,7 +146,7 @@ impl DaemonStore {
     fn infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, DaemonError> {
         let mut infos: Vec<Option<PathInfo>> = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            paths.iter().map(|path| known.get(path).cloned()).collect()
+            paths.iter().map(|path| known.get(path).cloned().flatten()).collect()
         };
         let missing: Vec<usize> = (0..paths.len()).filter(|&index| infos[index].is_none()).collect();
         if !missing.is_empty() {
@@ -162,7 +162,24 @@ impl DaemonStore {
 
     fn remember<'a>(&self, infos: impl Iterator<Item = &'a PathInfo>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.extend(infos.map(|info| (info.path.clone(), info.clone())));
+        known.extend(infos.map(|info| (info.path.clone(), Some(info.clone()))));
+    }
+
+    /// Of `paths`, those that are not valid.
+    fn invalid(&self, paths: impl Iterator<Item = StorePath>) -> Result<BTreeSet<StorePath>, DaemonError> {
+        let mut unknown: BTreeSet<StorePath> = {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            paths.filter(|path| !known.contains_key(path)).collect()
+        };
+        if !unknown.is_empty() {
+            let valid = self.pool.keep_and_find(&unknown)?;
+            unknown.retain(|path| !valid.contains(path));
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            for path in valid {
+                known.entry(path).or_default();
+            }
+        }
+        Ok(unknown)
     }
 
     /// What a floating derivation has come out as, by the daemon's own record.
@@ -177,8 +194,7 @@ impl DaemonStore {
     }
 
     fn if_valid(&self, outputs: Outputs) -> Result<Option<Outputs>, DaemonError> {
-        let paths: Vec<StorePath> = outputs.values().cloned().collect();
-        Ok(self.infos(&paths)?.iter().all(Option::is_some).then_some(outputs))
+        Ok(self.invalid(outputs.values().cloned())?.is_empty().then_some(outputs))
     }
 }
 
@@ -210,6 +226,11 @@ impl Store for DaemonStore {
 
     fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, StoreError> {
         self.infos(paths).map_err(told("look up paths"))
+    }
+
+    fn valid_paths(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, StoreError> {
+        let invalid = self.invalid(paths.iter().cloned()).map_err(told("look up paths"))?;
+        Ok(paths.iter().filter(|path| !invalid.contains(path)).cloned().collect())
     }
 
     fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError> {

@@ -4,7 +4,7 @@
 //! [`MemoryStore`](crate::MemoryStore). One test suite runs against each.
 
 use crate::{OutputName, PathInfo, ResolvedDerivation, StoreDir, StorePath, path::StoreName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -55,6 +55,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`] where the database cannot be read.
     fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, StoreError>;
+
+    /// Which of these paths are valid. They are protected from collection while this store is open.
+    ///
+    /// # Errors
+    /// As [`Store::path_infos`].
+    fn valid_paths(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(self.path_infos(paths)?.into_iter().flatten().map(|info| info.path).collect())
+    }
 
     /// What the outputs of a derivation have come out as before, if all are known and still valid. Such paths are protected
     /// from collection while this store is open.

@@ -264,6 +264,8 @@ pub fn a_tree_that_is_given_away_is_kept_too(subject: &dyn Subject) {
 pub fn a_path_that_nobody_added_is_not_valid(subject: &dyn Subject) {
     let added = add(subject, "added", "added").path;
     let nobody = StorePath::new([7; 20], name("nobody"));
+    let valid = subject.store().valid_paths(&[nobody.clone(), added.clone(), nobody.clone()]);
+    assert_eq!(valid.expect("the store answers"), [added.clone()].into());
     let infos = subject.store().path_infos(&[nobody.clone(), added.clone(), nobody]).expect("the store answers");
     let paths: Vec<_> = infos.into_iter().map(|info| info.map(|info| info.path)).collect();
     assert_eq!(paths, [None, Some(added), None]);

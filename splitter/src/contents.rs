@@ -62,8 +62,7 @@ impl<'a> Contents<'a> {
         };
         let remembered: Vec<_> = unknown.iter().map(before).collect();
         let candidates: Vec<StorePath> = remembered.iter().flatten().map(|(_, content)| content.clone()).collect();
-        let valid = self.store.path_infos(&candidates)?.into_iter().flatten().map(|info| info.path);
-        let valid: BTreeSet<StorePath> = valid.collect();
+        let valid = self.store.valid_paths(&candidates)?;
         let (mut wanted, mut looks) = (Vec::new(), Vec::new());
         for (path, before) in unknown.into_iter().zip(remembered) {
             let file = to_path(path.as_bstr());
@@ -150,7 +149,7 @@ impl<'a> Contents<'a> {
 
     /// Whether the store has a path.
     pub fn is_valid(&self, path: &StorePath) -> bool {
-        self.store.path_infos(std::slice::from_ref(path)).is_ok_and(|infos| infos[0].is_some())
+        self.store.valid_paths(std::slice::from_ref(path)).is_ok_and(|valid| !valid.is_empty())
     }
 
     /// Whether the bytes of a file in the store name a root.

@@ -288,6 +288,10 @@ impl Store for Recording {
         self.store.add_file(name, contents, executable)
     }
 
+    fn valid_paths(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>, StoreError> {
+        self.store.valid_paths(paths)
+    }
+
     fn path_infos(&self, paths: &[StorePath]) -> Result<Vec<Option<PathInfo>>, StoreError> {
         self.store.path_infos(paths)
     }

@@ -64,11 +64,10 @@ impl DaemonStore {
 
     /// Whether all that it needs is valid, and stays so.
     fn check_inputs(&self, derivation: &ResolvedDerivation) -> Result<(), StoreError> {
-        let inputs: Vec<StorePath> = derivation.get().input_srcs.iter().cloned().collect();
         let what = || format!("run `{}`", derivation.get().name);
-        let infos = self.infos(&inputs).map_err(told(what()))?;
-        match inputs.iter().zip(&infos).find(|(_, info)| info.is_none()) {
-            Some((path, _)) => Err(StoreError::new(what(), format!("its input `{path}` is not valid"))),
+        let invalid = self.invalid(derivation.get().input_srcs.iter().cloned()).map_err(told(what()))?;
+        match invalid.first() {
+            Some(path) => Err(StoreError::new(what(), format!("its input `{path}` is not valid"))),
             None => Ok(()),
         }
     }

@@ -83,7 +83,7 @@ impl DaemonStore {
             return self.add_rewritten(info, done);
         }
         let new = self.by_content(info);
-        if self.infos(std::slice::from_ref(&new.path))?[0].is_none() {
+        if !self.invalid(std::iter::once(new.path.clone()))?.is_empty() {
             self.import(&new, &mut |out| self.dump(&info.path, out))?;
         }
         Ok(new.path)
@@ -112,7 +112,7 @@ impl DaemonStore {
         let (nar_hash, nar_size): (Sha256, u64) = whole.finish();
         let ca = Some(ContentAddress::nar(hash));
         let new = PathInfo { path, references, nar_hash, nar_size, ca, ..facts(info) };
-        if self.infos(std::slice::from_ref(&new.path))?[0].is_none() {
+        if !self.invalid(std::iter::once(new.path.clone()))?.is_empty() {
             self.import(&new, &mut |out| Ok(out.write_all(&bytes)?))?;
         }
         Ok(new.path)

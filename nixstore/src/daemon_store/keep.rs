@@ -29,7 +29,7 @@ impl DaemonStore {
         let target = self.store_dir.print(&path);
         let what = || format!("make `{}` a root of the Nix daemon", link.display());
         if fs::read_link(link).is_ok_and(|old| old == Path::new(&target))
-            && self.infos(std::slice::from_ref(&path)).map_err(told(what()))?[0].is_some()
+            && self.invalid(std::iter::once(path.clone())).map_err(told(what()))?.is_empty()
         {
             return Ok(());
         }
