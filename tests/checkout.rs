@@ -475,7 +475,7 @@ impl Home {
     /// # Panics
     /// Where it fails.
     pub fn build(&self, checkout: &Checkout, mode: &str) -> Run {
-        let text = self.run(checkout, &["-v", "--root", mode]);
+        let text = self.run(checkout, &["-dexplain", "--root", mode]);
         checkout.graph().read(&text)
     }
 }

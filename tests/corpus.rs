@@ -269,7 +269,7 @@ impl Sweep<'_> {
             checkout.reset();
             theirs
         });
-        let run = graph.read(&self.home(mode).run(checkout, &["-v", "--root", mode]));
+        let run = graph.read(&self.home(mode).run(checkout, &["-dexplain", "--root", mode]));
         let ours = checkout.tree();
         let outputs = graph.all();
         let first_causes = first.0.keys().filter(|path| !outputs.contains(*path)).cloned().chain(run.bound());

@@ -69,7 +69,7 @@ impl Site {
 
     fn command(&self) -> Command {
         let mut command = self.scene.command("ninja2drv");
-        command.arg("-v").args(&self.words);
+        command.arg("-dexplain").args(&self.words);
         command
     }
 
@@ -308,7 +308,7 @@ fn a_socket_that_is_not_there_is_named_with_the_way_out() {
     let store = format!("--store=unix://{}", scene.at("nowhere/socket").display());
     let said = scene.run(&[&store]);
     assert_eq!(said.code, Some(1), "{said}");
-    let shown = "ninja2drv: cannot use the store (Nix daemon, at `nowhere/socket`): ";
+    let shown = "ninja: error: cannot use the store (Nix daemon, at `nowhere/socket`): ";
     let first = format!(
         "{shown}cannot connect to the Nix daemon at `nowhere/socket`: there is nothing: No such file or directory (os error 2)"
     );
@@ -362,7 +362,7 @@ fn a_daemon_that_dies_ends_the_build_and_the_next_goes_on_from_there() {
         let said = end(&site, child);
         assert_eq!(said.code, Some(1), "{said}");
         assert!(
-            said.out.contains("FAILED: b: ") && said.out.contains("the Nix daemon closed the connection"),
+            said.out.contains("ninja2drv: `b`: ") && said.out.contains("the Nix daemon closed the connection"),
             "{said}"
         );
         waiting.is_stopped();
@@ -384,7 +384,7 @@ fn an_interrupted_build_leaves_no_builder_behind() {
         signal(&child, "INT");
         let said = end(&site, child);
         assert_eq!(said.code, Some(130), "{said}");
-        said.has(&["ninja2drv: 1 ran, 0 reused, 0 up to date; ninja: build stopped: interrupted by user."]);
+        said.has(&["ninja2drv: 1 ran, 0 reused, 0 up to date", "ninja: build stopped: interrupted by user."]);
         assert!(!said.out.contains("FAILED"), "{said}");
         waiting.is_stopped();
         goes_on(&site);
@@ -408,7 +408,7 @@ fn a_full_disk_is_named_and_the_next_run_goes_on_from_there() {
         site.scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = head -c 80000000 /dev/zero > b\n");
         let said = site.run();
         assert!(said.code == Some(1) && said.ran() == ["a: not built here before"], "{said}");
-        assert!(said.out.contains("FAILED: b: ") && said.out.contains("No space left on device"), "{said}");
+        assert!(said.out.contains("ninja2drv: `b`: ") && said.out.contains("No space left on device"), "{said}");
         assert!(mount(&["-o", "remount,size=512m"]));
         let said = site.build();
         assert_eq!((said.ran().len(), said.reused()), (1, vec![]), "{said}");
@@ -441,7 +441,7 @@ fn a_path_that_vanishes_is_named_with_what_mends_it() {
         site.scene.edges("build a: sh in\n  cmd = cat in in > a\nbuild b: sh\n  cmd = echo b > b\n");
         let said = site.run();
         assert_eq!(said.code, Some(1), "{said}");
-        assert!(said.out.contains("FAILED: a: ") && said.out.contains(source), "{said}");
+        assert!(said.out.contains("ninja2drv: `a`: ") && said.out.contains(source), "{said}");
         assert!(said.out.contains("`nix-store --gc`"), "{said}");
         assert_eq!(site.scene.read("build/b"), "b\n");
         site.collect_garbage();
@@ -516,7 +516,7 @@ fn refused_edge(site: &Site) -> Said {
     site.scene.edges("build a: sh in\n  cmd = cp in a\n");
     let child = site.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let said = end(site, child);
-    assert!(said.code == Some(1) && said.out.contains("FAILED: a: "), "{said}");
+    assert!(said.code == Some(1) && said.out.contains("ninja2drv: `a`: "), "{said}");
     assert!(!site.scene.at("build/a").exists());
     said
 }
@@ -604,7 +604,7 @@ impl There {
         let store = format!("--store=ssh-ng://host?remote-program={}", scene.at("there/nix-daemon").display());
         let build = || {
             let mut command = scene.command("ninja2drv");
-            with(command.args(["-v", &store]));
+            with(command.args(["-dexplain", &store]));
             let said = scene.said(&mut command);
             assert_eq!(said.code, Some(0), "{test}: {said}");
             said

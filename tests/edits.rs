@@ -68,7 +68,7 @@ fn edit(test: &str, name: &str, count: usize) {
         let before = edit.apply(i);
         let now = reads(&checkout);
 
-        let output = home.command(&checkout.build(), &["-v", "-k0"]).output().unwrap();
+        let output = home.command(&checkout.build(), &["-dexplain", "-k0"]).output().unwrap();
         let text = said(&output);
         let run = checkout.graph().read(&text);
         checkout.put_aside("by-us");

@@ -43,7 +43,7 @@ fn spoilt_state_is_told_and_rebuilt_without_running() {
 
 /// Starts a build of `waiting`.
 fn started(scene: &Scene, waiting: &Waiting<'_>) -> Child {
-    waiting.start(scene.command("ninja2drv").arg("-v"))
+    waiting.start(scene.command("ninja2drv").arg("-dexplain"))
 }
 
 /// Checks that no process is left, and that a good build goes on from `a`.
@@ -69,9 +69,9 @@ fn an_interrupted_build_ends_as_ninja_does_and_goes_on_from_there() {
         signal(&child, name);
         let said = scene.heard(&child.wait_with_output().unwrap());
         assert_eq!(said.code, Some(130), "{said}");
-        said.has(&["ninja2drv: 1 ran, 0 reused, 0 up to date; ninja: build stopped: interrupted by user."]);
+        said.has(&["ninja2drv: 1 ran, 0 reused, 0 up to date", "ninja: build stopped: interrupted by user."]);
         assert!(!said.out.contains("FAILED"), "{said}");
-        goes_on(&scene, &waiting, "[1/3] up to date a\n");
+        goes_on(&scene, &waiting, "[0/2] up to date a\n");
     }
 }
 
@@ -99,7 +99,7 @@ fn a_build_directory_in_use_is_waited_for() {
     let waiting = Waiting::new(&scene);
     let first = started(&scene, &waiting);
     let mut command = scene.command("ninja2drv");
-    let mut second = command.arg("-v").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut second = command.arg("-dexplain").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));
     assert!(second.try_wait().unwrap().is_none(), "it waits");
     scene.edges("build a: sh in\n  cmd = cp in a\n");
@@ -189,17 +189,17 @@ fn a_full_disk_is_named_and_after_it_is_freed_the_build_goes_on() {
         &scene,
         "mount -t tmpfs -o size=300m none ../store || exit 99; export SPLITTER_STORE_LIMIT=1G
         $0 -j1 a; head -c 400M /dev/zero > ../store/filler; truncate -s -4M ../store/filler
-        echo full; $0 -v -j1 -k0; echo code $?
+        echo full; $0 -dexplain -j1 -k0; echo code $?
         rm ../store/filler
-        echo freed; $0 -v -j1; echo code $?
-        echo again; $0 -v",
+        echo freed; $0 -dexplain -j1; echo code $?
+        echo again; $0 -dexplain",
     );
     if is_refused(test, &said) {
         return;
     }
     let (full, freed) = said.out.split_once("freed\n").unwrap_or_else(|| panic!("{said}"));
     let (_, full) = full.split_once("full\n").unwrap();
-    assert!(full.contains("FAILED: b: ") && full.contains("No space left on device"), "{said}");
+    assert!(full.contains("ninja2drv: `b`: ") && full.contains("No space left on device"), "{said}");
     assert!(full.contains("code 1\n"), "{said}");
     assert!(full.contains("up to date a\n"), "{said}");
     assert!(freed.contains("] b (") && freed.contains("code 0\n"), "{said}");
@@ -221,7 +221,7 @@ fn a_read_only_build_directory_is_named() {
         return;
     }
     assert_eq!(said.out, "code 1\n");
-    assert!(said.errors.contains("ninja2drv: cannot keep the state of this build in `build/.splitter`"), "{said}");
+    assert!(said.errors.contains("ninja: error: cannot keep the state of this build in `build/.splitter`"), "{said}");
     assert!(said.errors.contains("because: Read-only file system"), "{said}");
 
     // What was built before is neither changed nor lost.

@@ -148,7 +148,7 @@ impl Scene {
 
     /// Runs `ninja2drv -v` with more arguments.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        self.said(self.command("ninja2drv").arg("-v").args(arguments))
+        self.said(self.command("ninja2drv").arg("-dexplain").args(arguments))
     }
 
     /// Runs `ninja2drv -v`, which is to succeed.
@@ -161,13 +161,15 @@ impl Scene {
         said
     }
 
-    /// Runs `ninja2drv -v`, which is to fail as a build does.
+    /// Runs a build, which is to fail with the exit code of the command that failed last, or 1.
     ///
     /// # Panics
     /// If it does not.
     pub fn fail(&self) -> Said {
         let said = self.run(&[]);
-        assert_eq!(said.code, Some(1), "{said}");
+        let failed = said.out.lines().rev().find_map(|line| line.strip_prefix("FAILED: [code=")?.split_once(']'));
+        let code = failed.map_or(1, |(code, _)| code.parse().expect("a number"));
+        assert!(code != 0 && said.code == Some(code), "{said}");
         said
     }
 

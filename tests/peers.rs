@@ -498,7 +498,7 @@ fn a_command_may_be_as_long_as_ninja_can_start_it_and_a_response_file_longer() {
     let ninja = Command::new("ninja").current_dir(scene.at("build")).output().unwrap();
     assert!(!ninja.status.success());
     let said = scene.fail();
-    assert!(said.out.contains("FAILED: word: ") && said.out.contains("Argument list too long"), "{said}");
+    assert!(said.out.contains("ninja2drv: `word`: ") && said.out.contains("Argument list too long"), "{said}");
 }
 
 /// corrosion's edges make directories, CMake lets the linker write a depfile, Meson calls that of an assembler `.ndep`.
@@ -564,7 +564,7 @@ fn data_is_built_where_there_is_no_compiler() {
     let Some(scene) = Scene::new("data_is_built_where_there_is_no_compiler", &[]) else { return };
     scene.write("build/in", "in\n");
     scene.edges("build out: sh in\n  cmd = cp in out\nbuild end: sh out\n  cmd = cat out out > end\n");
-    let said = scene.said(scene.command("ninja2drv").env("PATH", scene.at("empty")).arg("-v"));
+    let said = scene.said(scene.command("ninja2drv").env("PATH", scene.at("empty")).arg("-dexplain"));
     assert_eq!((said.code, scene.read("build/end").as_str()), (Some(0), "in\nin\n"), "{said}");
 }
 
@@ -597,7 +597,7 @@ fn nothing_of_another_time_or_another_shell_comes_in() {
     );
     as_by_ninja(&scene);
     let mut other = scene.command("ninja2drv");
-    other.args(["-v"]).env("KBUILD_BUILD_USER", "me").env("CPATH", "/nowhere").env("MAKEFLAGS", "-j7");
+    other.args(["-dexplain"]).env("KBUILD_BUILD_USER", "me").env("CPATH", "/nowhere").env("MAKEFLAGS", "-j7");
     assert!(scene.said(&mut other).is_idle());
 
     // Who goes by times takes what was made for newer than that of which it was made.
@@ -627,9 +627,10 @@ fn what_a_compiler_says_comes_first_and_whole_with_real_paths() {
         let expected = by_hand(&format!("gcc -c {top}/source/{name} -o /dev/null"));
         let said = scene.fail();
         let told = said.out.find(&expected).unwrap_or_else(|| panic!("not whole: {said}"));
-        let before = &said.out[..told];
-        assert!(expected.contains(text) && before.lines().all(|line| line.starts_with("ninja2drv: ")), "{said}");
-        assert!(said.out[told + expected.len()..].starts_with("FAILED: x.o: exit code 1\n"), "{said}");
+        let before: Vec<&str> = said.out[..told].lines().filter(|line| !line.starts_with("ninja2drv: ")).collect();
+        assert!(expected.contains(text) && before.len() == 3, "{said}");
+        assert_eq!((before[1], before[0]), ("FAILED: [code=1] x.o ", "[1/1] x.o"), "{said}");
+        assert!(said.out[told + expected.len()..].starts_with("ninja2drv: `x.o`: exit code 1\n"), "{said}");
     }
     scene.edges(&format!("build x.o: cc {top}/source/warn.c\n"));
     let expected = by_hand(&format!("gcc -c {top}/source/warn.c -o /dev/null"));

@@ -11,7 +11,7 @@ const EXPRESSION: &str = r#"derivation {
   args = [ "-c" "
     export PATH=/usr/bin:/bin XDG_CACHE_HOME=$TMPDIR/cache XDG_STATE_HOME=$TMPDIR/state
     cp -r $source source && chmod -R u+w source && cd source &&
-    $tools/ninja2drv -v > said && $tools/ninja2drv >> said && mkdir $out && cp said text program main.o other.o $out/
+    $tools/ninja2drv -dexplain > said && $tools/ninja2drv >> said && mkdir $out && cp said text program main.o other.o $out/
   " ];
   requiredSystemFeatures = [ "recursive-nix" ];
   tools = ./tools; source = ./source;

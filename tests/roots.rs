@@ -71,7 +71,7 @@ impl Scene {
     /// Builds; gives the edges that ran, each by its object, library or program, and the word that binds it.
     fn build(&self, build: &Path, options: &[&str]) -> Vec<(String, String)> {
         let output = Command::new(program("ninja2drv"))
-            .args(["-v", "-j1", "--store", &format!("local?root={}", self.at("store").display())])
+            .args(["-dexplain", "-j1", "--store", &format!("local?root={}", self.at("store").display())])
             .args(options)
             .env("XDG_STATE_HOME", self.at("state"))
             .current_dir(build)

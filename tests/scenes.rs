@@ -24,7 +24,7 @@ fn not_run(reason: &str) {
 fn build(directory: &Path, store: &Path) -> String {
     let url = format!("local?root={}", store.display());
     let output = Command::new(program())
-        .args(["-v", "--store", &url])
+        .args(["-dexplain", "--store", &url])
         .current_dir(directory)
         .output()
         .expect("ninja2drv starts");

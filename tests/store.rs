@@ -38,7 +38,7 @@ impl Project {
     }
 
     fn build(&self, variables: &[(&str, &str)]) -> String {
-        let output = self.run("ninja2drv", &["-v"], variables);
+        let output = self.run("ninja2drv", &["-dexplain"], variables);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }

@@ -67,7 +67,7 @@ fn an_ordinary_user_builds_a_cmake_project() {
     let configured = user.run(&scene, &["cmake", "-G", "Ninja", "-S", "../source", "-B", "."]);
     assert_eq!(configured.code, Some(0), "{configured}");
 
-    let build = || user.run(&scene, &["../bin/ninja2drv", "-v"]);
+    let build = || user.run(&scene, &["../bin/ninja2drv", "-dexplain"]);
     let said = build();
     if said.errors.contains("namespace") {
         return not_run(TEST, &said.errors);

@@ -31,8 +31,8 @@ pub struct Manifest {
     pub required_version: Option<Version>,
     /// The manifest's own pools with their depths; a depth of 0 does not limit.
     pub pools: BTreeMap<BString, u32>,
-    /// What Ninja prints after `ninja: warning: `.
-    pub warnings: Vec<String>,
+    /// What the user should know of it.
+    pub warnings: Vec<Warning>,
     program: Arc<Program>,
 }
 
@@ -41,6 +41,20 @@ impl Manifest {
     pub fn rules(&self) -> Vec<(BString, Option<BString>)> {
         self.program.described_rules()
     }
+}
+
+/// What Ninja prints after `ninja: warning: `.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// The manifest is for a Ninja whose first number is smaller.
+    #[error(
+        "ninja executable version ({LANGUAGE}) greater than build file ninja_required_version ({0}); versions may be \
+         incompatible."
+    )]
+    Older(Version),
+    /// A statement that makes a phony file of itself.
+    #[error("phony target '{0}' names itself as an input; ignoring [-w phonycycle=warn]")]
+    PhonyCycle(BString),
 }
 
 /// A version as in `ninja_required_version`: what follows the second number does not count.

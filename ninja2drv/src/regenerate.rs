@@ -1,8 +1,9 @@
 //! Reads the manifest, and runs the edge that makes it where that is out of date.
 
+use crate::options::Options;
 use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
-use ninja2drv::manifest::{self, Manifest};
+use ninja2drv::manifest::{self, Manifest, Warning};
 use ninja2drv::tools;
 use splitter::discover::to_path;
 use splitter::drive::Error;
@@ -25,15 +26,11 @@ pub struct Current {
 const MOST: usize = 100;
 
 /// Reads the manifest, after the edges that make it have been run where their inputs are newer, as ninja does.
-pub fn current_manifest(directory: &Path, file: &Path) -> Result<Current, Error> {
+pub fn current_manifest(directory: &Path, options: &Options) -> Result<Current, Error> {
+    let file = &options.file;
     let name = file.as_os_str().as_bytes().as_bstr();
     for _ in 0..MOST {
-        let mut load = |path: &BStr| fs::read(directory.join(to_path(path)));
-        let manifest = manifest::parse(directory.as_os_str().as_bytes().as_bstr(), name, &mut load)
-            .map_err(|e| format!("error: {e}"))?;
-        for warning in &manifest.warnings {
-            eprintln!("ninja2drv: warning: {warning}");
-        }
+        let manifest = read(directory, options)?;
         let graph = &manifest.graph;
         let Some(target) = graph.find(name).filter(|file| graph.file(*file).maker.is_some()) else {
             return Ok(Current { manifest, always: false });
@@ -51,6 +48,32 @@ pub fn current_manifest(directory: &Path, file: &Path) -> Result<Current, Error>
         }
     }
     Err(format!("`{}` is still outdated after {MOST} regenerations", file.display()).into())
+}
+
+/// Reads the manifest as it is.
+pub fn read(directory: &Path, options: &Options) -> Result<Manifest, Error> {
+    let name = options.file.as_os_str().as_bytes().as_bstr();
+    let mut load = |path: &BStr| fs::read(directory.join(to_path(path)));
+    let manifest =
+        manifest::parse(directory.as_os_str().as_bytes().as_bstr(), name, &mut load).map_err(|e| e.to_string())?;
+    for warning in &manifest.warnings {
+        match warning {
+            Warning::PhonyCycle(output) if !options.allows_phony_cycle() => {
+                return Err(format!("dependency cycle: {output} -> {output} [-w phonycycle=err]").into());
+            }
+            warning => eprintln!("ninja: warning: {warning}"),
+        }
+    }
+    Ok(manifest)
+}
+
+/// The edges that would be run to make the manifest anew.
+pub fn outdated(manifest: &Manifest, options: &Options) -> Result<Vec<EdgeId>, Error> {
+    let graph = &manifest.graph;
+    let target = graph.find(options.file.as_os_str().as_bytes().as_bstr());
+    let Some(target) = target.filter(|file| graph.file(*file).maker.is_some()) else { return Ok(Vec::new()) };
+    let plan = Plan::new(graph, &[target])?;
+    Ok(plan.order.into_iter().filter(|edge| !graph.edge(*edge).phony && is_outdated(graph, *edge)).collect())
 }
 
 fn run(graph: &Graph, edge: EdgeId) -> Result<(), Error> {

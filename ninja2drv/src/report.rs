@@ -1,17 +1,23 @@
 //! Tells the user what was done.
 
 use crate::End;
-use bstr::ByteSlice as _;
+use crate::options::Options;
+use crate::status::{self, Format, Progress, UnknownPlaceholder};
+use crate::terminal::Terminal;
+use bstr::{BString, ByteSlice as _};
 use localstore::Pin;
 use nixstore::causes::causes;
+use nixstore::store::Failure;
 use nixstore::{Store, StorePath};
-use splitter::drive::{Done, Error, Event};
-use splitter::graph::{EdgeId, Graph};
+use splitter::drive::{Done, Error, Event, News, Reason};
+use splitter::graph::{Command, EdgeId, Graph, Pool};
 use splitter::plan::Plan;
 use splitter::toolchain::Snapshot;
 use std::collections::BTreeSet;
+use std::env;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Instant;
 
 /// A line on standard output. Where nobody listens any more, the build goes on.
 macro_rules! say {
@@ -23,7 +29,6 @@ macro_rules! say {
     };
 }
 pub(crate) use say;
-use std::os::unix::ffi::OsStrExt as _;
 
 /// Says which runner is a part of every key, and whether other machines have the same.
 pub fn tell_of_runner(store: &dyn Store, runner: &StorePath) -> Result<(), Error> {
@@ -52,24 +57,54 @@ pub fn tell_of_snapshot(snapshot: &Snapshot) {
 
 /// Counts edges, and tells of each.
 pub struct Teller<'a> {
+    terminal: Terminal,
+    format: Format,
+    begin: Instant,
+    quiet: bool,
     verbose: bool,
+    explains: bool,
+    /// The words of this command, without targets.
+    again: &'a [OsString],
     /// Edges of this round and those before.
     commands: BTreeSet<EdgeId>,
     /// Edges of which was told in a round before.
     done: BTreeSet<EdgeId>,
-    /// The words of this command, without targets.
-    again: &'a [OsString],
-    told: usize,
+    begun: usize,
+    up_to_date: usize,
     ran: usize,
     reused: usize,
     failed: usize,
+    /// How many may fail before no more are started.
+    allowed: usize,
+    /// Of the command that failed last.
+    code: u8,
 }
 
 impl<'a> Teller<'a> {
     /// Nothing is told yet.
-    pub fn new(verbose: bool, again: &'a [OsString]) -> Self {
-        let (commands, done) = (BTreeSet::new(), BTreeSet::new());
-        Self { verbose, commands, done, again, told: 0, ran: 0, reused: 0, failed: 0 }
+    ///
+    /// # Errors
+    /// Where `NINJA_STATUS` asks for what nobody knows.
+    pub fn new(options: &Options, again: &'a [OsString]) -> Result<Self, UnknownPlaceholder> {
+        let format = env::var("NINJA_STATUS").unwrap_or_else(|_| status::DEFAULT.into());
+        Ok(Self {
+            terminal: Terminal::new(),
+            format: Format::new(&format)?,
+            begin: Instant::now(),
+            quiet: options.quiet,
+            verbose: options.verbose,
+            explains: options.debugs("explain"),
+            again,
+            commands: BTreeSet::new(),
+            done: BTreeSet::new(),
+            begun: 0,
+            up_to_date: 0,
+            ran: 0,
+            reused: 0,
+            failed: 0,
+            allowed: options.failures(),
+            code: 1,
+        })
     }
 
     /// A plan is begun. Of what was done in a round before, nothing is told again.
@@ -77,67 +112,149 @@ impl<'a> Teller<'a> {
         self.commands.extend(plan.order.iter().filter(|edge| !graph.edge(**edge).phony));
     }
 
-    /// Tells of an edge that is done.
-    pub fn tell(&mut self, graph: &Graph, event: Event) {
-        if !self.done.insert(event.edge) {
-            return;
+    /// The exit code of a run in which a command failed.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Tells what is new.
+    pub fn tell(&mut self, graph: &Graph, news: News) {
+        match news {
+            News::Begun(edge) if !self.done.contains(&edge) => self.tell_begun(graph, edge),
+            News::Ended(event) if self.done.insert(event.edge) => self.tell_ended(graph, event),
+            News::Begun(_) | News::Ended(_) => {}
         }
-        self.told += 1;
+    }
+
+    fn tell_begun(&mut self, graph: &Graph, edge: EdgeId) {
+        self.begun += 1;
+        let command = graph.command(edge);
+        if command.pool == Pool::Console {
+            self.progress(&format!("{} ({})", self.shown(&command), Reason::Console), false);
+            self.terminal.lend();
+        } else if self.terminal.is_smart() {
+            self.progress(&self.shown(&command), true);
+        }
+    }
+
+    fn tell_ended(&mut self, graph: &Graph, event: Event) {
         let command = graph.command(event.edge);
-        let name =
-            graph.edge(event.edge).outputs.first().map(|file| graph.file(*file).path.clone()).unwrap_or_default();
-        let what = if command.description.is_empty() { &command.text } else { &command.description };
-        let count = format!("[{}/{}]", self.told, self.commands.len());
+        let files = &graph.edge(event.edge).outputs;
+        let outputs: Vec<&BString> = files.iter().map(|file| &graph.file(*file).path).collect();
+        let name = outputs.first().map_or(b"".as_bstr(), |name| name.as_bstr());
+        if command.pool == Pool::Console {
+            self.terminal.take_back();
+        }
         match &event.done {
-            Done::UpToDate if self.verbose => say!("{count} up to date {name}"),
-            Done::UpToDate => {}
+            Done::UpToDate => {
+                self.up_to_date += 1;
+                self.explain(|| format!("up to date {name}"));
+            }
             Done::Reused(reason) => {
                 self.reused += 1;
-                if self.verbose {
-                    say!("{count} reused {name} ({reason})");
-                }
+                self.explain(|| format!("reused {name} ({reason})"));
             }
             Done::Ran(reason) => {
                 self.ran += 1;
-                say!("{count} {what} ({reason})");
+                if command.pool != Pool::Console {
+                    self.progress(&format!("{} ({reason})", self.shown(&command)), !self.verbose);
+                }
             }
-            Done::Failed(_) => self.failed += 1,
+            Done::Failed(_) => {
+                self.failed += 1;
+                self.progress(&self.shown(&command), !self.verbose);
+            }
         }
-        if let Some(word) = event.bound.as_ref().filter(|_| self.verbose) {
-            say!("      bound to this path by {word}");
-        }
-        std::io::stdout().lock().write_all(&event.log).ok(); // nobody listens any more
-        if let Some(warning) = &event.warning {
-            say!("ninja2drv: warning: {warning}");
-        }
-        for finding in event.findings.iter().filter(|finding| finding.is_wrong()) {
-            say!("ninja2drv: tracing: `{name}` {finding}");
+        if let Some(word) = event.bound.as_ref().filter(|_| self.explains) {
+            self.terminal.line(&format!("      bound to this path by {word}"));
         }
         if let Done::Failed(error) = &event.done {
-            say!("FAILED: {name}: {error}");
+            self.code = code(error);
+            let names: Vec<String> = outputs.iter().map(ToString::to_string).collect();
+            self.terminal.line(&format!("FAILED: [code={}] {} \n{}", self.code, names.join(" "), command.text));
+        }
+        self.terminal.output(&event.log);
+        if let Some(warning) = &event.warning {
+            self.terminal.line(&format!("ninja2drv: warning: {warning}"));
+        }
+        for finding in event.findings.iter().filter(|finding| finding.is_wrong()) {
+            self.terminal.line(&format!("ninja2drv: tracing: `{name}` {finding}"));
+        }
+        if let Done::Failed(error) = &event.done {
+            self.terminal.line(&format!("ninja2drv: `{name}`: {error}"));
             for cause in causes(&**error) {
-                say!("  because: {cause}");
+                self.terminal.line(&format!("  because: {cause}"));
             }
-            say!("  command: {}", command.text);
-            say!("  stated at: {}", graph.edge(event.edge).location);
+            self.terminal.line(&format!("  stated at: {}", graph.edge(event.edge).location));
             let words = self.again.iter().map(|word| word.as_bytes()).chain([name.as_bytes()]).map(quoted);
-            say!("  again, alone: {}", words.collect::<Vec<_>>().join(" "));
+            self.terminal.line(&format!("  again, alone: {}", words.collect::<Vec<_>>().join(" ")));
+        }
+    }
+
+    /// What is shown of a command.
+    fn shown(&self, command: &Command) -> String {
+        let whole = self.verbose || command.description.is_empty();
+        if whole { &command.text } else { &command.description }.to_string()
+    }
+
+    /// A line of progress.
+    fn progress(&mut self, what: &str, elide: bool) {
+        if !self.quiet {
+            let before = self.format.expand(&self.state());
+            self.terminal.progress(&format!("{before}{what}"), elide);
+        }
+    }
+
+    /// A line for who wants to know why.
+    fn explain(&mut self, what: impl Fn() -> String) {
+        if self.explains {
+            self.progress(&what(), false);
+        }
+    }
+
+    fn state(&self) -> Progress {
+        let finished = self.ran + self.reused + self.failed;
+        Progress {
+            started: self.begun - self.up_to_date,
+            finished,
+            total: self.commands.len() - self.up_to_date,
+            elapsed: self.begin.elapsed(),
         }
     }
 
     /// Tells how all ended.
-    pub fn end(&self, end: End) {
-        if (self.ran, self.reused) == (0, 0) && matches!(end, End::Success) && !self.verbose {
-            return say!("ninja: no work to do.");
-        }
-        let rest = self.told - self.ran - self.reused - self.failed;
-        let end = match end {
-            End::Success => "done",
-            End::Differs => "stopped by --tracing=error",
-            End::Failure => "ninja: build stopped: subcommand failed.",
-            End::Interrupted => "ninja: build stopped: interrupted by user.",
+    pub fn end(&mut self, end: End) {
+        self.terminal.close();
+        let counts = format!("{} ran, {} reused, {} up to date", self.ran, self.reused, self.up_to_date);
+        let (ours, theirs) = match end {
+            End::Dry if self.ran == 0 => (None, "no work to do."),
+            End::Success if (self.ran, self.reused) == (0, 0) && !self.explains => (None, "no work to do."),
+            End::Success => (Some("; done"), ""),
+            End::Dry => return say!("ninja2drv: {} would run; nothing was done", self.ran),
+            End::Differs => (Some("; stopped by --tracing=error"), ""),
+            End::Failure(_) if self.failed < self.allowed => {
+                (Some(""), "build stopped: cannot make progress due to previous errors.")
+            }
+            End::Failure(_) if self.allowed > 1 => (Some(""), "build stopped: subcommands failed."),
+            End::Failure(_) => (Some(""), "build stopped: subcommand failed."),
+            End::Interrupted => (Some(""), "build stopped: interrupted by user."),
         };
-        say!("ninja2drv: {} ran, {} reused, {rest} up to date; {end}", self.ran, self.reused);
+        if let Some(ours) = ours.filter(|_| !self.quiet) {
+            say!("ninja2drv: {counts}{ours}");
+        }
+        let is_asked = !self.quiet || matches!(end, End::Failure(_) | End::Interrupted);
+        if is_asked && !theirs.is_empty() {
+            say!("ninja: {theirs}");
+        }
+    }
+}
+
+/// What ninja 1.13 exits with for a command that ended so.
+fn code(error: &Error) -> u8 {
+    match error.downcast_ref() {
+        Some(Failure::Exit(code)) => u8::try_from(*code).unwrap_or(1),
+        Some(Failure::Signal(signal)) => u8::try_from(128 + signal).unwrap_or(1),
+        _ => 1,
     }
 }
 

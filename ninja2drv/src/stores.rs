@@ -1,7 +1,8 @@
 //! The store that a run uses, whichever it is: opened, with the runner in it, and what is to be done with it at the end.
 
+use crate::options::{Options, Wish};
 use crate::report::say;
-use crate::{Options, Wish, warn};
+use crate::warn;
 use localstore::Unusable;
 use localstore::sandbox::SandboxError;
 use localstore::{Choice, Evicted, LocalStore, Size};
@@ -63,7 +64,9 @@ impl Opened {
                 drop(store);
                 let limit = options.store_limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0));
                 match (limit, size) {
-                    (Ok(limit), Ok(size)) if size > limit => keep_within(&root, limit, outputs, options.verbose),
+                    (Ok(limit), Ok(size)) if size > limit => {
+                        keep_within(&root, limit, outputs, options.debugs("explain"))
+                    }
                     (Ok(_), Ok(_)) => {}
                     (Err(error), _) => tell_unlimited(&error),
                     (_, Err(error)) => tell_unlimited(&error),

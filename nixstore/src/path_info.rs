@@ -1,6 +1,7 @@
 //! What a store knows of a valid path, and its text form in binary caches.
 #![deny(clippy::disallowed_methods)]
 
+use crate::path::StoreName;
 use crate::{ContentAddress, Hash, Sha256, StoreDir, StorePath};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -29,6 +30,21 @@ pub struct PathInfo {
 }
 
 impl PathInfo {
+    /// Of a path that names no other, by its NAR's hash and size in bytes.
+    pub fn source(store_dir: &StoreDir, name: &StoreName, nar_hash: Sha256, nar_size: u64) -> Self {
+        Self {
+            path: store_dir.source_path(name, &nar_hash, &BTreeSet::new(), false),
+            nar_hash,
+            nar_size,
+            references: BTreeSet::new(),
+            deriver: None,
+            ca: Some(ContentAddress::nar(nar_hash)),
+            ultimate: false,
+            signatures: BTreeSet::new(),
+            registration_time: 0,
+        }
+    }
+
     /// The text that its signatures sign (Nix 2.34, `ValidPathInfo::fingerprint`).
     pub fn fingerprint(&self, store_dir: &StoreDir) -> String {
         let references: Vec<_> = self.references.iter().map(|path| store_dir.print(path)).collect();

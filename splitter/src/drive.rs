@@ -14,6 +14,7 @@ use crate::queue::Queue;
 use crate::roots::{Mode, Roots};
 use crate::state::{self, Records, State};
 use crate::step::{Failed, Outcome, Steps, Versions};
+pub use crate::step::{NoStore, NoTools};
 use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::store::Failure;
@@ -78,10 +79,23 @@ pub struct Drive<'a> {
     pub audited: bool,
     /// How many steps at once; at least 1.
     pub jobs: usize,
+    /// No step is begun beside others while the load average of the machine is greater.
+    pub load: Option<f64>,
     /// How many steps may fail before no more are started.
     pub failures: usize,
+    /// Files for commands, or from them, that are left in the build directory though nobody needs them there.
+    pub keep: Keep,
     /// Set from outside to stop.
     pub cancelled: &'a AtomicBool,
+}
+
+/// Files that a build removes, or does not write, unless it is asked to keep them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Those in which a command says what it has read.
+    pub depfiles: bool,
+    /// Those in which it gets its arguments.
+    pub response_files: bool,
 }
 
 /// What commands see of the host.
@@ -91,6 +105,15 @@ pub enum Sandbox {
     Root,
     /// Everything: they run where they are. They are traced, and what they read is compared with their inputs.
     None,
+}
+
+/// What is told of a run while it goes on.
+#[derive(Debug)]
+pub enum News {
+    /// A step begins.
+    Begun(EdgeId),
+    /// It is over.
+    Ended(Event),
 }
 
 /// What came of one edge, as it is told to the user.
@@ -204,12 +227,35 @@ impl Drive<'_> {
         &self,
         plan: &Plan,
         old: &Records,
-        tell: &mut dyn FnMut(Event),
+        tell: &mut dyn FnMut(News),
     ) -> Result<(bool, State, Records), Refused> {
+        let steps = self.steps(plan, old)?;
+        if self.store.is_remote() {
+            steps.look_ahead();
+        }
+        // What this run does not look at, as it has another target or is stopped, is kept for the next.
+        let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
+        let mut records = Records { by_name, contents, ..Records::default() };
+        let success = self.work(plan, &steps, &mut records, tell);
+        let state = self.remember(plan, steps, &mut records);
+        Ok((success, state, records))
+    }
+
+    /// The edges that a run would not find up to date, each with the reason, as far as can be said without running any:
+    /// the users of what would be made anew are among them, though they may turn out to be up to date.
+    ///
+    /// # Errors
+    /// As [`Drive::run`], and where a file cannot be read.
+    pub fn would_run(&self, plan: &Plan, old: &Records) -> Result<Vec<(EdgeId, Reason)>, Error> {
+        self.steps(plan, old)?.would_run()
+    }
+
+    /// What all steps share, where they can be begun.
+    fn steps<'a>(&'a self, plan: &'a Plan, old: &'a Records) -> Result<Steps<'a>, Refused> {
         self.check_sources(plan)?;
         self.check_supported(plan)?;
         let always = plan.always(self.graph, &|file| fs::symlink_metadata(to_path(self.path(file).as_bstr())).is_ok());
-        let steps = Steps {
+        Ok(Steps {
             drive: self,
             plan,
             old,
@@ -223,20 +269,11 @@ impl Drive<'_> {
             presence: Presence::default(),
             versions: Versions::new(self.graph, plan, old),
             bound: Mutex::default(),
-        };
-        if self.store.is_remote() {
-            steps.look_ahead();
-        }
-        // What this run does not look at, as it has another target or is stopped, is kept for the next.
-        let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
-        let mut records = Records { by_name, contents, ..Records::default() };
-        let success = self.work(plan, &steps, &mut records, tell);
-        let state = self.remember(plan, steps, &mut records);
-        Ok((success, state, records))
+        })
     }
 
     /// Does the steps; answers whether all succeeded.
-    fn work(&self, plan: &Plan, steps: &Steps<'_>, records: &mut Records, tell: &mut dyn FnMut(Event)) -> bool {
+    fn work(&self, plan: &Plan, steps: &Steps<'_>, records: &mut Records, tell: &mut dyn FnMut(News)) -> bool {
         let mut queue = Queue::new(self.graph, plan);
         let mut failed = 0;
         let (jobs_in, jobs_out) = mpsc::channel::<EdgeId>();
@@ -263,12 +300,13 @@ impl Drive<'_> {
             let mut running = 0;
             loop {
                 let stop = failed >= self.failures || self.cancelled.load(Ordering::Relaxed);
-                while !stop && running < self.jobs {
+                while !stop && running < self.jobs && (running == 0 || !self.is_overloaded()) {
                     let Some(edge) = queue.take() else { break };
                     if self.graph.edge(edge).phony {
                         queue.done(edge);
                         continue;
                     }
+                    tell(News::Begun(edge));
                     jobs_in.send(edge).expect("workers live as long as the channel");
                     running += 1;
                 }
@@ -291,10 +329,18 @@ impl Drive<'_> {
                         Event { edge, done: Done::Failed(error), log, bound: None, warning: None, findings: Vec::new() }
                     }
                 };
-                tell(event);
+                tell(News::Ended(event));
             }
         });
         failed == 0 && queue.is_empty()
+    }
+
+    /// Whether the machine has more to do than it may have. Source: proc_loadavg(5).
+    fn is_overloaded(&self) -> bool {
+        let Some(most) = self.load.filter(|most| *most > 0.0) else { return false };
+        let average = fs::read_to_string("/proc/loadavg").ok();
+        let average = average.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+        average.is_some_and(|average| average > most)
     }
 
     /// What the next run looks at.

@@ -2,10 +2,12 @@
 
 mod ahead;
 mod audited;
+mod dry;
 mod first;
 mod in_place;
 mod versions;
 
+pub use dry::{NoStore, NoTools};
 pub(crate) use versions::Versions;
 
 use crate::audit::Finding;
@@ -188,6 +190,9 @@ impl Steps<'_> {
         self.headers.forget_all();
         self.presence.forget_all();
         self.contents.look_again();
+        if let Some(file) = command.rspfile.as_ref().filter(|_| status.success() && !self.drive.keep.response_files) {
+            fs::remove_file(build.join(to_path(file.path.as_bstr()))).ok(); // the command may have done it
+        }
         match status.success() {
             true => Ok(Outcome::plain(Done::Ran(reason), log)),
             false => Err(Failed { error: status.to_string().into(), log }),
@@ -214,6 +219,17 @@ impl Steps<'_> {
         if self.drive.audited && record.audited.as_ref().is_none_or(|known| known.stated != self.stated_print(edge)) {
             return Ok(Some(Reason::Untraced));
         }
+        if let changed @ Some(_) = self.input_changed(edge, record)? {
+            return Ok(changed);
+        }
+        if !self.same_tools && self.tools(recipe, &record.found)?.path.to_string() != record.tools {
+            return Ok(Some(Reason::Tools));
+        }
+        Ok(None)
+    }
+
+    /// What that a record's edge reads or looks for is not as it was.
+    fn input_changed(&self, edge: EdgeId, record: &Record) -> Result<Option<Reason>, Failed> {
         for (path, content) in &record.inputs {
             let same = match record.outputs.contains_key(path) {
                 true => self.versions.before(edge, path).is_some_and(|before| before.to_string() == *content),
@@ -231,9 +247,6 @@ impl Steps<'_> {
         }
         if let Some(path) = record.found.relisted() {
             return Ok(Some(Reason::Listed(path)));
-        }
-        if !self.same_tools && self.tools(recipe, &record.found)?.path.to_string() != record.tools {
-            return Ok(Some(Reason::Tools));
         }
         Ok(None)
     }
@@ -646,7 +659,7 @@ impl Steps<'_> {
             self.versions.note_if_changed_later(edge, at, path);
             outputs.insert(at.clone(), Some(path.to_string()));
         }
-        if let (Some(at), Deps::Keep) = (&recipe.depfile, command.deps) {
+        if let Some(at) = recipe.depfile.as_ref().filter(|_| command.deps == Deps::Keep || self.drive.keep.depfiles) {
             let file = self.drive.store.files(realised.path(&output("dep"))?)?;
             if let Ok(mut text) = fs::read(file) {
                 if realised.view == View::Canonical {
@@ -656,6 +669,10 @@ impl Steps<'_> {
                 }
                 materialise::write(&text, to_path(at.as_bstr()))?;
             }
+        }
+        if let Some(file) = command.rspfile.as_ref().filter(|_| self.drive.keep.response_files) {
+            let at = absolute(file.path.as_bstr(), self.drive.graph.working_directory());
+            materialise::write(&file.content, to_path(at.as_bstr()))?;
         }
         let rest = self.drive.store.files(realised.path(&output("rest"))?)?;
         let mut left = Vec::new();

@@ -10,7 +10,7 @@ use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore};
 use nixstore::path::StoreName;
 use nixstore::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
 use nixstore::{PathInfo, ResolvedDerivation, Store, StoreDir, StorePath};
-use splitter::drive::{Drive, Sandbox};
+use splitter::drive::{Drive, Keep, Sandbox};
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::roots::{Mode, Roots};
@@ -252,7 +252,9 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         exact: false,
         audited: false,
         jobs: 2,
+        load: None,
         failures: 1,
+        keep: Keep::default(),
         cancelled: &AtomicBool::new(false),
     };
     let plan = Plan::new(&graph, &graph.roots()).unwrap();

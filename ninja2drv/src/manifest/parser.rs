@@ -8,7 +8,7 @@ use super::eval::Evaluation;
 use super::lexer::{Lexer, Problem, Raw, Token};
 use super::path::canonicalise;
 use super::program::{Binding, EdgeRecord, NAMES, Program, Rule, Scope, Sets, Text, Texts, TooLong, may_cycle};
-use super::{LANGUAGE, Manifest, ParseError, Version};
+use super::{LANGUAGE, Manifest, ParseError, Version, Warning};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
 use splitter::graph::{EdgeId, EdgeSpec, GraphBuilder, Location, Pool, normalise};
@@ -28,7 +28,7 @@ pub struct Parser<'l> {
     pools: BTreeMap<BString, u32>,
     /// Of [`Program::pools`].
     pool_numbers: HashMap<BString, u32>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     /// What some file sets for every edge in it.
     anywhere: Sets,
     /// Edges whose texts may be wrong in a way that shows only when all variables are known.
@@ -276,10 +276,7 @@ impl<'l> Parser<'l> {
             return Err(Problem { at, message });
         }
         if required.major < LANGUAGE.major {
-            self.warnings.push(format!(
-                "ninja executable version ({LANGUAGE}) greater than build file ninja_required_version ({required}); \
-                 versions may be incompatible."
-            ));
+            self.warnings.push(Warning::Older(required));
         }
         self.required_version = Some(required);
         Ok(())
@@ -488,8 +485,7 @@ impl<'l> Parser<'l> {
             let before = inputs.length;
             explicit_inputs = inputs.remove(explicit_inputs, |input| self.same_file(input, output));
             if inputs.length < before {
-                self.warnings
-                    .push(format!("phony target '{output}' names itself as an input; ignoring [-w phonycycle=warn]"));
+                self.warnings.push(Warning::PhonyCycle(output.clone()));
             }
         }
         let (outputs, inputs, validations) = (outputs.get(), inputs.get(), validations.get());

@@ -1,14 +1,13 @@
 //! Adding files to a daemon's store: their paths are known before, so only what is not there is sent, all in one exchange.
 
 use super::DaemonStore;
-use crate::content_address::ContentAddress;
 use crate::daemon::DaemonError;
 use crate::daemon::framed::{Contents, Stream};
 use crate::daemon::operation::{AddMultipleToStore, AddToStoreNar, Import};
 use crate::path::StoreName;
 use crate::store::StoreError;
 use crate::{PathInfo, Sha256, StoreDir, nar};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What is to be added.
@@ -23,28 +22,12 @@ enum Bytes {
     Nar(Vec<u8>),
 }
 
-/// What is known of a path that has no references and is named by its NAR.
-fn source(store_dir: &StoreDir, name: &StoreName, hash: Sha256, size: u64, bytes: Bytes) -> Source {
-    let info = PathInfo {
-        path: store_dir.source_path(name, &hash, &BTreeSet::new(), false),
-        nar_hash: hash,
-        nar_size: size,
-        references: BTreeSet::new(),
-        deriver: None,
-        ca: Some(ContentAddress::nar(hash)),
-        ultimate: false,
-        signatures: BTreeSet::new(),
-        registration_time: 0,
-    };
-    Source { info, bytes }
-}
-
 /// Reads files and says under which paths they are to be added.
 pub(super) fn hash(store_dir: &StoreDir, sources: &[(StoreName, &Path)]) -> Result<Vec<Source>, StoreError> {
     let hash = |(name, file): &(StoreName, &Path)| {
         let (hash, size) =
             nar::nar_hash(file).map_err(|error| StoreError::new(format!("add `{}`", file.display()), error))?;
-        Ok(source(store_dir, name, hash, size, Bytes::File(file.to_path_buf())))
+        Ok(Source { info: PathInfo::source(store_dir, name, hash, size), bytes: Bytes::File(file.to_path_buf()) })
     };
     sources.iter().map(hash).collect()
 }
@@ -53,7 +36,8 @@ pub(super) fn hash(store_dir: &StoreDir, sources: &[(StoreName, &Path)]) -> Resu
 pub(super) fn file(store_dir: &StoreDir, name: &StoreName, contents: &[u8], executable: bool) -> Source {
     let mut archive = Vec::with_capacity(contents.len() + 256);
     nar::dump_file(contents, executable, &mut archive).expect("memory takes all bytes");
-    source(store_dir, name, Sha256::of(&archive), archive.len() as u64, Bytes::Nar(archive))
+    let info = PathInfo::source(store_dir, name, Sha256::of(&archive), archive.len() as u64);
+    Source { info, bytes: Bytes::Nar(archive) }
 }
 
 impl DaemonStore {

@@ -1,0 +1,153 @@
+//! Ninja's command line: what `ninja2drv` does with it, as ninja 1.13 does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use tests::Scene;
+
+/// Each file below a directory, with its time of change.
+fn files(directory: &Path) -> BTreeMap<String, std::time::SystemTime> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        files.insert(path.display().to_string(), entry.metadata().unwrap().modified().unwrap());
+        if path.is_dir() {
+            files.append(&mut self::files(&path));
+        }
+    }
+    files
+}
+
+#[test]
+fn a_dry_run_says_what_would_run_and_writes_nothing() {
+    let Some(scene) = Scene::new("a_dry_run_says_what_would_run_and_writes_nothing", &["gcc"]) else { return };
+    scene.write("build/a.c", "#include \"a.h\"\nint a;\n");
+    scene.write("build/a.h", "int h;\n");
+    scene.write("build/in", "");
+    scene.edges(
+        "build a.o: cc a.c\nbuild b: sh in\n  cmd = cp in b\nbuild c: sh a.o\n  cmd = cp a.o c\nbuild d: phony b c\n\
+         build e: sh d\n  cmd = echo > e\n",
+    );
+    let dry = || {
+        let before = files(&scene.at(""));
+        let said = scene.run(&["-n"]);
+        assert_eq!((said.code, files(&scene.at(""))), (Some(0), before), "{said}");
+        said
+    };
+    let new = |name: &str| format!("{name}: not built here before");
+    let said = dry();
+    assert_eq!(said.ran().len(), 4, "{said}");
+    assert!(said.ran().contains(&new("a.o")) && !scene.at("build/.splitter").exists(), "{said}");
+    said.has(&["ninja2drv: 4 would run; nothing was done"]);
+
+    scene.build();
+    let said = dry();
+    assert!(said.is_idle(), "{said}");
+    // What is made of what would be made anew may turn out to be the same; nobody knows yet.
+    scene.write("build/a.h", "int h; /* changed */\n");
+    assert_eq!(dry().ran()[0], "a.o: `build/a.h` changed");
+    assert_eq!(dry().ran().len(), 3);
+    scene.write("build/a.h", "int h;\n");
+    assert!(dry().is_idle(), "the content is the same");
+    fs::remove_file(scene.at("build/b")).unwrap();
+    assert_eq!(dry().ran()[0], "b: `build/b` is missing or was changed");
+}
+
+#[test]
+fn what_a_build_ends_with_is_what_ninja_ends_with() {
+    let Some(scene) = Scene::new("what_a_build_ends_with_is_what_ninja_ends_with", &[]) else { return };
+    scene.write("build/in", "");
+    scene.edges(
+        "build a: sh in\n  cmd = exit 3\nbuild b: sh in\n  cmd = kill -9 $$$$\nbuild c: sh in\n  cmd = cp in c\n\
+         build d: sh a b\n  cmd = cp in d\n",
+    );
+    for (words, code, last) in [
+        (vec!["a"], 3, "ninja: build stopped: subcommand failed."),
+        (vec!["b"], 137, "ninja: build stopped: subcommand failed."),
+        (vec!["-j1", "-k2", "a", "b", "c"], 137, "ninja: build stopped: subcommands failed."),
+        (vec!["-j1", "-k3", "d"], 137, "ninja: build stopped: cannot make progress due to previous errors."),
+        (vec!["-j1", "-k-1", "b", "a"], 3, "ninja: build stopped: cannot make progress due to previous errors."),
+        (vec!["-l0.01", "a"], 3, "ninja: build stopped: subcommand failed."),
+    ] {
+        let said = scene.run(&words);
+        assert_eq!((said.code, said.out.lines().last()), (Some(code), Some(last)), "{words:?}\n{said}");
+    }
+    let said = scene.said(scene.command("ninja2drv").args(["-C", "nowhere"]));
+    assert_eq!(said.code, Some(1), "{said}");
+    assert!(said.errors.starts_with("ninja: error: chdir to 'nowhere': No such file or directory"), "{said}");
+    let said = scene.run(&["-f", "nothing"]);
+    assert!(said.code == Some(1) && said.errors.starts_with("ninja: error: loading 'nothing': No such file"), "{said}");
+}
+
+#[test]
+fn progress_is_shown_as_it_is_asked_for() {
+    let Some(scene) = Scene::new("progress_is_shown_as_it_is_asked_for", &[]) else { return };
+    scene.write("build/in", "");
+    scene.edges("build a: sh in\n  cmd = cp in a; printf '\\033[1mbold\\033[0m'\nbuild b: sh a\n  cmd = cp a b\n");
+    let said = |words: &[&str], status: Option<&str>| {
+        let mut command = scene.command("ninja2drv");
+        command.args(words).env_remove("CLICOLOR_FORCE");
+        scene.said(command.envs(status.map(|status| ("NINJA_STATUS", status))))
+    };
+    // A line that a command does not end is ended, and there are no colours where there is no terminal.
+    assert_eq!(said(&["--quiet"], None).out.lines().last(), Some("bold"));
+    assert_eq!(said(&["--quiet"], None).out, "");
+    let again = |text: &str| scene.write("build/in", text);
+    again("1");
+    let run = said(&[], Some("<%f of %t, %p, %u> "));
+    run.has(&["<1 of 2,  50%, 1> a (`build/in` changed)", "<2 of 2, 100%, 0> b (`build/a` changed)"]);
+    again("2");
+    let run = said(&["-v"], None);
+    run.has(&["[2/2] cp a b (`build/a` changed)"]);
+    again("3");
+    let run = said(&[], Some("%y"));
+    assert_eq!((run.code, run.errors.as_str()), (Some(1), "ninja: error: unknown placeholder '%y' in $NINJA_STATUS\n"));
+
+    scene.edges("build c: sh in\n  cmd = echo now; cp in c\n  pool = console\n");
+    let run = said(&["c"], None);
+    run.has(&["[0/1] c (runs on the terminal)", "now"]);
+}
+
+#[test]
+fn what_a_front_end_asks_first_is_answered_as_by_ninja() {
+    let test = "what_a_front_end_asks_first_is_answered_as_by_ninja";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    let said = |words: &[&str]| scene.said(scene.command("ninja2drv").args(words));
+    let version = said(&["--version"]);
+    assert!(version.code == Some(0) && version.out.starts_with("1.13."), "{version}");
+    assert_eq!(said(&["-w", "list"]).out.lines().count(), 2);
+    assert_eq!(said(&["-d", "list"]).out.lines().count(), 6);
+    for (words, error) in [
+        (["-w", "other"], "ninja: error: unknown warning flag 'other'\n"),
+        (["-d", "other"], "ninja: error: unknown debug setting 'other'\n"),
+    ] {
+        let said = said(&words);
+        assert_eq!((said.code, said.errors.as_str()), (Some(1), error));
+    }
+    scene.edges("build a: phony a\n");
+    let said = scene.run(&["-w", "phonycycle=err"]);
+    assert_eq!(
+        (said.code, said.errors.as_str()),
+        (Some(1), "ninja: error: dependency cycle: a -> a [-w phonycycle=err]\n")
+    );
+    let said = scene.run(&[]);
+    assert!(said.code == Some(0) && said.errors.starts_with("ninja: warning: phony target 'a' names itself"), "{said}");
+}
+
+#[test]
+fn files_of_commands_are_kept_where_that_is_asked_for() {
+    let test = "files_of_commands_are_kept_where_that_is_asked_for";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("build/a.c", "int a;\n");
+    scene.edges(
+        "rule rsp\n  command = cat @$rspfile > $out || cat $rspfile > $out\n  rspfile = $out.rsp\n  rspfile_content = text\n\
+         build a.o: cc a.c\n  deps = gcc\nbuild b: rsp\nbuild c: rsp\n  pool = console\n",
+    );
+    scene.build();
+    assert_eq!(["a.o.d", "b.rsp", "c.rsp"].map(|name| scene.at("build").join(name).exists()), [false; 3]);
+    scene.write("build/a.c", "int a; int b;\n");
+    fs::remove_dir_all(scene.at("build/.splitter")).unwrap();
+    assert_eq!(scene.run(&["-d", "keepdepfile", "-d", "keeprsp"]).code, Some(0));
+    assert!(scene.read("build/a.o.d").starts_with("a.o: a.c"));
+    assert_eq!((scene.read("build/b.rsp"), scene.read("build/c.rsp")), ("text".into(), "text".into()));
+}
