@@ -135,6 +135,49 @@ fn what_a_front_end_asks_first_is_answered_as_by_ninja() {
 }
 
 #[test]
+fn commands_that_run_where_they_are_share_our_job_server() {
+    let test = "commands_that_run_where_they_are_share_our_job_server";
+    let Some(scene) = Scene::new(test, &["make"]) else { return };
+    // Each waits for the other: they are only made if both are begun at once.
+    scene.write(
+        "build/makefile",
+        "all: a b\na b:\n\ttouch $@; for i in $$(seq 100); do test -e a -a -e b && exit; sleep 0.1; done; exit 1\n",
+    );
+    scene.edges("build all: sh\n  cmd = $$TEST_MAKE && touch all\n  pool = console\n");
+    for style in ["fifo", "pipe"] {
+        let mut command = scene.command("ninja2drv");
+        command.args(["-j2", "--jobserver", style]).env("TEST_MAKE", "make").env_remove("MAKEFLAGS");
+        let said = scene.said(&mut command);
+        // A make before 4.4 does not know a FIFO, and says so.
+        if !said.errors.contains("--jobserver-auth") {
+            assert_eq!(said.code, Some(0), "{said}");
+        }
+        ["a", "b", "all"].map(|name| fs::remove_file(scene.at("build").join(name)).ok());
+    }
+}
+
+#[test]
+fn tokens_of_a_job_server_are_given_back() {
+    let Some(scene) = Scene::new("tokens_of_a_job_server_are_given_back", &["make"]) else { return };
+    scene.write("build/in", "");
+    scene.edges(&(0..9).map(|i| format!("build {i}: sh in\n  cmd = cp in {i}\n")).collect::<String>());
+    // What make finds missing at its end it tells.
+    let program = scene.command("ninja2drv").get_program().to_owned();
+    scene.write("makefile", format!("all:\n\t+cd build && {} -dexplain\n", program.display()));
+    let mut make = scene.command("ninja2drv");
+    let envs: Vec<_> = make.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    make = std::process::Command::new("make");
+    for (name, value) in envs {
+        match value {
+            Some(value) => make.env(name, value),
+            None => make.env_remove(name),
+        };
+    }
+    let said = scene.said(make.arg("-j3").current_dir(scene.at("")));
+    assert_eq!((said.code, said.ran().len(), said.errors.as_str()), (Some(0), 9, ""), "{said}");
+}
+
+#[test]
 fn files_of_commands_are_kept_where_that_is_asked_for() {
     let test = "files_of_commands_are_kept_where_that_is_asked_for";
     let Some(scene) = Scene::new(test, &["gcc"]) else { return };

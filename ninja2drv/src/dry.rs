@@ -73,6 +73,7 @@ fn would_run(
         exact: options.exact,
         audited: false,
         jobs: 1,
+        jobserver: None,
         load: None,
         failures: 1,
         keep: Keep::default(),

@@ -207,6 +207,7 @@ fn build(
     let history = places::open_history();
     let roots = places::roots(options, directory)?;
     let mut teller = Teller::new(options, again)?;
+    let jobserver = places::jobserver(options, jobs)?;
     let (success, mut state, records) = loop {
         let files = dyndeps.next(&graph, &plan)?;
         let round = if files.is_empty() { plan } else { Plan::new(&graph, &files)? };
@@ -223,6 +224,7 @@ fn build(
             exact: options.exact,
             audited: options.tracing != Tracing::Never,
             jobs,
+            jobserver: jobserver.as_ref(),
             load: options.load,
             failures: options.failures(),
             keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },

@@ -44,6 +44,10 @@ pub struct Options {
     /// Start no commands while the load average is greater than N.
     #[arg(short = 'l', value_name = "N", allow_negative_numbers = true)]
     pub load: Option<f64>,
+    /// Let the commands that run where they are share the N of `-j`: as GNU make's job server by a `fifo` (make 4.4 and
+    /// later) or a `pipe`. A job server that runs already is used without being asked, unless there is a `-j`.
+    #[arg(long, value_name = "STYLE")]
+    pub jobserver: Option<Jobserver>,
     /// Say what would run, and write nothing.
     #[arg(short = 'n')]
     pub dry: bool,
@@ -93,6 +97,13 @@ pub struct Options {
     pub tracing: Tracing,
     /// What to build; by default what the build file says. `FILE^` is what is made of FILE.
     pub targets: Vec<OsString>,
+}
+
+/// How commands find our job server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Jobserver {
+    Fifo,
+    Pipe,
 }
 
 /// When commands run in a sandbox.

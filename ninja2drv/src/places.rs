@@ -1,9 +1,10 @@
-//! Where things are: the roots of the project, and the user's history.
+//! What a run finds around it: the roots of the project, the user's history, a job server.
 
-use crate::Options;
+use crate::options::{self, Options};
 use nixstore::causes::with_causes;
 use splitter::drive::Error;
 use splitter::history::{History, HistoryError};
+use splitter::jobserver::{Jobserver, Style, is_gone};
 use splitter::roots::Roots;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -52,4 +53,27 @@ pub fn save(history: &History) {
 
 fn tell_unused(history: &Path, error: &HistoryError) {
     eprintln!("ninja2drv: warning: the history `{}` is not used: {}", history.display(), with_causes(error));
+}
+
+/// Who else's commands share the processors: the server that is asked for, else the one that this run was started by,
+/// unless the user says how many commands there are to be.
+pub fn jobserver(options: &Options, jobs: usize) -> Result<Option<Jobserver>, Error> {
+    let style = match options.jobserver {
+        Some(options::Jobserver::Fifo) => Style::Fifo,
+        Some(options::Jobserver::Pipe) => Style::Pipe,
+        None if options.jobs.is_some() => return Ok(None),
+        None => return Ok(started_by()),
+    };
+    let jobserver = Jobserver::serve(style, jobs);
+    Ok(Some(jobserver.map_err(|error| format!("cannot start a job server: {error}"))?))
+}
+
+fn started_by() -> Option<Jobserver> {
+    let flags = env::var("MAKEFLAGS").ok()?;
+    Jobserver::from_makeflags(&flags).unwrap_or_else(|error| {
+        // A make that does not know us for a make (no `+`) has closed its pipe before we came.
+        let hint = if is_gone(&error) { "; put `+` before the command in the makefile" } else { "" };
+        eprintln!("ninja2drv: warning: the job server of MAKEFLAGS is not used: {error}{hint}");
+        None
+    })
 }

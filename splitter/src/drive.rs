@@ -7,6 +7,7 @@ use crate::discover::to_path;
 use crate::graph::{Deps, EdgeId, FileId, Graph, Location, absolute};
 use crate::history::History;
 use crate::identity::Identity;
+use crate::jobserver::Jobserver;
 use crate::lower::Toolchain;
 use crate::plan::Plan;
 use crate::presence::Presence;
@@ -25,7 +26,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::Duration;
 use std::{fs, io, thread};
+
+/// How long it takes until somebody else is seen to leave a processor.
+const HELD_BACK: Duration = Duration::from_millis(20);
 
 /// Gives each command the host's tools that it needs.
 pub trait Toolchains: Sync {
@@ -79,6 +84,8 @@ pub struct Drive<'a> {
     pub audited: bool,
     /// How many steps at once; at least 1.
     pub jobs: usize,
+    /// Who else's commands share the processors, if it is known.
+    pub jobserver: Option<&'a Jobserver>,
     /// No step is begun beside others while the load average of the machine is greater.
     pub load: Option<f64>,
     /// How many steps may fail before no more are started.
@@ -300,12 +307,19 @@ impl Drive<'_> {
             let mut running = 0;
             loop {
                 let stop = failed >= self.failures || self.cancelled.load(Ordering::Relaxed);
-                while !stop && running < self.jobs && (running == 0 || !self.is_overloaded()) {
-                    let Some(edge) = queue.take() else { break };
+                let mut is_held_back = false;
+                while !stop && running < self.jobs {
+                    let Some(edge) = queue.next() else { break };
                     if self.graph.edge(edge).phony {
+                        queue.take();
                         queue.done(edge);
                         continue;
                     }
+                    is_held_back = running > 0 && !self.may_begin_another();
+                    if is_held_back {
+                        break;
+                    }
+                    queue.take();
                     tell(News::Begun(edge));
                     jobs_in.send(edge).expect("workers live as long as the channel");
                     running += 1;
@@ -313,8 +327,15 @@ impl Drive<'_> {
                 if running == 0 {
                     break;
                 }
-                let (edge, result) = results_out.recv().expect("a running worker answers");
+                let answer = match is_held_back {
+                    true => results_out.recv_timeout(HELD_BACK).ok(),
+                    false => Some(results_out.recv().expect("a running worker answers")),
+                };
+                let Some((edge, result)) = answer else { continue };
                 running -= 1;
+                if let Some(jobserver) = self.jobserver.filter(|_| running > 0) {
+                    jobserver.give_back();
+                }
                 let event = match result {
                     Ok(Outcome { done, log, record, bound, warning, findings }) => {
                         queue.done(edge);
@@ -333,6 +354,11 @@ impl Drive<'_> {
             }
         });
         failed == 0 && queue.is_empty()
+    }
+
+    /// Whether a step may be begun besides those that run.
+    fn may_begin_another(&self) -> bool {
+        !self.is_overloaded() && self.jobserver.is_none_or(Jobserver::take)
     }
 
     /// Whether the machine has more to do than it may have. Source: proc_loadavg(5).

@@ -13,6 +13,7 @@ pub mod graph;
 pub mod history;
 pub mod host_tools;
 pub mod identity;
+pub mod jobserver;
 pub mod linker;
 pub mod lower;
 pub mod materialise;

@@ -59,20 +59,27 @@ impl Queue {
         queue
     }
 
-    /// A step whose makers are all done; each is given once.
-    pub fn take(&mut self) -> Option<EdgeId> {
-        while let Some(next) = self.ready.pop() {
+    /// A step whose makers are all done: the one that [`Queue::take`] gives.
+    pub fn next(&mut self) -> Option<EdgeId> {
+        while let Some(&next) = self.ready.peek() {
             let Reverse((_, edge)) = next;
             match self.pool_of.get(&edge).map(|pool| &mut self.pools[*pool]) {
                 Some(Running { free: 0, waiting }) => waiting.push(next),
-                Some(Running { free, .. }) => {
-                    *free -= 1;
-                    return Some(edge);
-                }
-                None => return Some(edge),
+                _ => return Some(edge),
             }
+            self.ready.pop();
         }
         None
+    }
+
+    /// A step whose makers are all done; each is given once.
+    pub fn take(&mut self) -> Option<EdgeId> {
+        let edge = self.next()?;
+        self.ready.pop();
+        if let Some(pool) = self.pool_of.get(&edge) {
+            self.pools[*pool].free -= 1;
+        }
+        Some(edge)
     }
 
     /// Notes that a step is over, whether or not it succeeded.

@@ -20,6 +20,7 @@ use crate::drive::{Done, Drive, Error, Reason, Sandbox};
 use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
 use crate::history::Lesson;
 use crate::host_tools::SEARCH_PATH;
+use crate::jobserver::Jobserver;
 use crate::lower::{Inputs, Toolchain, lower, output, output_names};
 use crate::materialise;
 use crate::plan::Plan;
@@ -181,6 +182,7 @@ impl Steps<'_> {
         }
         let mut shell = std::process::Command::new("/bin/sh");
         shell.arg("-c").arg(std::ffi::OsStr::from_bytes(&command.text)).current_dir(build);
+        shell.envs(self.drive.jobserver.and_then(Jobserver::environment));
         let (status, log) = if command.pool == Pool::Console {
             (shell.status()?, Vec::new())
         } else {

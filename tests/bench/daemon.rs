@@ -252,6 +252,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         exact: false,
         audited: false,
         jobs: 2,
+        jobserver: None,
         load: None,
         failures: 1,
         keep: Keep::default(),
