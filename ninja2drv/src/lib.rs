@@ -1,4 +1,5 @@
 //! The parts of the ninja-compatible command that are worth testing by themselves.
 
+pub mod logs;
 pub mod manifest;
 pub mod tools;

@@ -1,0 +1,45 @@
+//! Ninja's logs, by which it knows what is up to date: `.ninja_log` says with which command outputs were made, and
+//! `.ninja_deps` what their depfiles said. The formats are those of Ninja 1.13.2.
+
+mod build_log;
+mod deps_log;
+mod files;
+mod paths;
+
+pub use build_log::{BuildLog, Entry, command_hash};
+pub use deps_log::{Deps, DepsLog};
+pub use files::{BUILD_LOG, DEPS_LOG, path, replace};
+
+/// A log as it was read. Any bytes give one, if an empty one.
+#[derive(Debug, Default)]
+pub struct Read<T> {
+    /// What is good in it.
+    pub log: T,
+    /// What is not.
+    pub problem: Option<Problem>,
+    /// Most of the file are entries that later ones replace: Ninja would write it anew before it adds to it.
+    pub wasteful: bool,
+}
+
+/// What is wrong with a log, and what becomes of it, in Ninja's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Ninja removes the file.
+    #[error("build log version is too old; starting over")]
+    BuildLogTooOld,
+    /// Ninja removes the file.
+    #[error("build log version is too new; starting over")]
+    BuildLogTooNew,
+    /// Ninja removes the file.
+    #[error("deps log version change; rebuilding")]
+    DepsLogOfVersion1,
+    /// Ninja removes the file.
+    #[error("bad deps log signature or version; starting over")]
+    NoDepsLog,
+    /// Ninja cuts the file off.
+    #[error("premature end of file; recovering")]
+    DepsLogSpoilt {
+        /// How many bytes are good.
+        good: usize,
+    },
+}
