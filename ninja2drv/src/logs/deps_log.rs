@@ -155,6 +155,11 @@ impl DepsLog {
         self.paths.iter()
     }
 
+    /// Whether it names a path.
+    pub fn names(&self, path: &BStr) -> bool {
+        self.paths.find(path).is_some()
+    }
+
     /// All outputs with their deps.
     pub fn iter(&self) -> impl Iterator<Item = (&BStr, Deps<'_>)> {
         let records = self.paths.iter().zip(&self.deps);
