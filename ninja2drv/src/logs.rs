@@ -1,5 +1,13 @@
 //! Ninja's logs, by which it knows what is up to date: `.ninja_log` says with which command outputs were made, and
 //! `.ninja_deps` what their depfiles said. The formats are those of Ninja 1.13.2.
+//!
+//! By them it runs an edge again unless
+//! - each output is there, and has an entry with the hash of the command, which a generator's need not have;
+//! - no explicit, implicit or logged input is newer than an entry or, without `restat`, than an output;
+//! - with `deps`, the first output has deps, if of nothing, and is not newer than they say;
+//! - with a depfile and without `deps`, the depfile is there, and the first that it names is the first output.
+//!
+//! A path that the manifest spells in two ways, one of them absolute, is two outputs to Ninja; see [`crate::tools::read`].
 
 mod build_log;
 mod deps_log;

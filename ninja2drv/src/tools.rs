@@ -1,5 +1,5 @@
 //! The tools of ninja's `-t`. Those that tell what a manifest says are here, and pure: a manifest in, ninja's own words
-//! out. Those that look at files and change them are in [`crate::file_tools`].
+//! out. Those that look at files and change them are in `file_tools`.
 //!
 //! What they print is what Ninja 1.13.2 prints; only the addresses by which it names the nodes of a drawing are numbers here.
 #![deny(clippy::disallowed_methods)]
@@ -45,13 +45,13 @@ pub struct Mode {
 }
 
 /// What a pure tool works with.
-pub struct Context<'a> {
+struct Context<'a> {
     /// Read by [`read`], so that paths are spelt as ninja spells them.
-    pub manifest: &'a Manifest,
+    manifest: &'a Manifest,
     /// See [`Call::directory`].
-    pub directory: &'a BStr,
+    directory: &'a BStr,
     /// See [`Call::arguments`].
-    pub arguments: &'a [BString],
+    arguments: &'a [BString],
 }
 
 /// A tool.

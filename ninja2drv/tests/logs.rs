@@ -1,5 +1,7 @@
 //! Ninja's logs, beside those that Ninja 1.13.2 wrote (`logs/`) and before Ninja itself.
 
+mod kit;
+
 use bstr::{BStr, ByteSlice as _};
 use ninja2drv::logs::{self, BUILD_LOG, BuildLog, DEPS_LOG, DepsLog, Entry, command_hash};
 use ninja2drv::manifest::Manifest;
@@ -44,7 +46,9 @@ fn the_deps_log_that_we_write_is_the_one_that_ninja_writes_anew() {
 
 #[test]
 fn ninja_has_no_work_where_our_logs_say_so() {
-    let Some(ninja) = Ninja::find() else { return };
+    if !kit::has_ninja_1_13() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     std::fs::copy(vectors().join("build.ninja"), root.join("build.ninja")).unwrap();
@@ -66,10 +70,10 @@ fn ninja_has_no_work_where_our_logs_say_so() {
     }
     logs::replace(&root.join(BUILD_LOG), &log.write()).unwrap();
     logs::replace(&root.join(DEPS_LOG), &deps.write()).unwrap();
-    assert_eq!(ninja.run(root, &["-d", "explain"]), "ninja: no work to do.\n");
+    assert_eq!(ninja(root, &["-d", "explain"]), "ninja: no work to do.\n");
 
     std::fs::write(root.join("main.h"), "another").unwrap();
-    let said = ninja.run(root, &["-n"]);
+    let said = ninja(root, &["-n"]);
     assert!(said.contains("-c main.c") && said.contains("-c part.c") && !said.contains("text"), "{said}");
 }
 
@@ -93,25 +97,10 @@ fn a_log_lies_where_the_manifest_wants_it() {
     assert_eq!(logs::path(Some("out".into()), DEPS_LOG), "out/.ninja_deps");
 }
 
-/// Ninja 1.13: others write logs of other versions.
-struct Ninja;
-
-impl Ninja {
-    fn find() -> Option<Self> {
-        let version = Command::new("ninja").arg("--version").output();
-        let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        if !version.starts_with("1.13.") {
-            println!("not run: ninja is {}, not 1.13", if version.is_empty() { "missing" } else { version.trim() });
-            return None;
-        }
-        Some(Self)
-    }
-
-    /// All that it says.
-    fn run(&self, directory: &Path, arguments: &[&str]) -> String {
-        let output = Command::new("ninja").args(arguments).current_dir(directory).output().unwrap();
-        [output.stdout, output.stderr].concat().to_str_lossy().into_owned()
-    }
+/// All that Ninja says.
+fn ninja(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("ninja").args(arguments).current_dir(directory).output().unwrap();
+    [output.stdout, output.stderr].concat().to_str_lossy().into_owned()
 }
 
 fn vectors() -> PathBuf {

@@ -21,7 +21,7 @@ pub struct Entry {
     pub start_ms: i32,
     /// When it had ended, likewise.
     pub end_ms: i32,
-    /// In nanoseconds since 1970. The output is out of date if an input is younger than this.
+    /// In nanoseconds since 1970. The output is out of date if an input is newer than this.
     pub mtime_ns: i64,
     /// See [`command_hash`].
     pub command_hash: u64,

@@ -39,7 +39,7 @@ pub struct Deps<'a> {
 }
 
 impl<'a> Deps<'a> {
-    /// The mtime of the output that was so made, in nanoseconds since 1970. An output that is younger is out of date.
+    /// The mtime of the output that was so made, in nanoseconds since 1970. An output that is newer is out of date.
     pub fn mtime_ns(&self) -> i64 {
         self.record.mtime_ns
     }
@@ -288,8 +288,11 @@ mod tests {
         }
 
         #[test]
-        fn a_spoilt_log_is_read(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        fn a_spoilt_log_is_read(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), more: Vec<u8>
+        ) {
             let mut bytes = log(&[("a.o", 1, &["a.c", "a.h"]), ("b.o", 2, &["a.h"])]).write();
+            bytes.extend(more);
             for (at, byte) in changes {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
