@@ -8,15 +8,30 @@
 //! - with a depfile and without `deps`, the depfile is there, and the first that it names is the first output.
 //!
 //! A path that the manifest spells in two ways, one of them absolute, is two outputs to Ninja; see [`crate::tools::read`].
+#![deny(clippy::disallowed_methods)]
 
 mod build_log;
 mod deps_log;
-mod files;
 mod paths;
 
 pub use build_log::{BuildLog, Entry, command_hash};
 pub use deps_log::{Deps, DepsLog};
-pub use files::{BUILD_LOG, DEPS_LOG, path, replace};
+
+use bstr::{BStr, BString, ByteSlice as _};
+
+/// What the build log is called.
+pub const BUILD_LOG: &str = ".ninja_log";
+/// What the deps log is called.
+pub const DEPS_LOG: &str = ".ninja_deps";
+
+/// Where the manifest wants a log to be; starts at the directory of the build. [`splitter::materialise::write`] replaces
+/// such a file whole or not at all.
+pub fn path(builddir: Option<&BStr>, name: &str) -> BString {
+    match builddir {
+        Some(builddir) if !builddir.is_empty() => [builddir.as_bytes(), b"/", name.as_bytes()].concat().into(),
+        _ => name.into(),
+    }
+}
 
 /// A log as it was read. Any bytes give one, if an empty one.
 #[derive(Debug, Default)]

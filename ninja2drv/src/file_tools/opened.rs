@@ -1,11 +1,12 @@
 //! The logs, opened as ninja opens them: what is spoilt is taken out of the file, and what is wasteful written anew.
 
 use super::disk::{Disk, complain, reason};
-use crate::logs::{BUILD_LOG, BuildLog, DEPS_LOG, DepsLog, Problem, Read, path, replace};
+use crate::logs::{BUILD_LOG, BuildLog, DEPS_LOG, DepsLog, Problem, Read, path};
 use crate::manifest::Manifest;
 use crate::tools::{Call, Stop};
 use bstr::{BStr, BString, ByteSlice as _};
 use splitter::graph::{Deps, Graph};
+use splitter::materialise;
 use std::fs;
 use std::io::{ErrorKind, Write};
 
@@ -71,7 +72,7 @@ impl<T> Loaded<T> {
         let read = read(&bytes);
         match read.problem {
             None => {}
-            Some(Problem::DepsLogSpoilt { good }) => replace(&place, &bytes[..good]).map_err(failed)?,
+            Some(Problem::DepsLogSpoilt { good }) => materialise::write(&bytes[..good], &place).map_err(failed)?,
             Some(_) => fs::remove_file(&place).map_err(failed)?,
         }
         Ok(Some(Self { read, path }))
@@ -89,8 +90,8 @@ impl<T> Loaded<T> {
     }
 
     pub fn replace(&self, disk: Disk<'_>, bytes: &[u8]) -> Result<(), Stop> {
-        let replaced = replace(&disk.place(self.path.as_bstr()), bytes);
-        replaced.map_err(|error| Stop::Error(format!("failed recompaction: {}", reason(&error))))
+        let written = materialise::write(bytes, &disk.place(self.path.as_bstr()));
+        written.map_err(|error| Stop::Error(format!("failed recompaction: {}", reason(&error))))
     }
 }
 
