@@ -15,7 +15,7 @@ use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
 use localstore::{Choice, Place, Warning};
 use ninja2drv::manifest::Manifest;
-use ninja2drv::tools::{self, Context, Stop, Tool};
+use ninja2drv::tools::{self, Call, Stop, Tool};
 use nixstore::StorePath;
 use nixstore::causes::causes;
 use options::Options;
@@ -90,7 +90,8 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         env::set_current_dir(directory).map_err(|e| format!("chdir to '{}': {e}", directory.display()))?;
     }
     if let Some((tool, arguments)) = options.tool.split_first() {
-        return use_tool(tool, arguments, &options.file);
+        let mode = tools::Mode { verbose: options.verbose, dry_run: options.dry };
+        return use_tool(tool, arguments, &options.file, mode);
     }
     let targets = options.targets();
     let directory = env::current_dir()?;
@@ -135,18 +136,16 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
 }
 
 /// Does what `-t` asks for.
-fn use_tool(name: &OsStr, arguments: &[OsString], file: &Path) -> Result<End, Error> {
+fn use_tool(name: &OsStr, arguments: &[OsString], file: &Path, mode: tools::Mode) -> Result<End, Error> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let used = match name.as_bytes() {
         b"list" => tools::list(&mut out).map_err(Stop::from),
         name => Tool::find(name.as_bstr()).and_then(|tool| {
             let directory = env::current_dir()?;
             let mut load = |path: &BStr| fs::read(directory.join(to_path(path)));
-            let manifest = tools::read(file.as_os_str().as_bytes().as_bstr(), &mut load)
-                .map_err(|error| Stop::Error(error.to_string()))?;
             let arguments: Vec<BString> = arguments.iter().map(|argument| argument.as_bytes().into()).collect();
-            let directory = directory.as_os_str().as_bytes().as_bstr();
-            tool.run(&Context { manifest: &manifest, directory, arguments: &arguments }, &mut out)
+            let [directory, file] = [&directory, file].map(|path| path.as_os_str().as_bytes().as_bstr());
+            tool.run(&Call { directory, file, arguments: &arguments, mode }, &mut load, &mut out)
         }),
     };
     match used.and_then(|()| Ok(out.flush()?)) {
@@ -157,6 +156,10 @@ fn use_tool(name: &OsStr, arguments: &[OsString], file: &Path) -> Result<End, Er
         }
         Err(Stop::Error(error)) => eprintln!("ninja: error: {error}"),
         Err(Stop::Fatal(error)) => eprintln!("ninja: fatal: {error}"),
+        Err(Stop::Exit(code)) => {
+            out.flush().ok(); // nobody listens any more
+            std::process::exit(code.into());
+        }
         Err(Stop::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
         Err(Stop::Write(error)) => return Err(format!("cannot write to standard output: {error}").into()),
     }

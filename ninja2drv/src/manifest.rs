@@ -10,6 +10,7 @@ mod parser;
 mod path;
 mod program;
 
+pub(crate) use path::canonicalise;
 pub use path::push_shell_escaped;
 
 use bstr::{BStr, BString, ByteSlice as _};

@@ -1,9 +1,10 @@
-//! The tools of ninja's `-t` that tell what a manifest says. Pure: a manifest in, ninja's own words out.
+//! The tools of ninja's `-t`. Those that tell what a manifest says are here, and pure: a manifest in, ninja's own words
+//! out. Those that look at files and change them are in `file_tools`.
 //!
 //! What they print is what Ninja 1.13.2 prints; only the addresses by which it names the nodes of a drawing are numbers here.
 #![deny(clippy::disallowed_methods)]
 
-mod arguments;
+pub(crate) mod arguments;
 mod commands;
 mod compdb;
 mod drawing;
@@ -13,21 +14,44 @@ mod rules;
 mod targets;
 mod wanted;
 
+use crate::file_tools;
 use crate::manifest::{Manifest, ParseError};
 use bstr::{BStr, BString, ByteSlice as _};
 use splitter::graph::{EdgeId, FileId, Graph};
 use std::io::{self, Write};
 
+pub(crate) use wanted::find_logged;
 pub use wanted::{UnknownTarget, find};
 
-/// What a tool works with.
-pub struct Context<'a> {
-    /// Read by [`read`], so that paths are spelt as ninja spells them.
-    pub manifest: &'a Manifest,
-    /// Where the build is.
+/// What a tool is asked for, and where.
+pub struct Call<'a> {
+    /// Where the build is, absolute.
     pub directory: &'a BStr,
+    /// The main manifest file.
+    pub file: &'a BStr,
     /// What follows the tool's name.
     pub arguments: &'a [BString],
+    /// What stands before it.
+    pub mode: Mode,
+}
+
+/// Options of the command that its tools obey; to them `--quiet` is as good as nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Remove nothing, and say what would be removed (`-n`).
+    pub dry_run: bool,
+    /// Say what is removed (`-v`, if no `--quiet` follows).
+    pub verbose: bool,
+}
+
+/// What a pure tool works with.
+struct Context<'a> {
+    /// Read by [`read`], so that paths are spelt as ninja spells them.
+    manifest: &'a Manifest,
+    /// See [`Call::directory`].
+    directory: &'a BStr,
+    /// See [`Call::arguments`].
+    arguments: &'a [BString],
 }
 
 /// A tool.
@@ -35,32 +59,74 @@ pub struct Tool {
     /// What it is called by.
     pub name: &'static str,
     description: &'static str,
-    run: fn(&Context<'_>, &mut dyn Write) -> Result<(), Stop>,
+    work: Work,
+}
+
+/// What a tool needs.
+enum Work {
+    Manifest(fn(&Context<'_>, &mut dyn Write) -> Result<(), Stop>),
+    Files(fn(Manifest, &Call<'_>, &mut dyn Write) -> Result<(), Stop>),
+    /// Files, and no manifest.
+    FilesAlone(fn(&Call<'_>) -> Result<(), Stop>),
 }
 
 /// All of them, in the order of ninja's list.
 const TOOLS: &[Tool] = &[
+    Tool { name: "clean", description: "clean built files", work: Work::Files(file_tools::clean) },
     Tool {
         name: "commands",
         description: "list all commands required to rebuild given targets",
-        run: commands::commands,
+        work: Work::Manifest(commands::commands),
     },
-    Tool { name: "inputs", description: "list all inputs required to rebuild given targets", run: inputs::inputs },
+    Tool {
+        name: "inputs",
+        description: "list all inputs required to rebuild given targets",
+        work: Work::Manifest(inputs::inputs),
+    },
     Tool {
         name: "multi-inputs",
         description: "print one or more sets of inputs required to build targets",
-        run: inputs::multi_inputs,
+        work: Work::Manifest(inputs::multi_inputs),
     },
-    Tool { name: "graph", description: "output graphviz dot file for targets", run: drawing::graph },
-    Tool { name: "query", description: "show inputs/outputs for a path", run: query::query },
-    Tool { name: "targets", description: "list targets by their rule or depth in the DAG", run: targets::targets },
-    Tool { name: "compdb", description: "dump JSON compilation database to stdout", run: compdb::compdb },
+    Tool { name: "deps", description: "show dependencies stored in the deps log", work: Work::Files(file_tools::deps) },
+    Tool {
+        name: "missingdeps",
+        description: "check deps log dependencies on generated files",
+        work: Work::Files(file_tools::missing_deps),
+    },
+    Tool { name: "graph", description: "output graphviz dot file for targets", work: Work::Manifest(drawing::graph) },
+    Tool { name: "query", description: "show inputs/outputs for a path", work: Work::Manifest(query::query) },
+    Tool {
+        name: "targets",
+        description: "list targets by their rule or depth in the DAG",
+        work: Work::Manifest(targets::targets),
+    },
+    Tool {
+        name: "compdb",
+        description: "dump JSON compilation database to stdout",
+        work: Work::Manifest(compdb::compdb),
+    },
     Tool {
         name: "compdb-targets",
         description: "dump JSON compilation database for a given list of targets to stdout",
-        run: compdb::compdb_targets,
+        work: Work::Manifest(compdb::compdb_targets),
     },
-    Tool { name: "rules", description: "list all rules", run: rules::rules },
+    Tool {
+        name: "recompact",
+        description: "recompacts ninja-internal data structures",
+        work: Work::Files(file_tools::recompact),
+    },
+    Tool {
+        name: "restat",
+        description: "restats all outputs in the build log",
+        work: Work::FilesAlone(file_tools::restat),
+    },
+    Tool { name: "rules", description: "list all rules", work: Work::Manifest(rules::rules) },
+    Tool {
+        name: "cleandead",
+        description: "clean built files that are no longer produced by the manifest",
+        work: Work::Files(file_tools::clean_dead),
+    },
 ];
 
 impl Tool {
@@ -75,12 +141,23 @@ impl Tool {
         })
     }
 
-    /// Runs it, and writes what it has to say.
+    /// Runs it, and writes what it has to say; `load` is as for [`read`].
     ///
     /// # Errors
     /// [`Stop`].
-    pub fn run(&self, context: &Context<'_>, out: &mut dyn Write) -> Result<(), Stop> {
-        (self.run)(context, out)
+    pub fn run(
+        &self,
+        call: &Call<'_>,
+        load: &mut dyn FnMut(&BStr) -> io::Result<Vec<u8>>,
+        out: &mut dyn Write,
+    ) -> Result<(), Stop> {
+        let mut manifest = || read(call.file, load).map_err(|error| Stop::Error(error.to_string()));
+        let Call { directory, arguments, .. } = *call;
+        match self.work {
+            Work::Manifest(run) => run(&Context { manifest: &manifest()?, directory, arguments }, out),
+            Work::Files(run) => run(manifest()?, call, out),
+            Work::FilesAlone(run) => run(call),
+        }
     }
 }
 
@@ -104,7 +181,7 @@ pub fn read(main: &BStr, load: &mut dyn FnMut(&BStr) -> io::Result<Vec<u8>>) -> 
     crate::manifest::parse(NOWHERE.into(), main, load)
 }
 
-/// Why a tool says nothing more. The exit code is 1.
+/// Why a tool says nothing more. The exit code is 1 where none is told.
 #[derive(Debug)]
 pub enum Stop {
     /// It was asked how it is used, or in a wrong way, which goes to standard error; how is for standard output.
@@ -113,6 +190,8 @@ pub enum Stop {
     Error(String),
     /// Printed after `ninja: fatal: `.
     Fatal(String),
+    /// It has said what is wrong.
+    Exit(u8),
     /// Nobody takes what it says.
     Write(io::Error),
 }

@@ -45,7 +45,7 @@ impl Options {
         while let Some(argument) = arguments.next() {
             if argument == "--" {
                 given.words.extend(arguments.by_ref().cloned());
-            } else if let Some(long) = argument.strip_prefix(b"--") {
+            } else if let Some(long) = argument.strip_prefix(b"--").filter(|_| !self.long.is_empty()) {
                 let (name, value) = long.split_once_str("=").map_or((long, None), |(name, value)| (name, Some(value)));
                 let letter = self.long(name).ok_or_else(|| self.wrong(format!("unrecognized option '{argument}'")))?;
                 let value = self.value(letter, value, &mut arguments, &argument.to_string())?;
@@ -150,5 +150,8 @@ mod tests {
         assert_eq!(read(&["--what"]), Err(Some("tool: unrecognized option '--what'".into())));
         assert_eq!(read(&["-d"]), Err(Some("tool: option requires an argument -- 'd'".into())));
         assert_eq!(read(&["--help"]), Err(None));
+        let letters = Options { long: &[], ..OPTIONS };
+        let Err(Stop::Usage(_, Some(problem))) = letters.read(&["--help".into()]) else { panic!("a long option") };
+        assert_eq!(problem, "tool: invalid option -- '-'");
     }
 }
