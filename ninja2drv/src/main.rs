@@ -1,6 +1,7 @@
 //! The `ninja2drv` command: a build directory that CMake or Meson configured, built edge by edge in a store.
 
 mod dry;
+mod leave;
 mod options;
 mod places;
 mod regenerate;
@@ -13,6 +14,7 @@ mod tracing;
 
 use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
+use leave::{Ran, Times};
 use localstore::{Choice, Place, Warning};
 use ninja2drv::manifest::Manifest;
 use ninja2drv::tools::{self, Call, Stop, Tool};
@@ -23,7 +25,7 @@ use regenerate::Current;
 use report::Teller;
 use rounds::Dyndeps;
 use splitter::discover::to_path;
-use splitter::drive::{Drive, Error, Keep, Sandbox, lock};
+use splitter::drive::{Drive, Error, Keep, News, Sandbox, lock};
 use splitter::host_tools::HostTools;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
@@ -211,6 +213,7 @@ fn build(
     let roots = places::roots(options, directory)?;
     let mut teller = Teller::new(options, again)?;
     let jobserver = places::jobserver(options, jobs)?;
+    let mut times = Times::new();
     let (success, mut state, records) = loop {
         let files = dyndeps.next(&graph, &plan)?;
         let round = if files.is_empty() { plan } else { Plan::new(&graph, &files)? };
@@ -233,7 +236,14 @@ fn build(
             keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },
             cancelled: &cancelled,
         };
-        let (success, state, records) = drive.run(&round, &old, &mut |news| teller.tell(&graph, news))?;
+        let (success, state, records) = drive.run(&round, &old, &mut |news| {
+            times.note(&news);
+            if let News::Over(records) = news {
+                let (store, roots, times) = (&**store, &roots, &times);
+                Ran { directory, graph: &graph, records, store, roots, times }.leave_logs(options);
+            }
+            teller.tell(&graph, news);
+        })?;
         if files.is_empty() || !success {
             break (success, state, records);
         }

@@ -118,11 +118,11 @@ impl<'a> Teller<'a> {
     }
 
     /// Tells what is new.
-    pub fn tell(&mut self, graph: &Graph, news: News) {
+    pub fn tell(&mut self, graph: &Graph, news: News<'_>) {
         match news {
             News::Begun(edge) if !self.done.contains(&edge) => self.tell_begun(graph, edge),
             News::Ended(event) if self.done.insert(event.edge) => self.tell_ended(graph, event),
-            News::Begun(_) | News::Ended(_) => {}
+            News::Begun(_) | News::Ended(_) | News::Over(_) => {}
         }
     }
 

@@ -132,6 +132,21 @@ impl<'a> Contents<'a> {
         lock(&self.known).insert(path.into(), (Identity::of(to_path(path)), content.clone()));
     }
 
+    /// Changes what the system knows of a file besides its content. Answers what `change` does.
+    pub fn touch(&self, path: &BStr, change: &dyn Fn() -> bool) -> bool {
+        let before = Identity::of(to_path(path));
+        let done = change();
+        let after = Identity::of(to_path(path));
+        if let Some((identity, _)) = lock(&self.known).get_mut(path) {
+            *identity = after.filter(|_| *identity == before);
+        }
+        if let (Some(after), Some((identity, _))) = (after, lock(&self.standing).get_mut(path)) {
+            // One that was changed by somebody else keeps the old one, and is seen to be changed.
+            *identity = if Some(*identity) == before { after } else { *identity };
+        }
+        done
+    }
+
     /// Forgets all files that have changed since they were looked at: somebody has written, nobody knows what.
     pub fn look_again(&self) {
         lock(&self.standing).retain(|path, (identity, _)| Identity::of(to_path(path.as_bstr())) == Some(*identity));

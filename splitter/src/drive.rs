@@ -116,11 +116,14 @@ pub enum Sandbox {
 
 /// What is told of a run while it goes on.
 #[derive(Debug)]
-pub enum News {
+pub enum News<'a> {
     /// A step begins.
     Begun(EdgeId),
     /// It is over.
     Ended(Event),
+    /// All are over, and this is known of them. Who writes into the build directory does it now: then it is looked at, so
+    /// that later changes are seen.
+    Over(&'a Records),
 }
 
 /// What came of one edge, as it is told to the user.
@@ -234,7 +237,7 @@ impl Drive<'_> {
         &self,
         plan: &Plan,
         old: &Records,
-        tell: &mut dyn FnMut(News),
+        tell: &mut dyn FnMut(News<'_>),
     ) -> Result<(bool, State, Records), Refused> {
         let steps = self.steps(plan, old)?;
         if self.store.is_remote() {
@@ -243,7 +246,16 @@ impl Drive<'_> {
         // What this run does not look at, as it has another target or is stopped, is kept for the next.
         let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
         let mut records = Records { by_name, contents, ..Records::default() };
-        let success = self.work(plan, &steps, &mut records, tell);
+        let mut done = BTreeSet::new();
+        let mut note = |news: News<'_>| {
+            if let News::Ended(Event { edge, done: Done::UpToDate | Done::Reused(_) | Done::Ran(_), .. }) = &news {
+                done.insert(*edge);
+            }
+            tell(news);
+        };
+        let success = self.work(plan, &steps, &mut records, &mut note);
+        steps.order_times(&done, &records);
+        tell(News::Over(&records));
         let state = self.remember(plan, steps, &mut records);
         Ok((success, state, records))
     }
@@ -280,7 +292,7 @@ impl Drive<'_> {
     }
 
     /// Does the steps; answers whether all succeeded.
-    fn work(&self, plan: &Plan, steps: &Steps<'_>, records: &mut Records, tell: &mut dyn FnMut(News)) -> bool {
+    fn work(&self, plan: &Plan, steps: &Steps<'_>, records: &mut Records, tell: &mut dyn FnMut(News<'_>)) -> bool {
         let mut queue = Queue::new(self.graph, plan);
         let mut failed = 0;
         let (jobs_in, jobs_out) = mpsc::channel::<EdgeId>();
@@ -309,7 +321,7 @@ impl Drive<'_> {
                 let stop = failed >= self.failures || self.cancelled.load(Ordering::Relaxed);
                 let mut is_held_back = false;
                 while !stop && running < self.jobs {
-                    let Some(edge) = queue.next() else { break };
+                    let Some(edge) = queue.first() else { break };
                     if self.graph.edge(edge).phony {
                         queue.take();
                         queue.done(edge);

@@ -60,7 +60,7 @@ impl Queue {
     }
 
     /// A step whose makers are all done: the one that [`Queue::take`] gives.
-    pub fn next(&mut self) -> Option<EdgeId> {
+    pub fn first(&mut self) -> Option<EdgeId> {
         while let Some(&next) = self.ready.peek() {
             let Reverse((_, edge)) = next;
             match self.pool_of.get(&edge).map(|pool| &mut self.pools[*pool]) {
@@ -74,7 +74,7 @@ impl Queue {
 
     /// A step whose makers are all done; each is given once.
     pub fn take(&mut self) -> Option<EdgeId> {
-        let edge = self.next()?;
+        let edge = self.first()?;
         self.ready.pop();
         if let Some(pool) = self.pool_of.get(&edge) {
             self.pools[*pool].free -= 1;

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::{fs, io};
 
 /// The version of both files.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub struct Record {
     pub inputs: BTreeMap<BString, String>,
     /// The store path of each declared output; none for one that was not written.
     pub outputs: BTreeMap<BString, Option<String>>,
+    /// The store path of its depfile, if it writes one.
+    pub depfile: Option<String>,
     /// The store path of its toolchain snapshot.
     pub tools: String,
     /// It was made in mode `canonical`, in which outputs may hold the canonical root.

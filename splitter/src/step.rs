@@ -5,6 +5,7 @@ mod audited;
 mod dry;
 mod first;
 mod in_place;
+mod times;
 mod versions;
 
 pub use dry::{NoStore, NoTools};
@@ -346,6 +347,8 @@ impl Steps<'_> {
             let log = self.log(&realised)?;
             return Err(Failed { error: format!("the command succeeded but did not write `{path}`").into(), log });
         }
+        let depfile =
+            recipe.depfile.as_ref().map(|_| realised.path(&output("dep"))).transpose()?.map(ToString::to_string);
         let tools = realised.tools.path.to_string();
         let canonical = self.drive.mode == Mode::Canonical;
         let audited = match self.drive.audited {
@@ -358,6 +361,7 @@ impl Steps<'_> {
             found,
             inputs,
             outputs,
+            depfile,
             tools,
             canonical,
             in_place,
