@@ -103,6 +103,10 @@ fn progress_is_shown_as_it_is_asked_for() {
     let run = said(&[], Some("%y"));
     assert_eq!((run.code, run.errors.as_str()), (Some(1), "ninja: error: unknown placeholder '%y' in $NINJA_STATUS\n"));
 
+    again("4");
+    let run = said(&["-d", "stats"], None);
+    assert!(run.out.contains("\nmetric ") && run.out.contains("\nsteps "), "{run}");
+
     scene.edges("build c: sh in\n  cmd = echo now; cp in c\n  pool = console\n");
     let run = said(&["c"], None);
     run.has(&["[0/1] c (runs on the terminal)", "now"]);

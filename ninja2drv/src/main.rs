@@ -1,5 +1,6 @@
 //! The `ninja2drv` command: a build directory that CMake or Meson configured, built edge by edge in a store.
 
+mod build;
 mod dry;
 mod leave;
 mod options;
@@ -7,6 +8,7 @@ mod places;
 mod regenerate;
 mod report;
 mod rounds;
+mod stats;
 mod status;
 mod stores;
 mod terminal;
@@ -14,31 +16,19 @@ mod tracing;
 
 use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
-use leave::{Ran, Times};
+use build::Ended;
 use localstore::{Choice, Place, Warning};
-use ninja2drv::manifest::Manifest;
 use ninja2drv::tools::{self, Call, Stop, Tool};
-use nixstore::StorePath;
 use nixstore::causes::causes;
 use options::Options;
-use regenerate::Current;
-use report::Teller;
-use rounds::Dyndeps;
 use splitter::discover::to_path;
-use splitter::drive::{Drive, Error, Keep, News, Sandbox, lock};
-use splitter::host_tools::HostTools;
-use splitter::plan::Plan;
-use splitter::roots::Mode;
-use splitter::state::{self, Records, State};
-use splitter::toolchain::{Snapshot, Toolchains};
-use std::collections::BTreeSet;
+use splitter::drive::{Error, lock};
+use splitter::state::{self, State};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs};
 use stores::Opened;
 use tracing::Tracing;
@@ -129,7 +119,7 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     }
     let jobs = options.jobs().min(MOST_JOBS);
     let opened = Opened::open(&choice, options, jobs)?;
-    let Ended { end, outputs } = build(options, again, &directory, &targets, &own, &opened, jobs)?;
+    let Ended { end, outputs } = build::build(options, again, &directory, &targets, &own, &opened, jobs)?;
     localstore::runner::put_back(&own);
     if end != End::Interrupted {
         opened.end(&outputs, &own, options);
@@ -174,110 +164,6 @@ fn read_own<T: serde::de::DeserializeOwned + Default>(file: &Path) -> T {
         eprintln!("ninja2drv: warning: `{}` is not used: {problem}", file.display());
         T::default()
     })
-}
-
-/// How a build ended.
-struct Ended {
-    end: End,
-    /// The outputs of the build, whether or not this run had to look at them.
-    outputs: BTreeSet<StorePath>,
-}
-
-fn build(
-    options: &Options,
-    again: &[OsString],
-    directory: &Path,
-    targets: &[BString],
-    own: &Path,
-    opened: &Opened,
-    jobs: usize,
-) -> Result<Ended, Error> {
-    let mut old: Records = read_own(&own.join("records"));
-    let Opened { store, runner, sandbox, .. } = opened;
-    if options.debugs("explain") {
-        opened.tell();
-        report::tell_of_runner(&**store, runner)?;
-    }
-    let Current { manifest, always } = regenerate::current_manifest(directory, options)?;
-    let Manifest { mut graph, files, .. } = manifest;
-    let wanted = regenerate::wanted(&graph, targets)?;
-    let mut dyndeps = Dyndeps::default();
-    let mut plan = Plan::new(&graph, &wanted)?;
-    let cancelled = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, cancelled.clone())?;
-    }
-    let toolchains = Toolchains::new(store.clone(), &opened.own, &opened.scratch);
-    let tools = HostTools::new(toolchains, tell_of_snapshot(options.quiet));
-    let history = places::open_history();
-    let roots = places::roots(options, directory)?;
-    let mut teller = Teller::new(options, again)?;
-    let jobserver = places::jobserver(options, jobs)?;
-    let mut times = Times::new();
-    let (success, mut state, records) = loop {
-        let files = dyndeps.next(&graph, &plan)?;
-        let round = if files.is_empty() { plan } else { Plan::new(&graph, &files)? };
-        teller.begin(&graph, &round);
-        let drive = Drive {
-            graph: &graph,
-            store: &**store,
-            tools: &tools,
-            runner: runner.clone(),
-            history: history.as_ref(),
-            roots: roots.clone(),
-            mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },
-            sandbox: *sandbox,
-            exact: options.exact,
-            audited: options.tracing != Tracing::Never,
-            jobs,
-            jobserver: jobserver.as_ref(),
-            load: options.load,
-            failures: options.failures(),
-            keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },
-            cancelled: &cancelled,
-        };
-        let (success, state, records) = drive.run(&round, &old, &mut |news| {
-            times.note(&news);
-            if let News::Over(records) = news {
-                let (store, roots, times) = (&**store, &roots, &times);
-                Ran { directory, graph: &graph, records, store, roots, times }.leave_logs(options);
-            }
-            teller.tell(&graph, news);
-        })?;
-        if files.is_empty() || !success {
-            break (success, state, records);
-        }
-        old = records;
-        files.into_iter().try_for_each(|file| dyndeps.load(&mut graph, file))?;
-        plan = Plan::new(&graph, &wanted)?;
-    };
-    let dyndep_files = dyndeps.files().map(|file| graph.file(file).path.clone());
-    for file in files.into_iter().chain(dyndep_files) {
-        let path = splitter::graph::absolute(file.as_bstr(), graph.working_directory());
-        let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
-        state.watched.push((path, identity));
-    }
-    state.sandbox = options.sandbox.word().into();
-    state.complete = (success && !always).then(|| targets.to_vec());
-    let written = state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")));
-    written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
-    let differs = options.tracing != Tracing::Never && tracing::report(&graph, &records, own)?;
-    tools.save()?;
-    history.as_ref().inspect(|history| places::save(history));
-    let end = match (success, cancelled.load(Ordering::Relaxed)) {
-        (true, _) if differs && options.tracing == Tracing::Error => End::Differs,
-        (true, _) => End::Success,
-        (false, true) => End::Interrupted,
-        (false, false) => End::Failure(teller.code()),
-    };
-    teller.end(end);
-    let outputs = records.by_name.values().flat_map(|record| record.outputs.values().flatten());
-    let outputs = outputs.filter_map(|path| path.parse().ok()).collect();
-    Ok(Ended { end, outputs })
-}
-
-fn tell_of_snapshot(quiet: bool) -> Box<dyn Fn(&Snapshot) + Send + Sync> {
-    if quiet { Box::new(|_| {}) } else { Box::new(report::tell_of_snapshot) }
 }
 
 fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {

@@ -1,0 +1,142 @@
+//! A build: the rounds until the graph says all of what is wanted, and what is kept of them.
+
+use crate::leave::{Ran, Times};
+use crate::options::Options;
+use crate::regenerate::{self, Current};
+use crate::report::{self, Teller};
+use crate::rounds::Dyndeps;
+use crate::stats::Stats;
+use crate::stores::Opened;
+use crate::tracing::{self, Tracing};
+use crate::{End, places, read_own};
+use bstr::{BString, ByteSlice as _};
+use ninja2drv::manifest::Manifest;
+use nixstore::StorePath;
+use splitter::discover::to_path;
+use splitter::drive::{Drive, Error, Keep, News, Sandbox};
+use splitter::host_tools::HostTools;
+use splitter::plan::Plan;
+use splitter::roots::Mode;
+use splitter::state::{self, Records};
+use splitter::toolchain::{Snapshot, Toolchains};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How a build ended.
+pub struct Ended {
+    pub end: End,
+    /// The outputs of the build, whether or not this run had to look at them.
+    pub outputs: BTreeSet<StorePath>,
+}
+
+/// Builds what is wanted, and writes down what the next run goes by.
+///
+/// # Errors
+/// Where nothing can be begun, or what was done cannot be written down.
+pub fn build(
+    options: &Options,
+    again: &[OsString],
+    directory: &Path,
+    targets: &[BString],
+    own: &Path,
+    opened: &Opened,
+    jobs: usize,
+) -> Result<Ended, Error> {
+    let mut stats = Stats::default();
+    let mut old: Records = stats.time("records load", || read_own(&own.join("records")));
+    let Opened { store, runner, sandbox, .. } = opened;
+    if options.debugs("explain") {
+        opened.tell();
+        report::tell_of_runner(&**store, runner)?;
+    }
+    let Current { manifest, always } =
+        stats.time(".ninja parse", || regenerate::current_manifest(directory, options))?;
+    let Manifest { mut graph, files, .. } = manifest;
+    let wanted = regenerate::wanted(&graph, targets)?;
+    let mut dyndeps = Dyndeps::default();
+    let mut plan = stats.time("plan", || Plan::new(&graph, &wanted))?;
+    let cancelled = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, cancelled.clone())?;
+    }
+    let toolchains = Toolchains::new(store.clone(), &opened.own, &opened.scratch);
+    let tools = HostTools::new(toolchains, tell_of_snapshot(options.quiet));
+    let history = places::open_history();
+    let roots = places::roots(options, directory)?;
+    let mut teller = Teller::new(options, again)?;
+    let jobserver = places::jobserver(options, jobs)?;
+    let mut times = Times::new();
+    let (success, mut state, records) = loop {
+        let files = dyndeps.next(&graph, &plan)?;
+        let round = if files.is_empty() { plan } else { Plan::new(&graph, &files)? };
+        teller.begin(&graph, &round);
+        let drive = Drive {
+            graph: &graph,
+            store: &**store,
+            tools: &tools,
+            runner: runner.clone(),
+            history: history.as_ref(),
+            roots: roots.clone(),
+            mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },
+            sandbox: *sandbox,
+            exact: options.exact,
+            audited: options.tracing != Tracing::Never,
+            jobs,
+            jobserver: jobserver.as_ref(),
+            load: options.load,
+            failures: options.failures(),
+            keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },
+            cancelled: &cancelled,
+        };
+        let mut tell = |news: News<'_>| {
+            times.note(&news);
+            if let News::Over(records) = news {
+                let (store, roots, times) = (&**store, &roots, &times);
+                Ran { directory, graph: &graph, records, store, roots, times }.leave_logs(options);
+            }
+            teller.tell(&graph, news);
+        };
+        let (success, state, records) = stats.time("steps", || drive.run(&round, &old, &mut tell))?;
+        if files.is_empty() || !success {
+            break (success, state, records);
+        }
+        old = records;
+        files.into_iter().try_for_each(|file| dyndeps.load(&mut graph, file))?;
+        plan = Plan::new(&graph, &wanted)?;
+    };
+    let dyndep_files = dyndeps.files().map(|file| graph.file(file).path.clone());
+    for file in files.into_iter().chain(dyndep_files) {
+        let path = splitter::graph::absolute(file.as_bstr(), graph.working_directory());
+        let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
+        state.watched.push((path, identity));
+    }
+    state.sandbox = options.sandbox.word().into();
+    state.complete = (success && !always).then(|| targets.to_vec());
+    let written = stats.time("records write", || {
+        state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")))
+    });
+    written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
+    let differs = options.tracing != Tracing::Never && tracing::report(&graph, &records, own)?;
+    tools.save()?;
+    history.as_ref().inspect(|history| places::save(history));
+    let end = match (success, cancelled.load(Ordering::Relaxed)) {
+        (true, _) if differs && options.tracing == Tracing::Error => End::Differs,
+        (true, _) => End::Success,
+        (false, true) => End::Interrupted,
+        (false, false) => End::Failure(teller.code()),
+    };
+    teller.end(end);
+    if options.debugs("stats") {
+        stats.tell();
+    }
+    let outputs = records.by_name.values().flat_map(|record| record.outputs.values().flatten());
+    let outputs = outputs.filter_map(|path| path.parse().ok()).collect();
+    Ok(Ended { end, outputs })
+}
+
+fn tell_of_snapshot(quiet: bool) -> Box<dyn Fn(&Snapshot) + Send + Sync> {
+    if quiet { Box::new(|_| {}) } else { Box::new(report::tell_of_snapshot) }
+}
