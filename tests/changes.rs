@@ -653,3 +653,22 @@ fn a_header_of_a_framework_that_appears_earlier_runs_the_compile() {
     let answer = std::process::Command::new(scene.at("build/p")).status().unwrap().code();
     assert_eq!(answer, Some(2));
 }
+
+#[test]
+fn a_script_may_be_interpreted_by_what_the_build_makes() {
+    let test = "a_script_may_be_interpreted_by_what_the_build_makes";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write(
+        "source/main.c",
+        "#include <stdio.h>\nint main(int n, char **v) { fputs(v[2], fopen(v[2], \"w\")); return 0; }\n",
+    );
+    let interpreter = scene.at("build/a b/tool");
+    scene.write("build/script", format!("#!/usr/bin/env {}\n", interpreter.display()));
+    fs::set_permissions(scene.at("build/script"), fs::Permissions::from_mode(0o755)).unwrap();
+    scene.edges(
+        "build main.o: cc ../source/main.c\nbuild a$ b/tool: sh main.o\n  cmd = gcc main.o -o 'a b/tool'\n\
+                 build out: sh script | a$ b/tool\n  cmd = ./script out\n",
+    );
+    scene.build();
+    assert_eq!(scene.read("build/out"), "out");
+}

@@ -59,7 +59,7 @@ impl Project {
     }
 
     /// Whether a path lies in the project, whether or not anything is there.
-    fn holds(&self, path: &BString) -> bool {
+    pub fn holds(&self, path: &BString) -> bool {
         self.directories.iter().any(|directory| is_below(path, directory))
     }
 
