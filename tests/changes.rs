@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use tests::{Scene, lacks_sandbox};
+use tests::{Scene, lacks_sandbox, not_run};
 
 const NONE: [&str; 0] = [];
 
@@ -671,4 +671,41 @@ fn a_script_may_be_interpreted_by_what_the_build_makes() {
     );
     scene.build();
     assert_eq!(scene.read("build/out"), "out");
+}
+
+#[test]
+fn a_python_is_of_the_host_wherever_it_lies_and_a_script_is_seen_with_what_it_imports() {
+    let test = "a_python_is_of_the_host_wherever_it_lies_and_a_script_is_seen_with_what_it_imports";
+    if lacks_sandbox(test) {
+        return;
+    }
+    let Some(scene) = Scene::new(test, &["python3"]) else { return };
+    let here = scene.at("");
+    let environment = std::process::Command::new("/usr/bin/python3")
+        .args(["-m", "venv", "--without-pip"])
+        .arg(here.join("env"))
+        .status();
+    if !environment.is_ok_and(|status| status.success()) {
+        return not_run(test, "`/usr/bin/python3 -m venv` does not work");
+    }
+    // Neither lies in the project, which is `source` and `build`.
+    scene.write(
+        "scripts/generate",
+        "import json, sys\nfrom kept.deep import text\nopen(sys.argv[2], 'w').write(json.dumps(text))\n",
+    );
+    scene.write("scripts/kept/deep.py", "text = 'one'\n");
+    scene.write("source/in", "");
+    let python = here.join("env/bin/python3");
+    let script = here.join("scripts/generate.py");
+    fs::rename(here.join("scripts/generate"), &script).unwrap();
+    scene.edges(&format!(
+        "build out: sh ../source/in\n  cmd = {} {} ../source/in out\n",
+        python.display(),
+        script.display()
+    ));
+    scene.build();
+    assert_eq!(scene.read("build/out"), "\"one\"");
+    scene.write("scripts/kept/deep.py", "text = 'three'\n");
+    assert_eq!(scene.build().ran(), ["out: `scripts/kept/deep.py` changed"]);
+    assert_eq!(scene.read("build/out"), "\"three\"");
 }

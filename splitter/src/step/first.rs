@@ -88,6 +88,7 @@ impl Steps<'_> {
             let path = path.as_os_str().as_bytes().as_bstr();
             if !self.is_of_host(path) {
                 all.file(path);
+                all.modules(path);
             }
         }
         // What an earlier run of it has left is not what it reads.
