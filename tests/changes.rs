@@ -709,3 +709,16 @@ fn a_python_is_of_the_host_wherever_it_lies_and_a_script_is_seen_with_what_it_im
     assert_eq!(scene.build().ran(), ["out: `scripts/kept/deep.py` changed"]);
     assert_eq!(scene.read("build/out"), "\"three\"");
 }
+
+#[test]
+fn a_check_of_the_compilation_database_reads_it() {
+    let test = "a_check_of_the_compilation_database_reads_it";
+    let Some(scene) = Scene::new(test, &["python3"]) else { return };
+    scene.write("build/compile_commands.json", "[1]");
+    scene.write("source/check.py", "print(open('compile_commands.json').read(), file=open('out', 'w'))\n");
+    scene.edges("build out: sh ../source/check.py\n  cmd = python3 ../source/check.py\n");
+    scene.build();
+    assert_eq!(scene.read("build/out"), "[1]\n");
+    scene.write("build/compile_commands.json", "[1, 2]");
+    assert_eq!(scene.build().ran(), ["out: `build/compile_commands.json` changed"]);
+}

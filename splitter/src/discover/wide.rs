@@ -169,7 +169,7 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
                 true if !is_left_out(to_path(path.as_bstr())) => drop(view.system.insert(path)),
                 _ => {}
             }
-        } else if is_in_ignored(path.as_bstr()) || is_made(graph, &path) {
+        } else if is_in_ignored(path.as_bstr()) && !is_configured(&path, recipe) || is_made(graph, &path) {
             // It is ours, or an edge makes it that need not have been run.
         } else if metadata.is_dir() {
             view.directories.insert(path);
@@ -194,6 +194,12 @@ pub(super) fn is_ignored(name: &BStr) -> bool {
 
 fn is_in_ignored(path: &BStr) -> bool {
     path.split_str("/").any(|name| is_ignored(name.as_bstr()))
+}
+
+/// Whether it is what configuring left of the commands for other programs to read: as few read it, it is in no view unless
+/// it was looked for.
+fn is_configured(path: &BString, recipe: &Recipe) -> bool {
+    *path == absolute("compile_commands.json".into(), recipe.build_directory.as_bstr())
 }
 
 /// Whether an edge makes a path, or a directory with all in it in which the path lies.
