@@ -722,3 +722,13 @@ fn a_check_of_the_compilation_database_reads_it() {
     scene.write("build/compile_commands.json", "[1, 2]");
     assert_eq!(scene.build().ran(), ["out: `build/compile_commands.json` changed"]);
 }
+
+#[test]
+fn a_script_may_start_the_compiler_by_ccache() {
+    let Some(scene) = Scene::new("a_script_may_start_the_compiler_by_ccache", &["ccache", "gcc"]) else { return };
+    scene.write("source/a.c", "int a;\n");
+    scene.write("source/compile.sh", "ccache gcc -c ../source/a.c -o a.o\n");
+    scene.edges("build a.o: sh ../source/compile.sh ../source/a.c\n  cmd = sh ../source/compile.sh\n");
+    scene.build();
+    assert!(scene.at("build/a.o").exists());
+}

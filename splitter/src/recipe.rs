@@ -81,6 +81,10 @@ impl Recipe {
                     vec![Step::Run(Run { argv, cwd: text::from_bytes(build_directory), ..Run::default() })];
             }
         }
+        if recipe.kind == Kind::Other {
+            // It may start a compiler by ccache, which has no place of its own in a sandbox; the store is the cache.
+            recipe.env.insert("CCACHE_DISABLE".into(), "1".into());
+        }
         recipe
     }
 
