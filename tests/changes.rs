@@ -732,3 +732,17 @@ fn a_script_may_start_the_compiler_by_ccache() {
     scene.build();
     assert!(scene.at("build/a.o").exists());
 }
+
+#[test]
+fn what_meson_copies_has_the_time_of_its_original() {
+    let test = "what_meson_copies_has_the_time_of_its_original";
+    let Some(scene) = Scene::new(test, &["meson"]) else { return };
+    scene.write("source/in", "text");
+    let original = fs::File::options().write(true).open(scene.at("source/in")).unwrap();
+    original.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+    scene.edges("build out: sh ../source/in\n  cmd = meson --internal copy ../source/in out\n");
+    scene.build();
+    let time = |name: &str| fs::metadata(scene.at(name)).unwrap().modified().unwrap();
+    assert_eq!(time("build/out"), time("source/in"));
+    assert!(scene.build().is_idle());
+}

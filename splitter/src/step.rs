@@ -147,7 +147,7 @@ impl Steps<'_> {
             None => Reason::New,
             Some(record) => match self.changed(edge, record, &recipe)? {
                 Some(reason) => reason,
-                None => match self.restore(edge, record)? {
+                None => match self.restore(edge, record, &recipe)? {
                     Restored::Untouched => return Ok(kept(Done::UpToDate, record)),
                     Restored::Put(reason) => return Ok(kept(Done::Reused(reason), record)),
                     Restored::Lost(reason) => reason,
@@ -251,7 +251,7 @@ impl Steps<'_> {
     }
 
     /// Puts right the outputs of a record whose inputs are as they were.
-    fn restore(&self, edge: EdgeId, record: &Record) -> Result<Restored, Failed> {
+    fn restore(&self, edge: EdgeId, record: &Record, recipe: &Recipe) -> Result<Restored, Failed> {
         let mut restored = Restored::Untouched;
         for (at, path) in &record.outputs {
             let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else {
@@ -268,7 +268,7 @@ impl Steps<'_> {
             if !self.contents.is_valid(&path) {
                 return Ok(Restored::Lost(Reason::Output(at.clone())));
             }
-            self.put(&path, at)?;
+            self.put_dated(&path, at, recipe.copied())?;
             restored = Restored::Put(Reason::Output(at.clone()));
         }
         Ok(restored)
@@ -612,7 +612,7 @@ impl Steps<'_> {
                 outputs.insert(at.clone(), None);
                 continue;
             }
-            self.put(path, at)?;
+            self.put_dated(path, at, recipe.copied())?;
             self.versions.note_if_changed_later(edge, at, path);
             outputs.insert(at.clone(), Some(path.to_string()));
         }
@@ -682,9 +682,17 @@ impl Steps<'_> {
     }
 
     fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {
+        self.put_dated(path, at, None)
+    }
+
+    /// Puts what a store path holds to `at`, with the time of change of the file that it is `copied` from.
+    fn put_dated(&self, path: &StorePath, at: &BString, copied: Option<BString>) -> Result<(), Failed> {
         let file = self.drive.store.files(path)?;
-        materialise::materialise(&file, to_path(at.as_bstr()))
-            .map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
+        let failed = |e| StoreError::new(format!("write `{at}`"), e);
+        materialise::materialise(&file, to_path(at.as_bstr())).map_err(failed)?;
+        if let Some(original) = copied {
+            materialise::date(to_path(at.as_bstr()), to_path(original.as_bstr())).map_err(failed)?;
+        }
         self.contents.note(at.as_bstr(), path);
         self.presence.add(at.as_bstr());
         if file.is_dir() {
