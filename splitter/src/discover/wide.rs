@@ -8,7 +8,7 @@ use crate::host_tools::SEARCH_PATH;
 use crate::materialise::IN_THE_MAKING;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::toolchain::{is_left_out, resolve_program};
+use crate::toolchain::{is_elf, is_left_out, resolve_program};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::Reads;
 use nixstore::text;
@@ -94,8 +94,15 @@ fn source_tree(graph: &Graph, plan: &Plan) -> Option<BString> {
     let inside = |path: &BString| is_below(path, &build.into());
     let sources = plan.sources.iter().map(|file| absolute(graph.file(*file).path.as_bstr(), build));
     let sources = sources.filter(|path| !inside(path) && !is_system(path.as_bstr()));
-    let common =
-        sources.map(|path| BString::from(parent(path.as_bstr()))).reduce(|a, b| common(a.as_bstr(), b.as_bstr()))?;
+    let mut directories = BTreeSet::new();
+    for path in sources {
+        let directory = parent(path.as_bstr());
+        // A program may lie anywhere, such as a Python that Meson has among the inputs of what it runs.
+        if !directories.contains(directory) && !is_elf(to_path(path.as_bstr())) {
+            directories.insert(BString::from(directory));
+        }
+    }
+    let common = directories.into_iter().reduce(|a, b| common(a.as_bstr(), b.as_bstr()))?;
     // Not `/` and not `/home`.
     (common.find_iter("/").count() >= 2).then_some(common)
 }
@@ -362,18 +369,25 @@ mod tests {
     }
 
     #[test]
-    fn the_build_directory_as_an_input_is_no_source() {
+    fn the_build_directory_and_a_program_as_inputs_are_no_sources() {
         struct None;
         impl Commands for None {
             fn command(&self, _: &Graph, _: EdgeId) -> Command {
                 Command::default()
             }
         }
+        let program = std::env::current_exe().unwrap();
         let mut builder = GraphBuilder::new("/home/u/build".into());
         let spec = EdgeSpec {
             outputs: &["out".into()],
             explicit_outputs: 1,
-            inputs: &["/home/u/p/src/a".into(), "/home/u/p/b".into(), "in".into(), ".".into()],
+            inputs: &[
+                "/home/u/p/src/a".into(),
+                "/home/u/p/b".into(),
+                "in".into(),
+                ".".into(),
+                program.as_os_str().as_bytes().into(),
+            ],
             explicit_inputs: 3,
             implicit_inputs: 0,
             validations: &[],
