@@ -746,3 +746,31 @@ fn what_meson_copies_has_the_time_of_its_original() {
     assert_eq!(time("build/out"), time("source/in"));
     assert!(scene.build().is_idle());
 }
+
+#[test]
+fn a_library_is_linked_with_those_that_it_finds_by_its_own_path() {
+    let test = "a_library_is_linked_with_those_that_it_finds_by_its_own_path";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("source/b.c", "int b(void) { return 0; }\n");
+    scene.write("source/a.c", "int b(void);\nint a(void) { return b(); }\n");
+    scene.write("source/main.c", "int a(void);\nint main(void) { return a(); }\n");
+    scene.edges(
+        "\
+rule so
+  command = gcc -shared $in -o $out $flags
+  description = $out
+build a.o: cc ../source/a.c
+  flags = -fPIC
+build b.o: cc ../source/b.c
+  flags = -fPIC
+build main.o: cc ../source/main.c
+build of_a/of_b/libb.so: so b.o
+build of_a/liba.so: so a.o | of_a/of_b/libb.so
+  flags = of_a/of_b/libb.so '-Wl,-soname,liba.so,-rpath,$$ORIGIN/of_b'
+build main: so main.o | of_a/liba.so
+  command = gcc main.o of_a/liba.so -o main '-Wl,-rpath,$$ORIGIN/of_a'
+",
+    );
+    let said = scene.build();
+    assert!(!said.to_string().contains("warning"), "{said}");
+}
