@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use tests::{Scene, lacks_sandbox};
+use tests::{Scene, lacks_sandbox, not_run};
 
 const NONE: [&str; 0] = [];
 
@@ -652,4 +652,125 @@ fn a_header_of_a_framework_that_appears_earlier_runs_the_compile() {
     assert_eq!(said.ran(), [appeared, "p: `build/a.o` changed"], "{said}");
     let answer = std::process::Command::new(scene.at("build/p")).status().unwrap().code();
     assert_eq!(answer, Some(2));
+}
+
+#[test]
+fn a_script_may_be_interpreted_by_what_the_build_makes() {
+    let test = "a_script_may_be_interpreted_by_what_the_build_makes";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write(
+        "source/main.c",
+        "#include <stdio.h>\nint main(int n, char **v) { fputs(v[2], fopen(v[2], \"w\")); return 0; }\n",
+    );
+    let interpreter = scene.at("build/a b/tool");
+    scene.write("build/script", format!("#!/usr/bin/env {}\n", interpreter.display()));
+    fs::set_permissions(scene.at("build/script"), fs::Permissions::from_mode(0o755)).unwrap();
+    scene.edges(
+        "build main.o: cc ../source/main.c\nbuild a$ b/tool: sh main.o\n  cmd = gcc main.o -o 'a b/tool'\n\
+                 build out: sh script | a$ b/tool\n  cmd = ./script out\n",
+    );
+    scene.build();
+    assert_eq!(scene.read("build/out"), "out");
+}
+
+#[test]
+fn a_python_is_of_the_host_wherever_it_lies_and_a_script_is_seen_with_what_it_imports() {
+    let test = "a_python_is_of_the_host_wherever_it_lies_and_a_script_is_seen_with_what_it_imports";
+    if lacks_sandbox(test) {
+        return;
+    }
+    let Some(scene) = Scene::new(test, &["python3"]) else { return };
+    let here = scene.at("");
+    let environment = std::process::Command::new("/usr/bin/python3")
+        .args(["-m", "venv", "--without-pip"])
+        .arg(here.join("env"))
+        .status();
+    if !environment.is_ok_and(|status| status.success()) {
+        return not_run(test, "`/usr/bin/python3 -m venv` does not work");
+    }
+    // Neither lies in the project, which is `source` and `build`.
+    scene.write(
+        "scripts/generate",
+        "import json, sys\nfrom kept.deep import text\nopen(sys.argv[2], 'w').write(json.dumps(text))\n",
+    );
+    scene.write("scripts/kept/deep.py", "text = 'one'\n");
+    scene.write("source/in", "");
+    let python = here.join("env/bin/python3");
+    let script = here.join("scripts/generate.py");
+    fs::rename(here.join("scripts/generate"), &script).unwrap();
+    scene.edges(&format!(
+        "build out: sh ../source/in\n  cmd = {} {} ../source/in out\n",
+        python.display(),
+        script.display()
+    ));
+    scene.build();
+    assert_eq!(scene.read("build/out"), "\"one\"");
+    scene.write("scripts/kept/deep.py", "text = 'three'\n");
+    assert_eq!(scene.build().ran(), ["out: `scripts/kept/deep.py` changed"]);
+    assert_eq!(scene.read("build/out"), "\"three\"");
+}
+
+#[test]
+fn a_check_of_the_compilation_database_reads_it() {
+    let test = "a_check_of_the_compilation_database_reads_it";
+    let Some(scene) = Scene::new(test, &["python3"]) else { return };
+    scene.write("build/compile_commands.json", "[1]");
+    scene.write("source/check.py", "print(open('compile_commands.json').read(), file=open('out', 'w'))\n");
+    scene.edges("build out: sh ../source/check.py\n  cmd = python3 ../source/check.py\n");
+    scene.build();
+    assert_eq!(scene.read("build/out"), "[1]\n");
+    scene.write("build/compile_commands.json", "[1, 2]");
+    assert_eq!(scene.build().ran(), ["out: `build/compile_commands.json` changed"]);
+}
+
+#[test]
+fn a_script_may_start_the_compiler_by_ccache() {
+    let Some(scene) = Scene::new("a_script_may_start_the_compiler_by_ccache", &["ccache", "gcc"]) else { return };
+    scene.write("source/a.c", "int a;\n");
+    scene.write("source/compile.sh", "ccache gcc -c ../source/a.c -o a.o\n");
+    scene.edges("build a.o: sh ../source/compile.sh ../source/a.c\n  cmd = sh ../source/compile.sh\n");
+    scene.build();
+    assert!(scene.at("build/a.o").exists());
+}
+
+#[test]
+fn what_meson_copies_has_the_time_of_its_original() {
+    let test = "what_meson_copies_has_the_time_of_its_original";
+    let Some(scene) = Scene::new(test, &["meson"]) else { return };
+    scene.write("source/in", "text");
+    let original = fs::File::options().write(true).open(scene.at("source/in")).unwrap();
+    original.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+    scene.edges("build out: sh ../source/in\n  cmd = meson --internal copy ../source/in out\n");
+    scene.build();
+    let time = |name: &str| fs::metadata(scene.at(name)).unwrap().modified().unwrap();
+    assert_eq!(time("build/out"), time("source/in"));
+    assert!(scene.build().is_idle());
+}
+
+#[test]
+fn a_library_is_linked_with_those_that_it_finds_by_its_own_path() {
+    let test = "a_library_is_linked_with_those_that_it_finds_by_its_own_path";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("source/b.c", "int b(void) { return 0; }\n");
+    scene.write("source/a.c", "int b(void);\nint a(void) { return b(); }\n");
+    scene.write("source/main.c", "int a(void);\nint main(void) { return a(); }\n");
+    scene.edges(
+        "\
+rule so
+  command = gcc -shared $in -o $out $flags
+  description = $out
+build a.o: cc ../source/a.c
+  flags = -fPIC
+build b.o: cc ../source/b.c
+  flags = -fPIC
+build main.o: cc ../source/main.c
+build of_a/of_b/libb.so: so b.o
+build of_a/liba.so: so a.o | of_a/of_b/libb.so
+  flags = of_a/of_b/libb.so '-Wl,-soname,liba.so,-rpath,$$ORIGIN/of_b'
+build main: so main.o | of_a/liba.so
+  command = gcc main.o of_a/liba.so -o main '-Wl,-rpath,$$ORIGIN/of_a'
+",
+    );
+    let said = scene.build();
+    assert!(!said.to_string().contains("warning"), "{said}");
 }

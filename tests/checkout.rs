@@ -452,14 +452,19 @@ impl Home {
     /// A command of ours that uses them, and nothing of the environment.
     pub fn command(&self, directory: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("ninja2drv"));
+        self.set(&mut command);
+        command.args(["-j2"]).args(arguments).current_dir(directory);
+        command
+    }
+
+    /// Has a command, and what it starts, use them.
+    pub fn set(&self, command: &mut Command) {
         for name in SETTINGS {
             command.env_remove(name);
         }
         command.env("XDG_STATE_HOME", self.directory.path().join("state"));
         command.env("XDG_CACHE_HOME", self.directory.path().join("cache"));
         command.env("SPLITTER_STORE", self.directory.path().join("store"));
-        command.args(["-j2"]).args(arguments).current_dir(directory);
-        command
     }
 
     /// What a run with these arguments prints.

@@ -52,6 +52,11 @@ impl Session {
         self.directory.join(ROOT)
     }
 
+    /// Where others may make things of their own, by names that are no numbers.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A name in the session's directory that nothing has.
     pub(crate) fn temporary(&self) -> Temporary {
         let count = self.count.fetch_add(1, Ordering::Relaxed);

@@ -151,6 +151,15 @@ impl LocalStore {
         self.in_place.load(Ordering::Relaxed)
     }
 
+    /// A directory on the store's file system for what is to be added to it. Nobody else deletes it, and it is gone when
+    /// the store is closed.
+    ///
+    /// # Errors
+    /// Those of making it.
+    pub fn scratch(&self) -> Result<PathBuf, FileError> {
+        Ok(self.session()?.directory().to_owned())
+    }
+
     /// What builders see of the host, as Nix's `sandbox-paths`: places in the sandbox, with their files. Edges see
     /// nothing of it. Without this call it is a `/bin/sh` with its libraries; the first call counts.
     pub fn show_builders(&self, paths: BTreeMap<PathBuf, PathBuf>) {

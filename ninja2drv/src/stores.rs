@@ -94,7 +94,7 @@ fn embedded(root: &Path, options: &Options, runner: &Path) -> Result<Opened, Err
     Ok(Opened {
         sandbox: sandbox(options.sandbox, &store)?,
         own: store.layout().own(),
-        scratch: store.layout().builds(),
+        scratch: store.scratch()?,
         runner,
         kind: Kind::Embedded(store.clone(), root.into()),
         store,

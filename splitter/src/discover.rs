@@ -11,6 +11,7 @@ pub mod absent;
 pub mod compile;
 pub mod headers;
 pub mod link;
+mod modules;
 pub mod wide;
 
 use crate::graph::absolute;
@@ -95,6 +96,7 @@ fn discover_by(question: &Question<'_>, compile: fn(&Question<'_>) -> Found) -> 
             for (argv, cwd) in question.recipe.runs() {
                 let words = question.recipe.expanded(&argv, cwd.as_bstr());
                 found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Everything);
+                words.iter().for_each(|word| found.modules(absolute(word.as_bstr(), cwd.as_bstr()).as_bstr()));
             }
             found
         }

@@ -35,7 +35,7 @@ const HELD_BACK: Duration = Duration::from_millis(20);
 /// Gives each command the host's tools that it needs.
 pub trait Toolchains: Sync {
     /// The snapshot for a command that names the host's `programs` and reads the host's `files`. `own` are programs and
-    /// libraries of the project that it runs, whose interpreters and libraries it needs too.
+    /// libraries of the project that it runs, whose libraries it needs too.
     ///
     /// # Errors
     /// A phrase for the user: what could not be found or copied.

@@ -5,7 +5,7 @@ use crate::drive::{Error, Toolchains as Tools};
 use crate::lower::Toolchain;
 use crate::toolchain::program::resolve_program;
 use crate::toolchain::{Probe, Request, Snapshot, Toolchains, elf, native_march};
-use bstr::{BString, ByteSlice as _};
+use bstr::BString;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -62,13 +62,10 @@ impl Tools for HostTools {
     ) -> Result<Arc<Toolchain>, Error> {
         let mut request =
             Request { programs: BTreeSet::new(), files: files.clone(), shell, search_path: SEARCH_PATH.into() };
-        let mut wanted = programs.clone();
         for program in own {
-            let (interpreter, libraries) = needs(program);
-            wanted.extend(interpreter);
-            request.files.extend(libraries);
+            request.files.extend(libraries(program));
         }
-        for program in &wanted {
+        for program in programs {
             let found = resolve_program(program.as_os_str(), SEARCH_PATH.as_ref())
                 .ok_or_else(|| format!("`{}` is not a program of this host", program.display()))?;
             request.programs.insert(found);
@@ -100,26 +97,12 @@ impl Tools for HostTools {
     }
 }
 
-/// What a program or library of the project needs of the host: the program that interprets it, or the loader and the
-/// libraries of the host that it names.
-fn needs(program: &Path) -> (Option<PathBuf>, BTreeSet<PathBuf>) {
-    let Ok(bytes) = fs::read(program) else { return (None, BTreeSet::new()) };
-    if let Some(line) = bytes.strip_prefix(b"#!") {
-        let mut words = line.lines().next().unwrap_or_default().fields();
-        let interpreter = words.next().map(OsStr::from_bytes);
-        let interpreter = match interpreter {
-            // `env -S NAME=value program` has more before the program.
-            Some(path) if Path::new(path).file_name() == Some(OsStr::new("env")) => {
-                words.find(|word| !word.starts_with(b"-") && !word.contains(&b'=')).map(OsStr::from_bytes)
-            }
-            other => other,
-        };
-        return (interpreter.map(PathBuf::from), BTreeSet::new());
-    }
-    let Some(needs) = elf::needs(&bytes) else { return (None, BTreeSet::new()) };
+/// The loader and the libraries of the host that a program or library of the project names.
+fn libraries(program: &Path) -> BTreeSet<PathBuf> {
+    let Some(needs) = fs::read(program).ok().and_then(|bytes| elf::needs(&bytes)) else { return BTreeSet::new() };
     let find = |name: &Vec<u8>| {
         let candidates = LIBRARIES.iter().map(|directory| Path::new(directory).join(OsStr::from_bytes(name)));
         candidates.into_iter().find(|path| path.is_file())
     };
-    (None, needs.libraries.iter().filter_map(find).chain(needs.interpreter).collect())
+    needs.libraries.iter().filter_map(find).chain(needs.interpreter).collect()
 }

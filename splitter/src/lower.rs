@@ -2,7 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use crate::recipe::{Kind, Recipe};
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::content_address::Method;
 use nixstore::hash::Algorithm;
 use nixstore::manifest::{ABI, Manifest};
@@ -38,6 +38,13 @@ pub struct Toolchain {
     pub mounts: BTreeMap<BString, BString>,
     /// Links at the root, such as `/bin` to `usr/bin`.
     pub links: BTreeMap<BString, BString>,
+}
+
+impl Toolchain {
+    /// Whether a path lies where a part of the snapshot is seen, but for `/usr` and the like, where no project is.
+    pub fn holds(&self, path: &BStr) -> bool {
+        self.mounts.keys().any(|at| path.strip_prefix(at.as_slice()).is_some_and(|rest| rest.starts_with(b"/")))
+    }
 }
 
 /// The derivation of a step. Its outputs are `o0`, `o1`, … for the declared ones, `dep` for a depfile, `log` for what the

@@ -44,6 +44,17 @@ pub fn write(text: &[u8], to: &Path) -> io::Result<()> {
     replace(to, false, &mut |new| new.write_all(text))
 }
 
+/// Gives a file the time of change of another; nothing where that is gone.
+///
+/// # Errors
+/// Those of the file system.
+pub fn date(file: &Path, like: &Path) -> io::Result<()> {
+    match fs::metadata(like).and_then(|metadata| metadata.modified()) {
+        Ok(time) if file.is_file() => File::options().write(true).open(file)?.set_modified(time),
+        _ => Ok(()),
+    }
+}
+
 fn replace(to: &Path, executable: bool, fill: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<()> {
     let mut new = tempfile::Builder::new()
         .prefix(IN_THE_MAKING)

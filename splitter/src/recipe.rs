@@ -81,6 +81,10 @@ impl Recipe {
                     vec![Step::Run(Run { argv, cwd: text::from_bytes(build_directory), ..Run::default() })];
             }
         }
+        if recipe.kind == Kind::Other {
+            // It may start a compiler by ccache, which has no place of its own in a sandbox; the store is the cache.
+            recipe.env.insert("CCACHE_DISABLE".into(), "1".into());
+        }
         recipe
     }
 
@@ -147,6 +151,19 @@ impl Recipe {
         let parallel = |word: &BString| word.starts_with(b"-flto=") && *word != "-flto=1";
         self.kind == Kind::Link
             && self.runs().any(|(argv, cwd)| self.expanded(&argv, cwd.as_bstr()).iter().any(parallel))
+    }
+
+    /// The file of which the output is a copy that keeps its time of change: that of `meson --internal copy FILE COPY`
+    /// (`mesonbuild/scripts/copy.py` of Meson 1.12), which no store keeps.
+    pub fn copied(&self) -> Option<BString> {
+        let mut runs = self.runs();
+        let (argv, cwd) = runs.next().filter(|_| self.commands.len() == 1)?;
+        match argv.as_slice() {
+            [_, rest @ ..] if rest.len() >= 4 && rest[rest.len() - 4..][..2] == ["--internal", "copy"] => {
+                Some(absolute(rest[rest.len() - 2].as_bstr(), cwd.as_bstr()))
+            }
+            _ => None,
+        }
     }
 
     /// The driver for C++ beside one for C that is given C++ (`gcc -c a.cc`): it belongs to what that starts.
@@ -451,6 +468,15 @@ mod tests {
 
     fn roots() -> Roots {
         Roots::new([("/r".into(), "source".into())])
+    }
+
+    #[test]
+    fn what_meson_copies_keeps_the_time_of_its_original() {
+        let copied = |text: &str| recipe(text).copied();
+        assert_eq!(copied("python3 /m/meson.py --internal copy ../in out"), Some("/r/in".into()));
+        assert_eq!(copied("meson --internal copy /in out"), Some("/in".into()));
+        assert_eq!(copied("cp in out"), None);
+        assert_eq!(copied("meson --internal copy in out && touch out"), None);
     }
 
     #[test]

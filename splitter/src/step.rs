@@ -6,21 +6,20 @@ mod dry;
 mod first;
 mod in_place;
 mod times;
+mod tools;
 mod versions;
 
 pub use dry::{NoStore, NoTools};
 pub(crate) use versions::Versions;
 
 use crate::audit::Finding;
-use crate::compiler::is_driver;
 use crate::contents::Contents;
 use crate::depfile;
 use crate::discover::headers::Headers;
-use crate::discover::{self, Found, is_system, to_path, wide};
+use crate::discover::{self, Found, to_path, wide};
 use crate::drive::{Done, Drive, Error, Reason, Sandbox};
 use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
 use crate::history::Lesson;
-use crate::host_tools::SEARCH_PATH;
 use crate::jobserver::Jobserver;
 use crate::lower::{Inputs, Toolchain, lower, output, output_names};
 use crate::materialise;
@@ -29,7 +28,6 @@ use crate::presence::Presence;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Mode, View};
 use crate::state::{Record, Records};
-use crate::toolchain::resolve_program;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::UNWRITTEN;
 use nixstore::store::{BuildOptions, Failure, RealiseError, StoreError};
@@ -37,7 +35,6 @@ use nixstore::{OutputName, ResolvedDerivation, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -151,7 +148,7 @@ impl Steps<'_> {
             None => Reason::New,
             Some(record) => match self.changed(edge, record, &recipe)? {
                 Some(reason) => reason,
-                None => match self.restore(edge, record)? {
+                None => match self.restore(edge, record, &recipe)? {
                     Restored::Untouched => return Ok(kept(Done::UpToDate, record)),
                     Restored::Put(reason) => return Ok(kept(Done::Reused(reason), record)),
                     Restored::Lost(reason) => reason,
@@ -255,7 +252,7 @@ impl Steps<'_> {
     }
 
     /// Puts right the outputs of a record whose inputs are as they were.
-    fn restore(&self, edge: EdgeId, record: &Record) -> Result<Restored, Failed> {
+    fn restore(&self, edge: EdgeId, record: &Record, recipe: &Recipe) -> Result<Restored, Failed> {
         let mut restored = Restored::Untouched;
         for (at, path) in &record.outputs {
             let Some(path) = path.as_ref().and_then(|path| path.parse::<StorePath>().ok()) else {
@@ -272,7 +269,7 @@ impl Steps<'_> {
             if !self.contents.is_valid(&path) {
                 return Ok(Restored::Lost(Reason::Output(at.clone())));
             }
-            self.put(&path, at)?;
+            self.put_dated(&path, at, recipe.copied())?;
             restored = Restored::Put(Reason::Output(at.clone()));
         }
         Ok(restored)
@@ -569,18 +566,21 @@ impl Steps<'_> {
         watch: Watch,
     ) -> Result<ResolvedDerivation, Failed> {
         let seen = |path: &BString| self.drive.roots.seen_throughout(path.as_bstr(), view);
-        // A link to a directory is one.
-        let directories = found.directories.iter().filter(|path| !found.files.contains(*path)).map(seen).collect();
         let native = recipe.native_driver().and_then(|driver| self.drive.tools.native(to_path(driver.as_bstr())));
         let in_place = self.drive.sandbox == Sandbox::None;
         let traced = watch != Watch::No || in_place || self.drive.audited;
         let trial = if let Watch::Trial(attempt) = watch { attempt } else { 0 };
-        let mut inputs = Inputs { directories, native, traced, trial, in_place, ..Inputs::default() };
+        let mut inputs = Inputs { native, traced, trial, in_place, ..Inputs::default() };
+        // What lies among the host's tools is in their snapshot.
+        let is_input = |path: &&BString| in_place || !tools.holds(path.as_bstr());
+        // A link to a directory is one.
+        let directories = found.directories.iter().filter(|path| !found.files.contains(*path));
+        inputs.directories = directories.filter(is_input).map(seen).collect();
         self.contents.look_at(&found.files)?;
-        for file in &found.files {
+        for file in found.files.iter().filter(is_input) {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }
-        inputs.names.extend(found.names.iter().map(seen));
+        inputs.names.extend(found.names.iter().filter(is_input).map(seen));
         for (directory, names) in &found.listed {
             for path in names.iter().map(|name| absolute(name.as_bstr(), directory.as_bstr())) {
                 if found.files.contains(&path) {
@@ -596,51 +596,6 @@ impl Steps<'_> {
         let recipe = recipe.seen(&self.drive.roots, view);
         let derivation = lower(self.drive.store.store_dir(), &recipe, &inputs, tools, &self.drive.runner);
         Ok(ResolvedDerivation::try_from(derivation)?)
-    }
-
-    /// The host's tools that a step needs.
-    fn tools(&self, recipe: &Recipe, found: &Found) -> Result<Arc<Toolchain>, Failed> {
-        let path = |path: &BString| to_path(path.as_bstr()).to_owned();
-        let mut files: BTreeSet<PathBuf> = found.system.iter().map(path).collect();
-        let mut programs: BTreeSet<PathBuf> = found.programs.iter().map(path).collect();
-        let mut own = BTreeSet::new();
-        for (argv, cwd) in recipe.runs() {
-            if argv.iter().any(|word| word == "symbolextractor") {
-                programs.extend(["nm", "readelf"].map(PathBuf::from)); // Meson's script looks for them itself
-            }
-            let program = &argv[0];
-            let program =
-                if program.contains(&b'/') { absolute(program.as_bstr(), cwd.as_bstr()) } else { program.clone() };
-            let of_project = program.contains(&b'/') && !is_system(program.as_bstr());
-            if of_project {
-                programs.extend(wide::of_script(to_path(program.as_bstr()), SEARCH_PATH));
-            }
-            if let Some(other) = recipe.other_driver(&argv, cwd.as_bstr()) {
-                programs.extend(resolve_program(to_path(other.as_bstr()).as_os_str(), SEARCH_PATH.as_ref()));
-            }
-            let set = if of_project { &mut own } else { &mut programs };
-            set.insert(to_path(program.as_bstr()).to_owned());
-        }
-        let mut shell = false;
-        if recipe.optimises_in_parallel() {
-            // GCC writes a makefile; where there is no `make` it does one part after the other.
-            programs.extend(resolve_program("make".as_ref(), SEARCH_PATH.as_ref()));
-            shell = true;
-        }
-        if recipe.kind == Kind::Other {
-            let named = wide::programs(recipe, SEARCH_PATH);
-            programs.extend(named.host);
-            own.extend(named.own);
-            shell = true;
-            if programs.iter().any(|program| is_driver(program.as_os_str().as_bytes().as_bstr())) {
-                files.extend(wide::headers());
-            }
-        }
-        if !own.is_empty() {
-            let library = |path: &&BString| path.rsplit_str("/").next().is_some_and(|name| name.contains_str(".so"));
-            own.extend(found.files.iter().filter(library).map(|path| to_path(path.as_bstr()).to_owned()));
-        }
-        Ok(self.drive.tools.snapshot(&programs, &own, &files, shell)?)
     }
 
     /// Puts the outputs in place. Answers what is where, and what the command did not write.
@@ -661,7 +616,7 @@ impl Steps<'_> {
                 outputs.insert(at.clone(), None);
                 continue;
             }
-            self.put(path, at)?;
+            self.put_dated(path, at, recipe.copied())?;
             self.versions.note_if_changed_later(edge, at, path);
             outputs.insert(at.clone(), Some(path.to_string()));
         }
@@ -731,9 +686,17 @@ impl Steps<'_> {
     }
 
     fn put(&self, path: &StorePath, at: &BString) -> Result<(), Failed> {
+        self.put_dated(path, at, None)
+    }
+
+    /// Puts what a store path holds to `at`, with the time of change of the file that it is `copied` from.
+    fn put_dated(&self, path: &StorePath, at: &BString, copied: Option<BString>) -> Result<(), Failed> {
         let file = self.drive.store.files(path)?;
-        materialise::materialise(&file, to_path(at.as_bstr()))
-            .map_err(|e| StoreError::new(format!("write `{at}`"), e))?;
+        let failed = |e| StoreError::new(format!("write `{at}`"), e);
+        materialise::materialise(&file, to_path(at.as_bstr())).map_err(failed)?;
+        if let Some(original) = copied {
+            materialise::date(to_path(at.as_bstr()), to_path(original.as_bstr())).map_err(failed)?;
+        }
         self.contents.note(at.as_bstr(), path);
         self.presence.add(at.as_bstr());
         if file.is_dir() {

@@ -35,7 +35,7 @@ pub mod walk;
 mod end_to_end;
 
 pub use driver::native_march;
-pub use program::resolve_program;
+pub use program::{interpreter, is_elf, resolve_program};
 pub use selection::{Request, Selection, is_left_out, select};
 pub use snapshot::{Mount, Places};
 pub use toolchains::{Probe, Snapshot, ToolchainError, Toolchains};

@@ -47,6 +47,18 @@ fn what_is_added_is_valid_after_the_store_was_closed() {
 }
 
 #[test]
+fn what_is_to_be_added_stays_when_another_opens_the_store() {
+    let mut kit = kit();
+    let scratch = kit.store().scratch().unwrap();
+    let tree = scratch.join("tree");
+    fs::create_dir(&tree).unwrap();
+    drop(LocalStore::open(kit.root()).unwrap());
+    assert!(tree.exists());
+    kit.reopen();
+    assert!(!scratch.exists());
+}
+
+#[test]
 fn a_tree_larger_than_memory_is_to_hold_is_copied_as_it_is() {
     let kit = kit();
     let source = kit.scratch().join("large");

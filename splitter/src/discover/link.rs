@@ -69,11 +69,15 @@ impl Found {
                     }
                     head if head.starts_with(b"\x7fELF") && path.contains_str(".so") => {
                         search.push(parent(path.as_bstr()).into());
-                        let needs = fs::read(to_path(path.as_bstr())).ok().and_then(|bytes| elf::needs(&bytes));
-                        for name in needs.iter().flat_map(|needs| &needs.libraries) {
+                        let Some(needs) = fs::read(to_path(path.as_bstr())).ok().and_then(|bytes| elf::needs(&bytes))
+                        else {
+                            continue;
+                        };
+                        let own = run_path(&needs, parent(path.as_bstr()));
+                        for name in &needs.libraries {
                             let at = |directory: &BString| absolute(name.as_bstr(), directory.as_bstr());
                             let there = |path: &BString| fs::metadata(to_path(path.as_bstr())).is_ok();
-                            if let Some(path) = search.iter().map(at).find(there) {
+                            if let Some(path) = search.iter().chain(&own).map(at).find(there) {
                                 self.file(path.as_bstr());
                             }
                         }
@@ -83,6 +87,16 @@ impl Found {
             }
         }
     }
+}
+
+/// Where a library says that those lie which it needs (GNU ld 2.40, `-rpath-link`): `origin` is where it lies itself.
+fn run_path(needs: &elf::Needs, origin: &BStr) -> Vec<BString> {
+    let expanded = |path: &Vec<u8>| {
+        let path = ["$ORIGIN", "${ORIGIN}"].iter().fold(path.clone(), |path, name| path.replace(name, origin));
+        absolute(path.as_bstr(), origin)
+    };
+    let paths = if needs.runpath.is_empty() { &needs.rpath } else { &needs.runpath };
+    paths.iter().map(expanded).filter(|path| !is_system(path.as_bstr())).collect()
 }
 
 /// The directories of the project where libraries are looked for: of `-L`, `-rpath` and `-rpath-link`.

@@ -8,7 +8,7 @@ use crate::host_tools::SEARCH_PATH;
 use crate::materialise::IN_THE_MAKING;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::toolchain::{is_left_out, resolve_program};
+use crate::toolchain::{is_elf, is_left_out, resolve_program};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::Reads;
 use nixstore::text;
@@ -59,7 +59,7 @@ impl Project {
     }
 
     /// Whether a path lies in the project, whether or not anything is there.
-    fn holds(&self, path: &BString) -> bool {
+    pub fn holds(&self, path: &BString) -> bool {
         self.directories.iter().any(|directory| is_below(path, directory))
     }
 
@@ -94,8 +94,15 @@ fn source_tree(graph: &Graph, plan: &Plan) -> Option<BString> {
     let inside = |path: &BString| is_below(path, &build.into());
     let sources = plan.sources.iter().map(|file| absolute(graph.file(*file).path.as_bstr(), build));
     let sources = sources.filter(|path| !inside(path) && !is_system(path.as_bstr()));
-    let common =
-        sources.map(|path| BString::from(parent(path.as_bstr()))).reduce(|a, b| common(a.as_bstr(), b.as_bstr()))?;
+    let mut directories = BTreeSet::new();
+    for path in sources {
+        let directory = parent(path.as_bstr());
+        // A program may lie anywhere, such as a Python that Meson has among the inputs of what it runs.
+        if !directories.contains(directory) && !is_elf(to_path(path.as_bstr())) {
+            directories.insert(BString::from(directory));
+        }
+    }
+    let common = directories.into_iter().reduce(|a, b| common(a.as_bstr(), b.as_bstr()))?;
     // Not `/` and not `/home`.
     (common.find_iter("/").count() >= 2).then_some(common)
 }
@@ -169,7 +176,7 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
                 true if !is_left_out(to_path(path.as_bstr())) => drop(view.system.insert(path)),
                 _ => {}
             }
-        } else if is_in_ignored(path.as_bstr()) || is_made(graph, &path) {
+        } else if is_in_ignored(path.as_bstr()) && !is_configured(&path, recipe) || is_made(graph, &path) {
             // It is ours, or an edge makes it that need not have been run.
         } else if metadata.is_dir() {
             view.directories.insert(path);
@@ -194,6 +201,12 @@ pub(super) fn is_ignored(name: &BStr) -> bool {
 
 fn is_in_ignored(path: &BStr) -> bool {
     path.split_str("/").any(|name| is_ignored(name.as_bstr()))
+}
+
+/// Whether it is what configuring left of the commands for other programs to read: as few read it, it is in no view unless
+/// it was looked for.
+fn is_configured(path: &BString, recipe: &Recipe) -> bool {
+    *path == absolute("compile_commands.json".into(), recipe.build_directory.as_bstr())
 }
 
 /// Whether an edge makes a path, or a directory with all in it in which the path lies.
@@ -356,18 +369,25 @@ mod tests {
     }
 
     #[test]
-    fn the_build_directory_as_an_input_is_no_source() {
+    fn the_build_directory_and_a_program_as_inputs_are_no_sources() {
         struct None;
         impl Commands for None {
             fn command(&self, _: &Graph, _: EdgeId) -> Command {
                 Command::default()
             }
         }
+        let program = std::env::current_exe().unwrap();
         let mut builder = GraphBuilder::new("/home/u/build".into());
         let spec = EdgeSpec {
             outputs: &["out".into()],
             explicit_outputs: 1,
-            inputs: &["/home/u/p/src/a".into(), "/home/u/p/b".into(), "in".into(), ".".into()],
+            inputs: &[
+                "/home/u/p/src/a".into(),
+                "/home/u/p/b".into(),
+                "in".into(),
+                ".".into(),
+                program.as_os_str().as_bytes().into(),
+            ],
             explicit_inputs: 3,
             implicit_inputs: 0,
             validations: &[],

@@ -85,7 +85,11 @@ impl Steps<'_> {
         let mut all = wide::view(project, self.drive.graph, edge, &left);
         // Wherever they lie.
         for path in wide::programs(recipe, SEARCH_PATH).own {
-            all.file(path.as_os_str().as_bytes().as_bstr());
+            let path = path.as_os_str().as_bytes().as_bstr();
+            if !self.is_of_host(path) {
+                all.file(path);
+                all.modules(path);
+            }
         }
         // What an earlier run of it has left is not what it reads.
         for path in recipe.outputs.iter().chain(&recipe.depfile).chain(recipe.response.iter().map(|(path, _)| path)) {
