@@ -59,17 +59,6 @@ fn what_is_wrong_in_a_build_file_is_named_with_its_place() {
 }
 
 #[test]
-fn an_edge_that_is_not_supported_is_named_with_its_place() {
-    let Some(scene) = Scene::new("an_edge_that_is_not_supported_is_named_with_its_place", &[]) else { return };
-    scene.write("build/in", "");
-    scene.edges("");
-    let line = scene.read("build/build.ninja").lines().count() + 1;
-    scene.edges("build out: sh in\n  cmd = cp in out\n  deps = msvc\nbuild other: sh in\n  cmd = cp in other\n");
-    scene.fail().has(&[&format!("ninja: error: build.ninja:{line}:1: `deps = msvc` is not supported yet")]);
-    assert!(!scene.at("build/out").exists() && !scene.at("build/other").exists());
-}
-
-#[test]
 fn a_failed_command_is_told_with_its_output_its_code_its_place_and_how_to_run_it_alone() {
     let test = "a_failed_command_is_told_with_its_output_its_code_its_place_and_how_to_run_it_alone";
     let Some(scene) = Scene::new(test, &[]) else { return };

@@ -234,6 +234,25 @@ fn ninja_finds_nothing_to_do_after_us() {
 }
 
 #[test]
+fn headers_that_a_compiler_names_in_its_output_are_read() {
+    let test = "headers_that_a_compiler_names_in_its_output_are_read";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    scene.write("build/a.c", "a.h\n");
+    scene.write("build/a.h", "1\n");
+    scene.write(
+        "build/cl",
+        "#!/bin/sh\necho $1\nfor h in $(cat $1); do echo \"Note: including file: $h\"; cat $h; done > text\n\
+         cat text; grep -v Note text > $2; echo a warning\n",
+    );
+    scene.edges("build a.o: sh a.c | cl\n  cmd = sh ./cl a.c a.o; rm -f text\n  deps = msvc\n");
+    let said = scene.build();
+    assert!(said.out.contains(")\n1\na warning\n") && !said.out.contains("Note: "), "{said}");
+    scene.write("build/a.h", "2\n");
+    assert_eq!(scene.build().ran(), ["a.o: `build/a.h` changed"]);
+    assert_eq!(scene.read("build/a.o"), "2\n");
+}
+
+#[test]
 fn files_of_commands_are_kept_where_that_is_asked_for() {
     let test = "files_of_commands_are_kept_where_that_is_asked_for";
     let Some(scene) = Scene::new(test, &["gcc"]) else { return };

@@ -122,6 +122,7 @@ impl Ran<'_> {
         let read: Vec<BString> = match known {
             Some(known) if known.mtime_ns() == *mtime_ns => return Ok(()),
             Some(known) => known.paths().map(Into::into).collect(),
+            None if command.deps == Deps::Msvc => self.read_by(edge),
             None => self.in_depfile(edge)?,
         };
         deps.insert(first.as_bstr(), *mtime_ns, read.iter().map(|path| path.as_bstr()));
@@ -142,11 +143,19 @@ impl Ran<'_> {
         Some(metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()).max(1))
     }
 
+    /// What an edge has read, as it was seen.
+    fn read_by(&self, edge: EdgeId) -> Vec<BString> {
+        self.record(edge).map(|record| record.found.files.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn record(&self, edge: EdgeId) -> Option<&Record> {
+        let first = self.graph.edge(edge).outputs.first()?;
+        self.records.by_name.get(&self.graph.file(*first).path)
+    }
+
     /// What the depfile of an edge names. One that nobody can read is as one that names nothing.
     fn in_depfile(&self, edge: EdgeId) -> Result<Vec<BString>, Error> {
-        let name = self.graph.edge(edge).outputs.first().map(|file| &self.graph.file(*file).path);
-        let record: Option<&Record> = name.and_then(|name| self.records.by_name.get(name));
-        let Some(path) = record.and_then(|record| record.depfile.as_ref()) else { return Ok(Vec::new()) };
+        let Some(path) = self.record(edge).and_then(|record| record.depfile.as_ref()) else { return Ok(Vec::new()) };
         let text = fs::read(self.store.files(&path.parse()?)?).unwrap_or_default();
         let depfile = depfile::parse(&self.roots.real_text(&text)).unwrap_or_default();
         Ok(depfile.inputs.into_iter().collect())

@@ -4,7 +4,7 @@ use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::discover::headers::Headers;
 use crate::discover::to_path;
-use crate::graph::{Deps, EdgeId, FileId, Graph, Location, absolute};
+use crate::graph::{Deps, EdgeId, FileId, Graph, absolute};
 use crate::history::History;
 use crate::identity::Identity;
 use crate::jobserver::Jobserver;
@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::presence::Presence;
 use crate::queue::Queue;
 use crate::roots::{Mode, Roots};
+use crate::showincludes::without_includes;
 use crate::state::{self, Records, State};
 use crate::step::{Failed, Outcome, Steps, Versions};
 pub use crate::step::{NoStore, NoTools};
@@ -218,14 +219,6 @@ pub enum Refused {
         /// The first output of an edge that reads it.
         user: BString,
     },
-    /// An edge asks for something that is not understood yet. A `build` statement begins in the first column.
-    #[error("{location}:1: {what} is not supported yet")]
-    Unsupported {
-        /// Where the build file states the edge.
-        location: Location,
-        /// What it asks for.
-        what: &'static str,
-    },
 }
 
 impl Drive<'_> {
@@ -272,7 +265,6 @@ impl Drive<'_> {
     /// What all steps share, where they can be begun.
     fn steps<'a>(&'a self, plan: &'a Plan, old: &'a Records) -> Result<Steps<'a>, Refused> {
         self.check_sources(plan)?;
-        self.check_supported(plan)?;
         let always = plan.always(self.graph, &|file| fs::symlink_metadata(to_path(self.path(file).as_bstr())).is_ok());
         Ok(Steps {
             drive: self,
@@ -348,24 +340,32 @@ impl Drive<'_> {
                 if let Some(jobserver) = self.jobserver.filter(|_| running > 0) {
                     jobserver.give_back();
                 }
+                let shown = |log: Vec<u8>| self.shown(edge, log);
                 let event = match result {
                     Ok(Outcome { done, log, record, bound, warning, findings }) => {
                         queue.done(edge);
                         records.by_name.extend(record.map(|record| (self.name(edge), record)));
-                        Event { edge, done, log, bound, warning, findings }
+                        Event { edge, done, log: shown(log), bound, warning, findings }
                     }
                     // It did not fail, but was not let end.
                     Err(failed) if matches!(failed.error.downcast_ref(), Some(Failure::Cancelled)) => continue,
                     Err(Failed { error, log }) => {
                         queue.ended(edge);
                         failed += 1;
-                        Event { edge, done: Done::Failed(error), log, bound: None, warning: None, findings: Vec::new() }
+                        let (done, log) = (Done::Failed(error), shown(log));
+                        Event { edge, done, log, bound: None, warning: None, findings: Vec::new() }
                     }
                 };
                 tell(News::Ended(event));
             }
         });
         failed == 0 && queue.is_empty()
+    }
+
+    /// What a user is shown of a command's output.
+    fn shown(&self, edge: EdgeId, log: Vec<u8>) -> Vec<u8> {
+        let command = self.graph.command(edge);
+        if command.deps == Deps::Msvc { without_includes(&log, &command.msvc_deps_prefix) } else { log }
     }
 
     /// Whether a step may be begun besides those that run.
@@ -423,16 +423,6 @@ impl Drive<'_> {
         let user = plan.order.iter().find(|edge| self.graph.edge(**edge).inputs.contains(file));
         let path = self.graph.file(*file).path.clone();
         Err(Refused::MissingSource { user: user.map_or_else(|| path.clone(), |edge| self.name(*edge)), path })
-    }
-
-    fn check_supported(&self, plan: &Plan) -> Result<(), Refused> {
-        for &edge in plan.order.iter().filter(|edge| !self.graph.edge(**edge).phony) {
-            if self.graph.command(edge).deps == Deps::Msvc {
-                let location = self.graph.edge(edge).location.clone();
-                return Err(Refused::Unsupported { location, what: "`deps = msvc`" });
-            }
-        }
-        Ok(())
     }
 
     /// The absolute path of a file.

@@ -143,6 +143,8 @@ pub struct Command {
     pub depfile: Option<BString>,
     /// What becomes of the depfile.
     pub deps: Deps,
+    /// How a line begins in which the command names a file that it read; empty for that of an English compiler.
+    pub msvc_deps_prefix: BString,
     /// A file to be written before the command runs, and removed after it.
     pub rspfile: Option<ResponseFile>,
     /// Outputs may be left untouched if nothing changed.

@@ -25,6 +25,7 @@ pub mod response;
 pub mod roots;
 pub mod scan;
 pub mod shell;
+pub mod showincludes;
 pub mod state;
 mod step;
 pub mod toolchain;

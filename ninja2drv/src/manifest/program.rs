@@ -291,6 +291,7 @@ impl Commands for Program {
                 b"msvc" => Deps::Msvc,
                 _ => Deps::Keep, // others do not pass the parser
             },
+            msvc_deps_prefix: escaped("msvc_deps_prefix"),
             rspfile: path("rspfile").map(|path| ResponseFile { path, content: escaped("rspfile_content") }),
             restat: !escaped("restat").is_empty(),
             generator: !escaped("generator").is_empty(),
