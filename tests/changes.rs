@@ -765,6 +765,7 @@ build b.o: cc ../source/b.c
   flags = -fPIC
 build main.o: cc ../source/main.c
 build of_a/of_b/libb.so: so b.o
+  flags = -Wl,-soname,libb.so
 build of_a/liba.so: so a.o | of_a/of_b/libb.so
   flags = of_a/of_b/libb.so '-Wl,-soname,liba.so,-rpath,$$ORIGIN/of_b'
 build main: so main.o | of_a/liba.so
