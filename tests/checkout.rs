@@ -357,7 +357,8 @@ impl Edges {
             else {
                 continue;
             };
-            if told.1.starts_with("up to date ") {
+            let has_failed = lines.peek().is_some_and(|line| line.starts_with("FAILED: "));
+            if has_failed || told.1.starts_with("up to date ") {
                 continue;
             }
             if let Some(rest) = told.1.strip_prefix("reused ") {
