@@ -9,6 +9,7 @@ mod lexer;
 mod parser;
 mod path;
 mod program;
+mod scopes;
 
 pub(crate) use path::canonicalise;
 pub use path::push_shell_escaped;

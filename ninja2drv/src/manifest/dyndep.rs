@@ -4,7 +4,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::ParseError;
-use super::lexer::{Lexer, Piece, Problem, Raw, Token, pieces};
+use super::lexer::{Lexer, Mark, Piece, Problem, Raw, Token, pieces};
 use super::path::canonicalise;
 use bstr::{BStr, BString, ByteSlice as _};
 
@@ -28,7 +28,7 @@ pub struct Statement {
 /// # Errors
 /// What is wrong first.
 pub fn parse(name: &BStr, source: &[u8]) -> Result<Vec<Statement>, ParseError> {
-    let mut lexer = Lexer::new(source, false);
+    let mut lexer = Lexer::new(source, Mark::start(source), false);
     statements(&mut lexer, source).map_err(|problem| placed(name, source, &problem))
 }
 

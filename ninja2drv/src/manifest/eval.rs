@@ -50,10 +50,9 @@ impl<'a> Evaluation<'a> {
             b"in_newline" => push_paths(&self.inputs, b'\n', escape, value),
             b"out" => push_paths(&self.outputs, b' ', escape, value),
             _ => {
-                let scope = &self.program.scopes[self.scope as usize];
                 let (own, around) = if self.bindings.is_empty() {
-                    let own = scope.variables.get(name.as_bstr()).map(|text| self.program.texts.get(*text));
-                    (own, scope.parent)
+                    let own = self.program.variables.own(self.scope, name.as_bstr());
+                    (own.map(|text| self.program.texts.get(text)), self.program.scopes.parent(self.scope))
                 } else {
                     (self.program.own(self.bindings, name), Some(self.scope))
                 };

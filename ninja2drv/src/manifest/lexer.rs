@@ -88,11 +88,32 @@ pub struct Lexer<'a> {
     pub newline_escape: bool,
 }
 
+/// Where a [`Lexer`] is in its file, so that another can go on from there.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    at: usize,
+    lines: u32,
+    /// Where the file ends.
+    end: usize,
+}
+
+impl Mark {
+    /// The start of a file.
+    pub fn start(source: &[u8]) -> Self {
+        Self { at: 0, lines: 0, end: source.find_byte(0).unwrap_or(source.len()) }
+    }
+}
+
 impl<'a> Lexer<'a> {
-    /// `newline_escape` as the field.
-    pub fn new(source: &'a [u8], newline_escape: bool) -> Self {
-        let end = source.find_byte(0).unwrap_or(source.len());
-        Self { source: &source[..end], at: 0, last: 0, lines: 0, last_lines: 0, newline_escape }
+    /// Goes on in the file of `mark`; `newline_escape` as the field.
+    pub fn new(source: &'a [u8], mark: Mark, newline_escape: bool) -> Self {
+        let Mark { at, lines, end } = mark;
+        Self { source: &source[..end], at, last: at, lines, last_lines: lines, newline_escape }
+    }
+
+    /// Where it is.
+    pub fn mark(&self) -> Mark {
+        Mark { at: self.at, lines: self.lines, end: self.source.len() }
     }
 
     /// Where the last token starts.

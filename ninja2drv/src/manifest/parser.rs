@@ -5,9 +5,10 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::eval::Evaluation;
-use super::lexer::{Lexer, Problem, Raw, Token};
+use super::lexer::{Lexer, Mark, Problem, Raw, Token};
 use super::path::canonicalise;
-use super::program::{Binding, EdgeRecord, NAMES, Program, Rule, Scope, Sets, Text, Texts, TooLong, may_cycle};
+use super::program::{Binding, EdgeRecord, NAMES, Program, Rule, Sets, Text, Texts, TooLong, may_cycle};
+use super::scopes::MAIN;
 use super::{LANGUAGE, Manifest, ParseError, Version, Warning};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
@@ -86,17 +87,40 @@ impl Paths {
     }
 }
 
-/// Why reading stops.
+/// Why a file is not read further.
 enum Stop {
-    /// Something in the file that is read.
-    Here(Problem),
-    /// Something in another file.
-    There(Box<ParseError>),
+    /// It ends.
+    End,
+    /// Another is to be read here.
+    Include(Open),
+    /// Something is wrong.
+    Wrong(Problem),
 }
 
 impl From<Problem> for Stop {
     fn from(problem: Problem) -> Self {
-        Self::Here(problem)
+        Self::Wrong(problem)
+    }
+}
+
+/// A file of which a part has been read: files include each other as deep as they like.
+struct Open {
+    name: BString,
+    /// One for all spellings of the name.
+    canonical: BString,
+    bytes: Arc<Vec<u8>>,
+    /// In [`Texts`]; from 1, and 0 until something of it is read.
+    number: u32,
+    scope: u32,
+    mark: Mark,
+}
+
+impl Open {
+    fn new(name: &BStr, bytes: Vec<u8>, scope: u32) -> Self {
+        let mut canonical = name.to_vec();
+        canonicalise(&mut canonical);
+        let mark = Mark::start(&bytes);
+        Self { name: name.into(), canonical: canonical.into(), bytes: Arc::new(bytes), number: 0, scope, mark }
     }
 }
 
@@ -108,7 +132,6 @@ struct Source<'a> {
     number: u32,
     name: &'a BString,
     scope: u32,
-    depth: u32,
 }
 
 impl<'a> Source<'a> {
@@ -138,9 +161,9 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The deepest that files may include each other, far more than any generator does; without it a file that includes
-/// itself would use up the stack.
-const DEEPEST: u32 = 100;
+/// How often a file may be included while it is read. Once may make sense, if the names that it includes change; a file
+/// that includes itself would be read until there is no memory.
+const MOST_OPEN: u32 = 100;
 
 const PHONY: u32 = 0;
 
@@ -148,9 +171,7 @@ impl<'l> Parser<'l> {
     /// Nothing read yet.
     pub fn new(working_directory: &BStr, load: Load<'l>) -> Self {
         let mut program = Program::default();
-        let mut scope = Scope::default();
-        scope.rules.insert("phony".into(), PHONY);
-        program.scopes.push(scope);
+        program.rule_names.set(MAIN, "phony".into(), PHONY);
         program.rules.push(Rule { name: "phony".into(), ..Rule::default() });
         program.pools.extend([Pool::Default, Pool::Console]);
         Self {
@@ -174,11 +195,8 @@ impl<'l> Parser<'l> {
     pub fn run(mut self, main: &BStr) -> Result<Manifest, ParseError> {
         let nowhere = |message| ParseError { file: main.into(), line: 0, column: 0, message, source_line: "".into() };
         let bytes = (self.load)(main).map_err(|error| nowhere(cannot_load(main, &error)))?;
-        self.file(main, bytes, 0, 0).map_err(|stop| match stop {
-            Stop::Here(problem) => nowhere(problem.message),
-            Stop::There(error) => *error,
-        })?;
-        let builddir = self.program.variable(0, b"builddir").filter(|path| !path.is_empty()).map(BString::from);
+        self.files(Open::new(main, bytes, MAIN))?;
+        let builddir = self.program.variable(MAIN, b"builddir").filter(|path| !path.is_empty()).map(BString::from);
         self.check_suspects()?;
         let Self { graph, program, files, required_version, pools, warnings, .. } = self;
         let program = Arc::new(program);
@@ -209,51 +227,83 @@ impl<'l> Parser<'l> {
         Ok(())
     }
 
-    /// Reads a file in a scope.
-    fn file(&mut self, name: &BStr, bytes: Vec<u8>, scope: u32, depth: u32) -> Result<(), Stop> {
-        let name: BString = name.into();
-        self.files.push(name.clone());
-        let bytes = Arc::new(bytes);
-        let too_long = |_| Problem { at: 0, message: format!("'{name}' is too long") };
-        let number = self.program.texts.add_source(Arc::clone(&bytes)).map_err(too_long)?;
+    /// Reads a file, and those that it includes where it includes them.
+    fn files(&mut self, main: Open) -> Result<(), ParseError> {
+        let mut open = vec![main];
+        let mut times: HashMap<BString, u32> = HashMap::new();
+        while let Some(file) = open.last_mut() {
+            let (name, bytes) = (file.name.clone(), Arc::clone(&file.bytes));
+            let wrong = |Problem { at, message }| locate(name.as_bstr(), &bytes, at, message);
+            let lexer = Lexer::new(&bytes, file.mark, self.required_version >= Some(LANGUAGE));
+            let mut source = Source { lexer, bytes: &bytes, number: file.number, name: &name, scope: file.scope };
+            let begun = match source.number {
+                0 => self.begin(&mut source, &bytes),
+                _ => source.lexer.expect(Token::Newline), // behind the path of what it included
+            };
+            begun.map_err(wrong)?;
+            (file.number, file.mark) = (source.number, source.lexer.mark());
+            match self.statements(&mut source) {
+                Stop::Wrong(problem) => return Err(wrong(problem)),
+                Stop::Include(included) => {
+                    file.mark = source.lexer.mark();
+                    let times = times.entry_ref(included.canonical.as_bstr()).or_default();
+                    *times += 1;
+                    if *times > MOST_OPEN {
+                        let message = format!("loading '{}': files include each other without end", included.name);
+                        return Err(wrong(source.lexer.problem(message)));
+                    }
+                    open.push(included);
+                }
+                Stop::End => {
+                    times.entry_ref(file.canonical.as_bstr()).and_modify(|times| *times -= 1);
+                    let scope = file.scope;
+                    open.pop();
+                    if open.last().is_some_and(|around| around.scope != scope) {
+                        self.program.scopes.end(scope);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a file in before anything of it is read.
+    fn begin(&mut self, source: &mut Source<'_>, bytes: &Arc<Vec<u8>>) -> Result<(), Problem> {
+        self.files.push(source.name.clone());
+        let too_long = |_| Problem { at: 0, message: format!("'{}' is too long", source.name) };
+        source.number = self.program.texts.add_source(Arc::clone(bytes)).map_err(too_long)?;
         // Room for about as many as there are: growing would copy the tables of a large manifest many times.
         self.program.bindings.reserve(bytes.len() / 128);
         self.program.edges.reserve(bytes.len() / 1024);
-        let lexer = Lexer::new(&bytes, self.required_version >= Some(LANGUAGE));
-        let mut source = Source { lexer, bytes: &bytes, number, name: &name, scope, depth };
-        self.statements(&mut source).map_err(|stop| match stop {
-            Stop::Here(Problem { at, message }) => Stop::There(Box::new(locate(name.as_bstr(), &bytes, at, message))),
-            there => there,
-        })
+        Ok(())
     }
 
-    fn statements(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+    /// Reads up to the end of a file, or to where it includes another.
+    fn statements(&mut self, source: &mut Source<'_>) -> Stop {
         loop {
-            match source.lexer.token() {
-                Token::Build => self.edge(source)?,
-                Token::Rule => self.rule(source)?,
-                Token::Pool => self.pool(source)?,
-                Token::Default => self.default(source)?,
-                Token::Include => self.include(source, source.scope)?,
-                Token::Subninja => {
-                    let scope =
-                        u32::try_from(self.program.scopes.len()).expect("a scope takes more than a byte to state");
-                    self.program.scopes.push(Scope { parent: Some(source.scope), ..Scope::default() });
-                    self.include(source, scope)?;
-                }
+            let read = match source.lexer.token() {
+                Token::Build => self.edge(source),
+                Token::Rule => self.rule(source),
+                Token::Pool => self.pool(source),
+                Token::Default => self.default(source),
+                Token::Include => return self.include(source, false),
+                Token::Subninja => return self.include(source, true),
                 Token::Ident => {
                     source.lexer.unread();
-                    self.variable(source)?;
+                    self.variable(source)
                 }
-                Token::Newline => {}
-                Token::Eof => return Ok(()),
-                Token::Error => return Err(source.lexer.no_token().into()),
-                other => return Err(source.lexer.problem(format!("unexpected {}", other.name())).into()),
+                Token::Newline => Ok(()),
+                Token::Eof => return Stop::End,
+                Token::Error => Err(source.lexer.no_token()),
+                other => Err(source.lexer.problem(format!("unexpected {}", other.name()))),
+            };
+            if let Err(problem) = read {
+                return Stop::Wrong(problem);
             }
         }
     }
 
-    fn variable(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+    fn variable(&mut self, source: &mut Source<'_>) -> Result<(), Problem> {
         let at = source.lexer.place();
         let (name, raw) = source.assignment()?;
         let name = source.bytes(name);
@@ -264,7 +314,7 @@ impl<'l> Parser<'l> {
             source.lexer.newline_escape = required >= LANGUAGE;
         }
         self.anywhere.note(name);
-        self.program.scopes[source.scope as usize].variables.insert(name.into(), value);
+        self.program.variables.set(source.scope, name.as_bstr(), value);
         Ok(())
     }
 
@@ -295,28 +345,28 @@ impl<'l> Parser<'l> {
         text.map_err(|TooLong| Problem { at: raw.start, message: "the value is too long".into() })
     }
 
-    fn pool(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+    fn pool(&mut self, source: &mut Source<'_>) -> Result<(), Problem> {
         let Some(name) = source.lexer.name() else {
-            return Err(source.lexer.problem("expected pool name").into());
+            return Err(source.lexer.problem("expected pool name"));
         };
         let name = source.bytes(name);
         source.lexer.expect(Token::Newline)?;
         if self.pool_numbers.contains_key(name.as_bstr()) {
-            return Err(source.lexer.problem(format!("duplicate pool '{}'", name.as_bstr())).into());
+            return Err(source.lexer.problem(format!("duplicate pool '{}'", name.as_bstr())));
         }
         let mut depth = None;
         while source.lexer.accept(Token::Indent) {
             let (key, raw) = source.assignment()?;
             let key = source.bytes(key);
             if key != b"depth" {
-                return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())).into());
+                return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())));
             }
             let value = self.value(source, raw)?;
             let value = u32::try_from(number(self.program.texts.get(value)));
             depth = Some(value.map_err(|_| source.lexer.problem("invalid pool depth"))?);
         }
         let Some(depth) = depth else {
-            return Err(source.lexer.problem("expected 'depth =' line").into());
+            return Err(source.lexer.problem("expected 'depth =' line"));
         };
         self.pools.insert(name.into(), depth);
         let pool = if depth == 0 { Pool::Default } else { Pool::Named { name: name.into(), depth } };
@@ -326,14 +376,14 @@ impl<'l> Parser<'l> {
         Ok(())
     }
 
-    fn rule(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+    fn rule(&mut self, source: &mut Source<'_>) -> Result<(), Problem> {
         let Some(name) = source.lexer.name() else {
-            return Err(source.lexer.problem("expected rule name").into());
+            return Err(source.lexer.problem("expected rule name"));
         };
         let name = source.bytes(name);
         source.lexer.expect(Token::Newline)?;
-        if self.program.scopes[source.scope as usize].rules.contains_key(name.as_bstr()) {
-            return Err(source.lexer.problem(format!("duplicate rule '{}'", name.as_bstr())).into());
+        if self.program.rule_names.own(source.scope, name.as_bstr()).is_some() {
+            return Err(source.lexer.problem(format!("duplicate rule '{}'", name.as_bstr())));
         }
         let mut rule = Rule { name: name.into(), ..Rule::default() };
         // In Ninja a rule always has these, so that a variable of the file is not seen in their place.
@@ -343,58 +393,58 @@ impl<'l> Parser<'l> {
             let (key, raw) = source.assignment()?;
             let key = source.bytes(key);
             if !NAMES.iter().any(|name| name.as_bytes() == key) {
-                return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())).into());
+                return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())));
             }
             rule.sets.note(key);
             rule.bindings.push((key.into(), Texts::written(source.number, raw)));
         }
         let text = |name: &str| rule.binding(name.as_bytes()).map_or(&b""[..], |text| self.program.texts.get(text));
         if text("rspfile").is_empty() != text("rspfile_content").is_empty() {
-            return Err(source.lexer.problem("rspfile and rspfile_content need to be both specified").into());
+            return Err(source.lexer.problem("rspfile and rspfile_content need to be both specified"));
         }
         if text("command").is_empty() {
-            return Err(source.lexer.problem("expected 'command =' line").into());
+            return Err(source.lexer.problem("expected 'command =' line"));
         }
         rule.suspect = !is_known_deps(text("deps")) || may_cycle(&rule, &self.program.texts);
         let id = u32::try_from(self.program.rules.len()).expect("a rule takes more than a byte to state");
         self.program.rules.push(rule);
-        self.program.scopes[source.scope as usize].rules.insert(name.into(), id);
+        self.program.rule_names.set(source.scope, name.as_bstr(), id);
         Ok(())
     }
 
-    fn default(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+    fn default(&mut self, source: &mut Source<'_>) -> Result<(), Problem> {
         let mut raw = source.lexer.path()?;
         if raw.is_empty() {
-            return Err(source.lexer.problem("expected target name").into());
+            return Err(source.lexer.problem("expected target name"));
         }
         while !raw.is_empty() {
             let mut path = vec![];
             self.path(source, &[], raw, &mut path)?;
             if !self.graph.knows(path.as_bstr()) {
                 let message = format!("unknown target '{}'", path.as_bstr());
-                return Err(Problem { at: raw.start, message }.into());
+                return Err(Problem { at: raw.start, message });
             }
             let file = self.graph.file(path.as_bstr());
             self.graph.defaults.push(file);
             raw = source.lexer.path()?;
         }
-        Ok(source.lexer.expect(Token::Newline)?)
+        source.lexer.expect(Token::Newline)
     }
 
-    fn include(&mut self, source: &mut Source<'_>, scope: u32) -> Result<(), Stop> {
+    fn include(&mut self, source: &mut Source<'_>, subninja: bool) -> Stop {
+        self.included(source, subninja).map_or_else(Stop::Wrong, Stop::Include)
+    }
+
+    fn included(&mut self, source: &mut Source<'_>, subninja: bool) -> Result<Open, Problem> {
         let raw = source.lexer.path()?;
         let here = |message| Problem { at: raw.start, message };
         let mut name = vec![];
         let expanded = self.program.expand(source.scope, &[], source.bytes(raw), &mut name);
         expanded.map_err(|TooLong| here("the path is too long".into()))?;
         let name = name.as_bstr();
-        if source.depth == DEEPEST {
-            return Err(here(format!("loading '{name}': files include each other more than {DEEPEST} deep")).into());
-        }
         let bytes = (self.load)(name).map_err(|error| here(cannot_load(name, &error)))?;
-        self.file(name, bytes, scope, source.depth + 1)?;
-        source.lexer.newline_escape = self.required_version >= Some(LANGUAGE);
-        Ok(source.lexer.expect(Token::Newline)?)
+        let scope = if subninja { self.program.scopes.begin(source.scope) } else { source.scope };
+        Ok(Open::new(name, bytes, scope))
     }
 
     /// Adds a path, its variables replaced, to `out`.
@@ -413,14 +463,14 @@ impl<'l> Parser<'l> {
         Ok(())
     }
 
-    fn edge(&mut self, source: &mut Source<'_>) -> Result<(), Stop> {
+    fn edge(&mut self, source: &mut Source<'_>) -> Result<(), Problem> {
         let mut scratch = std::mem::take(&mut self.scratch);
         let result = self.edge_with(source, &mut scratch);
         self.scratch = scratch;
         result
     }
 
-    fn edge_with(&mut self, source: &mut Source<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
+    fn edge_with(&mut self, source: &mut Source<'_>, scratch: &mut Scratch) -> Result<(), Problem> {
         let start = source.lexer.place();
         let line = source.lexer.line();
         let Scratch { written_outputs, written_inputs, written_validations, .. } = scratch;
@@ -430,15 +480,15 @@ impl<'l> Parser<'l> {
         let explicit_outputs = source.paths(written_outputs)?;
         let implicit_outputs = if source.lexer.accept(Token::Pipe) { source.paths(written_outputs)? } else { 0 };
         if written_outputs.is_empty() {
-            return Err(source.lexer.problem("expected path").into());
+            return Err(source.lexer.problem("expected path"));
         }
         source.lexer.expect(Token::Colon)?;
         let Some(name) = source.lexer.name() else {
-            return Err(source.lexer.problem("expected build command name").into());
+            return Err(source.lexer.problem("expected build command name"));
         };
         let name = source.bytes(name);
         let Some(rule) = self.program.rule(source.scope, name) else {
-            return Err(source.lexer.problem(format!("unknown build rule '{}'", name.as_bstr())).into());
+            return Err(source.lexer.problem(format!("unknown build rule '{}'", name.as_bstr())));
         };
         let mut explicit_inputs = source.paths(written_inputs)?;
         let implicit_inputs = if source.lexer.accept(Token::Pipe) { source.paths(written_inputs)? } else { 0 };
@@ -477,7 +527,7 @@ impl<'l> Parser<'l> {
         let Scratch { outputs, inputs, validations, written_outputs, written_inputs, .. } = scratch;
         if let Some(i) = second_of_two(outputs.get()) {
             let message = format!("{} is defined as an output multiple times", outputs.get()[i]);
-            return Err(Problem { at: written_outputs[i].start, message }.into());
+            return Err(Problem { at: written_outputs[i].start, message });
         }
         if phony && explicit_outputs == 1 && implicit_outputs == 0 && implicit_inputs == 0 {
             // CMake 2.8.12 and 3.0 write such edges; Ninja bears with them.
@@ -496,7 +546,7 @@ impl<'l> Parser<'l> {
             let mut path = evaluation.unescaped("dyndep").map_err(|cycle| here(cycle.to_string()))?;
             canonicalise(&mut path);
             if !path.is_empty() && !inputs.iter().any(|input| self.same_file(input, &path)) {
-                return Err(here(format!("dyndep '{}' is not an input", path.as_bstr())).into());
+                return Err(here(format!("dyndep '{}' is not an input", path.as_bstr())));
             }
             path
         } else {

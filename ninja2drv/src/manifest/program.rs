@@ -4,16 +4,19 @@
 
 use super::eval::Evaluation;
 use super::lexer::{Piece, Raw, pieces};
-use bstr::{BString, ByteSlice as _};
-use hashbrown::HashMap;
+use super::scopes::{MAIN, Names, Scopes};
+use bstr::{BStr, BString, ByteSlice as _};
 use splitter::graph::{self, Command, Commands, Deps, EdgeId, Graph, ResponseFile};
 
 /// The tables that a parser fills, and that answer for commands after it.
 #[derive(Default)]
 pub struct Program {
     pub texts: Texts,
-    pub scopes: Vec<Scope>,
+    pub scopes: Scopes,
+    pub variables: Names<Text>,
     pub rules: Vec<Rule>,
+    /// Numbers in [`Program::rules`].
+    pub rule_names: Names<u32>,
     pub edges: Vec<EdgeRecord>,
     /// Of all edges, one edge's after another's.
     pub bindings: Vec<Binding>,
@@ -81,15 +84,6 @@ impl Texts {
         };
         &bytes[text.start as usize..text.end as usize]
     }
-}
-
-/// The variables and rules of a file, and of those it includes.
-#[derive(Default)]
-pub struct Scope {
-    /// The scope of the file that has this one as a subninja.
-    pub parent: Option<u32>,
-    pub variables: HashMap<BString, Text>,
-    pub rules: HashMap<BString, u32>,
 }
 
 /// A rule; that of phony edges is the first.
@@ -213,18 +207,12 @@ impl Spellings {
 impl Program {
     /// The number of a rule that is to be seen in a scope.
     pub fn rule(&self, scope: u32, name: &[u8]) -> Option<u32> {
-        self.chain(scope).find_map(|scope| scope.rules.get(name.as_bstr())).copied()
+        self.rule_names.find(&self.scopes, scope, name.as_bstr())
     }
 
     /// The value of a variable in a scope and those around it.
     pub fn variable(&self, scope: u32, name: &[u8]) -> Option<&[u8]> {
-        self.chain(scope).find_map(|scope| scope.variables.get(name.as_bstr())).map(|value| self.texts.get(*value))
-    }
-
-    /// A scope and those around it.
-    fn chain(&self, scope: u32) -> impl Iterator<Item = &Scope> {
-        let first = &self.scopes[scope as usize];
-        std::iter::successors(Some(first), |scope| scope.parent.map(|parent| &self.scopes[parent as usize]))
+        self.variables.find(&self.scopes, scope, name.as_bstr()).map(|value| self.texts.get(value))
     }
 
     /// The value of one of an edge's own variables; `bindings` are the edge's.
@@ -317,11 +305,11 @@ impl Commands for Program {
 impl Program {
     /// The rules of the main file by name, each with its description, in which variables are named as in `${name}`.
     pub fn described_rules(&self) -> Vec<(BString, Option<BString>)> {
-        let described = |(name, rule): (&BString, &u32)| {
-            let description = self.rules[*rule as usize].binding(b"description");
-            (name.clone(), description.map(|text| unparsed(self.texts.get(text))))
+        let described = |(name, rule): (&BStr, u32)| {
+            let description = self.rules[rule as usize].binding(b"description");
+            (name.to_owned(), description.map(|text| unparsed(self.texts.get(text))))
         };
-        let mut rules: Vec<_> = self.scopes[0].rules.iter().map(described).collect();
+        let mut rules: Vec<_> = self.rule_names.of(MAIN).map(described).collect();
         rules.sort_unstable();
         rules
     }

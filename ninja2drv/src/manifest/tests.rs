@@ -320,7 +320,7 @@ fn what_is_no_statement_is_an_error() {
         ("build x: phony\ndefault x:\n", "2: expected newline, got ':'"),
         ("default $x\n", "1: empty path"),
         ("include x\n", "1: loading 'x': No such file or directory"),
-        ("include build.ninja\n", "1: loading 'build.ninja': files include each other more than 100 deep"),
+        ("include build.ninja\n", "1: loading 'build.ninja': files include each other without end"),
         (
             "ninja_required_version = 1.15\n?",
             "1: ninja version (1.14) incompatible with build file ninja_required_version version (1.15).",
@@ -335,6 +335,33 @@ fn an_error_in_an_included_file_is_placed_there() {
     let error = read(&[("build.ninja", b"\nsubninja sub\n"), ("sub", b"\n\nbuild x\n")]).err().expect("an error");
     assert_eq!((error.file.to_string(), error.line, error.column), ("sub".into(), 3, 8));
     assert_eq!(error.source_line, "build x");
+}
+
+#[test]
+fn files_may_be_nested_as_deep_as_they_like() {
+    const DEEP: usize = 20_000;
+    let text = |i: usize| match i {
+        DEEP => "build last: r\n".into(),
+        _ => format!("v = {i}\nsubninja {}\nbuild o{i}: r $v $w\n", i + 1),
+    };
+    let mut load = |name: &BStr| match name.to_str().unwrap().parse() {
+        Ok(i) => Ok(text(i).into_bytes()),
+        Err(_) => Ok("rule r\n  command = $w $v $x\nw = w\nsubninja 0\n".into()),
+    };
+    let manifest = parse("/work/build".into(), "build.ninja".into(), &mut load).unwrap();
+    assert_eq!(manifest.files.len(), DEEP + 2);
+    assert_eq!((manifest.text("o7").as_str(), manifest.text("last").as_str()), ("w 7 ", "w 19999 "));
+}
+
+#[test]
+fn a_file_may_include_itself_if_that_ends() {
+    let again: [(&str, &[u8]); 3] = [
+        ("build.ninja", b"next = a\ninclude again\n"),
+        ("again", b"include $next\n"),
+        ("a", b"next = b\ninclude ./again\n"),
+    ];
+    let files = [&again[..], &[("b", b"v = 1\n".as_slice()), ("./again", again[1].1)]].concat();
+    assert_eq!(read(&files).map(|manifest| manifest.files.len()).map_err(|error| error.to_string()), Ok(5));
 }
 
 #[test]
