@@ -3,7 +3,7 @@
 //!
 //!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
 //!
-//! WHAT is `clean`, `edge`, `noop`, `scan`, `second`, `tracing`, `memory` or `daemon`, by default all; PROJECT one of `corpus/projects`, by default a
+//! WHAT is `clean`, `edge`, `load`, `noop`, `scan`, `second`, `tracing`, `memory` or `daemon`, by default all; PROJECT one of `corpus/projects`, by default a
 //! few small ones; for `scan` also a directory that is built, with a slash in its name. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
 //!
 //! Medians are told, with the best of each in brackets. The figures are of a machine that does nothing else. A figure
@@ -11,6 +11,8 @@
 
 #[path = "bench/daemon.rs"]
 mod daemon;
+#[path = "bench/load.rs"]
+mod load;
 
 use bstr::ByteSlice as _;
 use splitter::discover::headers::Headers;
@@ -25,7 +27,8 @@ use tests::units::{environment, units};
 const SMALL: [&str; 5] = ["json-c", "fribidi", "inih", "lz4", "fmt"];
 
 type Measure = fn(&Bench);
-const SECTIONS: [(&str, Measure); 8] = [
+const SECTIONS: [(&str, Measure); 9] = [
+    ("load", load::load),
     ("edge", edge),
     ("memory", memory),
     ("noop", noop),
@@ -173,10 +176,12 @@ fn noop(bench: &Bench) {
     println!("== nothing to do / ninja");
     let place = bench.place("noop");
     let home = Home::new();
-    let build = place.join("generated");
-    generate(&build, 5000, "noop");
-    done(&mut home.command(&build, &[]));
-    idle("5000 edges", &home, &build);
+    for edges in [1000, 10_000, 100_000] {
+        let build = place.join(edges.to_string());
+        generate(&build, edges, "noop");
+        done(&mut home.command(&build, &[]));
+        idle(&format!("{edges} edges"), &home, &build);
+    }
     units_unchanged(&place.join("units"), &home);
     for project in &bench.projects {
         let checkout = Checkout::new(project, &place.join(&project.name), "Release", &[]);
@@ -246,7 +251,7 @@ fn idle(name: &str, home: &Home, build: &Path) -> f64 {
         (0..TURNS).for_each(|_| theirs.add(run(Command::new("ninja").arg("-j2").current_dir(build))));
         swap();
     }
-    let ratio = limited(ours.median() / theirs.median(), 1.0);
+    let ratio = limited(ours.median() / theirs.median(), 0.7);
     println!("{name:<12} {} / {} = {ratio}", ours.milliseconds(), theirs.milliseconds());
     ours.median()
 }

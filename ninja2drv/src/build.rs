@@ -52,9 +52,9 @@ pub fn build(
         opened.tell();
         report::tell_of_runner(&**store, runner)?;
     }
-    let Current { manifest, always } =
+    let Current { manifest, watched, always } =
         stats.time(".ninja parse", || regenerate::current_manifest(directory, options))?;
-    let Manifest { mut graph, files, .. } = manifest;
+    let Manifest { mut graph, .. } = manifest;
     let wanted = regenerate::wanted(&graph, targets)?;
     let mut dyndeps = Dyndeps::default();
     let mut plan = stats.time("plan", || Plan::new(&graph, &wanted))?;
@@ -107,9 +107,9 @@ pub fn build(
         files.into_iter().try_for_each(|file| dyndeps.load(&mut graph, file))?;
         plan = Plan::new(&graph, &wanted)?;
     };
-    let dyndep_files = dyndeps.files().map(|file| graph.file(file).path.clone());
-    for file in files.into_iter().chain(dyndep_files) {
-        let path = splitter::graph::absolute(file.as_bstr(), graph.working_directory());
+    state.watched.extend(watched);
+    for file in dyndeps.files() {
+        let path = splitter::graph::absolute(graph.file(file).path.as_bstr(), graph.working_directory());
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }

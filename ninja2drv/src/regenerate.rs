@@ -6,9 +6,11 @@ use bstr::{BStr, BString, ByteSlice as _};
 use ninja2drv::manifest::{self, Manifest, Warning};
 use ninja2drv::tools;
 use splitter::discover::to_path;
-use splitter::drive::Error;
-use splitter::graph::{EdgeId, FileId, Graph};
+use splitter::drive::{Error, Refused};
+use splitter::graph::{EdgeId, FileId, Graph, absolute};
+use splitter::identity::Identity;
 use splitter::plan::Plan;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -18,6 +20,8 @@ use std::time::SystemTime;
 pub struct Current {
     /// The manifest.
     pub manifest: Manifest,
+    /// The files that it was read from, and those that decide whether it is made anew, each as it was before that.
+    pub watched: Vec<(BString, Option<Identity>)>,
     /// A command before it asks to be run each time, as CMake's check of globs does: there is always something to do.
     pub always: bool,
 }
@@ -30,21 +34,36 @@ pub fn current_manifest(directory: &Path, options: &Options) -> Result<Current, 
     let file = &options.file;
     let name = file.as_os_str().as_bytes().as_bstr();
     for _ in 0..MOST {
-        let manifest = read(directory, options)?;
+        let mut watched = Vec::new();
+        let manifest = read_noting(directory, options, &mut watched)?;
         let graph = &manifest.graph;
         let Some(target) = graph.find(name).filter(|file| graph.file(*file).maker.is_some()) else {
-            return Ok(Current { manifest, always: false });
+            return Ok(Current { manifest, watched, always: false });
         };
         let plan = Plan::new(graph, &[target])?;
+        // Of phony edges too: so CMake states what it read, for it need not be there.
+        let made = plan.order.iter().flat_map(|edge| &graph.edge(*edge).outputs).filter(|file| **file != target);
+        watched.extend(plan.sources.iter().chain(made).map(|file| {
+            let path = absolute(graph.file(*file).path.as_bstr(), graph.working_directory());
+            let identity = Identity::of(to_path(path.as_bstr()));
+            (path, identity)
+        }));
+        if let Some(file) = plan.sources.iter().find(|file| modified(graph, **file).is_none()) {
+            let user = plan.order.iter().find(|edge| graph.edge(**edge).inputs.contains(file));
+            let user = user.map_or(target, |edge| graph.edge(*edge).outputs[0]);
+            let [path, user] = [*file, user].map(|file| graph.file(file).path.clone());
+            return Err(format!("rebuilding '{name}': {}", Refused::MissingSource { path, user }).into());
+        }
         let always = plan.always(graph, &|file| modified(graph, file).is_some());
         let before = modified(graph, target);
-        for &edge in plan.order.iter().filter(|edge| !graph.edge(**edge).phony) {
-            if always.contains(&edge) || is_outdated(graph, edge) {
+        let mut phony = Phony::default();
+        for &edge in &plan.order {
+            if phony.is_outdated(graph, edge) || always.contains(&edge) {
                 run(graph, edge)?;
             }
         }
         if modified(graph, target) == before {
-            return Ok(Current { always: !always.is_empty(), manifest });
+            return Ok(Current { always: !always.is_empty(), watched, manifest });
         }
     }
     Err(format!("`{}` is still outdated after {MOST} regenerations", file.display()).into())
@@ -52,8 +71,21 @@ pub fn current_manifest(directory: &Path, options: &Options) -> Result<Current, 
 
 /// Reads the manifest as it is.
 pub fn read(directory: &Path, options: &Options) -> Result<Manifest, Error> {
+    read_noting(directory, options, &mut Vec::new())
+}
+
+/// Reads the manifest, and notes each of its files as it was just before.
+fn read_noting(
+    directory: &Path,
+    options: &Options,
+    read: &mut Vec<(BString, Option<Identity>)>,
+) -> Result<Manifest, Error> {
     let name = options.file.as_os_str().as_bytes().as_bstr();
-    let mut load = |path: &BStr| fs::read(directory.join(to_path(path)));
+    let mut load = |path: &BStr| {
+        let path = directory.join(to_path(path));
+        read.push((path.as_os_str().as_bytes().into(), Identity::of(&path)));
+        fs::read(path)
+    };
     let manifest =
         manifest::parse(directory.as_os_str().as_bytes().as_bstr(), name, &mut load).map_err(|e| e.to_string())?;
     for warning in &manifest.warnings {
@@ -73,7 +105,8 @@ pub fn outdated(manifest: &Manifest, options: &Options) -> Result<Vec<EdgeId>, E
     let target = graph.find(options.file.as_os_str().as_bytes().as_bstr());
     let Some(target) = target.filter(|file| graph.file(*file).maker.is_some()) else { return Ok(Vec::new()) };
     let plan = Plan::new(graph, &[target])?;
-    Ok(plan.order.into_iter().filter(|edge| !graph.edge(*edge).phony && is_outdated(graph, *edge)).collect())
+    let mut phony = Phony::default();
+    Ok(plan.order.into_iter().filter(|edge| phony.is_outdated(graph, *edge)).collect())
 }
 
 fn run(graph: &Graph, edge: EdgeId) -> Result<(), Error> {
@@ -92,12 +125,27 @@ fn modified(graph: &Graph, file: FileId) -> Option<SystemTime> {
     fs::metadata(to_path(graph.file(file).path.as_bstr())).and_then(|metadata| metadata.modified()).ok()
 }
 
-/// Whether an output is missing or older than an input, by their times.
-fn is_outdated(graph: &Graph, edge: EdgeId) -> bool {
-    let oldest = graph.edge(edge).outputs.iter().map(|file| modified(graph, *file)).min().flatten();
-    let is_phony = |file: &FileId| graph.file(*file).maker.is_some_and(|maker| graph.edge(maker).phony);
-    let newer = |input: &FileId| !is_phony(input) && modified(graph, *input).is_none_or(|time| Some(time) > oldest);
-    oldest.is_none() || graph.edge(edge).dirtying().iter().any(newer)
+/// The times of what phony edges stand for, where that is no file: each has that of its newest input.
+#[derive(Default)]
+struct Phony(BTreeMap<FileId, Option<SystemTime>>);
+
+impl Phony {
+    /// Whether a command is to be run since an output of it is missing or older than an input, by their times. Asked for
+    /// each edge of a plan in its order.
+    fn is_outdated(&mut self, graph: &Graph, edge: EdgeId) -> bool {
+        let edge = graph.edge(edge);
+        let newest = edge.dirtying().iter().map(|file| self.time(graph, *file)).max().flatten();
+        if edge.phony {
+            self.0.extend(edge.outputs.iter().map(|file| (*file, modified(graph, *file).or(newest))));
+            return false;
+        }
+        let oldest = edge.outputs.iter().map(|file| modified(graph, *file)).min().flatten();
+        oldest.is_none() || newest > oldest
+    }
+
+    fn time(&self, graph: &Graph, file: FileId) -> Option<SystemTime> {
+        self.0.get(&file).copied().unwrap_or_else(|| modified(graph, file))
+    }
 }
 
 /// The files that were asked for; by default those that the manifest names, else those that nothing reads.

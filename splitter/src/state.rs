@@ -17,7 +17,7 @@ use std::path::Path;
 use std::{fs, io};
 
 /// The version of both files.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]
