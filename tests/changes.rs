@@ -391,7 +391,7 @@ fn a_command_that_looks_for_git_runs_where_it_is() {
     );
     let said = scene.build();
     assert_eq!(scene.read("build/user"), "ref: refs/heads/main\n", "{said}");
-    let again = "version: it reads `.git/HEAD`, so it is run where it is, each time";
+    let again = "version: run each time, outside of the sandbox: it reads `.git/HEAD`";
     let said = scene.build();
     assert_eq!(said.ran(), [again], "{said}");
     scene.write(".git/HEAD", "ref: refs/heads/other\n");

@@ -109,7 +109,7 @@ fn progress_is_shown_as_it_is_asked_for() {
 
     scene.edges("build c: sh in\n  cmd = echo now; cp in c\n  pool = console\n");
     let run = said(&["c"], None);
-    run.has(&["[0/1] c (runs on the terminal)", "now"]);
+    run.has(&["[0/1] c (not built here before, outside of the sandbox: on the terminal)", "now"]);
 }
 
 #[test]

@@ -124,8 +124,8 @@ fn run(tree: &Path, suites: &[&str], ninja: &OsStr, home: Option<&Home>) -> Resu
         // `ninja clean` is no part of a build.
         let because =
             |reason: &str| lines().filter(|line| line.contains(reason) && !line.contains("] Cleaning")).count();
-        let (console, always) = (because("(runs on the terminal)"), because("(always out of date)"));
-        let unknowable = because("so it is run where it is, each time)");
+        let (console, always) = (because("outside of the sandbox: on the terminal)"), because("(always out of date"));
+        let unknowable = because("(run each time");
         let all =
             lines().filter_map(|line| line.strip_prefix("ninja2drv: ")?.split_once(" ran, ")?.0.parse::<usize>().ok());
         println!(

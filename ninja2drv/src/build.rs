@@ -15,6 +15,7 @@ use nixstore::StorePath;
 use splitter::discover::to_path;
 use splitter::drive::{Drive, Error, Keep, News, Sandbox};
 use splitter::host_tools::HostTools;
+use splitter::outside::Asked;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
 use splitter::state::{self, Records};
@@ -68,6 +69,7 @@ pub fn build(
     let roots = places::roots(options, directory)?;
     let mut teller = Teller::new(options, again)?;
     let jobserver = places::jobserver(options, jobs)?;
+    let outside = Asked::new(&options.outside)?;
     let mut times = Times::new();
     let (success, mut state, records) = loop {
         let files = dyndeps.next(&graph, &plan)?;
@@ -82,6 +84,7 @@ pub fn build(
             roots: roots.clone(),
             mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },
             sandbox: *sandbox,
+            outside: &outside,
             exact: options.exact,
             audited: options.tracing != Tracing::Never,
             jobs,
@@ -113,7 +116,7 @@ pub fn build(
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }
-    state.sandbox = options.sandbox.word().into();
+    state.isolation = options.isolation();
     state.complete = (success && !always).then(|| targets.to_vec());
     let written = stats.time("records write", || {
         state::write(&records, &own.join("records")).and_then(|()| state::write(&state, &own.join("state")))

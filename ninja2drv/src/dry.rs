@@ -9,9 +9,10 @@ use ninja2drv::manifest::Manifest;
 use splitter::discover::to_path;
 use splitter::drive::{Done, Drive, Error, Event, Keep, News, NoStore, NoTools, Reason, Sandbox};
 use splitter::graph::EdgeId;
+use splitter::outside::Asked;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
-use splitter::state::Records;
+use splitter::state::{Made, Records};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -29,9 +30,16 @@ pub fn tell(options: &Options, again: &[OsString], directory: &Path, targets: &[
     let order = would_run.iter().map(|(edge, _)| *edge).collect();
     teller.begin(&manifest.graph, &Plan { order, sources: Vec::new() });
     for (edge, reason) in would_run {
-        let event =
-            Event { edge, done: Done::Ran(reason), log: Vec::new(), bound: None, warning: None, findings: vec![] };
-        teller.tell(&manifest.graph, News::Begun(edge));
+        let event = Event {
+            edge,
+            done: Done::Ran(reason),
+            log: Vec::new(),
+            outside: None,
+            bound: None,
+            warning: None,
+            findings: vec![],
+        };
+        teller.tell(&manifest.graph, News::Begun { edge, terminal: None });
         teller.tell(&manifest.graph, News::Ended(event));
     }
     teller.end(End::Dry);
@@ -60,7 +68,7 @@ fn would_run(
         plan = Plan::new(graph, &wanted)?;
     }
     // As it was built before: whether it would be isolated now, only a try could tell.
-    let in_place = old.by_name.values().any(|record| record.in_place);
+    let in_place = old.by_name.values().any(|record| record.made == Made::Traced);
     let drive = Drive {
         graph,
         store: &NoStore::default(),
@@ -70,6 +78,7 @@ fn would_run(
         roots: places::roots(options, directory)?,
         mode: if in_place { Mode::Same } else { options.root },
         sandbox: if in_place { Sandbox::None } else { Sandbox::Root },
+        outside: &Asked::new(&options.outside)?,
         exact: options.exact,
         audited: false,
         jobs: 1,

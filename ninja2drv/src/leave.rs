@@ -13,7 +13,7 @@ use splitter::drive::{Done, Error, News};
 use splitter::graph::{Deps, EdgeId, Graph};
 use splitter::materialise;
 use splitter::roots::Roots;
-use splitter::state::{Record, Records};
+use splitter::state::{Made, Record, Records};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -46,7 +46,7 @@ impl Times {
     pub fn note(&mut self, news: &News<'_>) {
         let now = i32::try_from(self.begin.elapsed().as_millis()).unwrap_or(i32::MAX);
         match news {
-            News::Begun(edge) => drop(self.begun.insert(*edge, now)),
+            News::Begun { edge, .. } => drop(self.begun.insert(*edge, now)),
             News::Over(_) => {}
             News::Ended(event) if matches!(event.done, Done::Failed(_)) => {}
             News::Ended(event) => {
@@ -122,7 +122,7 @@ impl Ran<'_> {
         let read: Vec<BString> = match known {
             Some(known) if known.mtime_ns() == *mtime_ns => return Ok(()),
             Some(known) => known.paths().map(Into::into).collect(),
-            None if command.deps == Deps::Msvc => self.read_by(edge),
+            None if command.deps == Deps::Msvc || self.is_outside(edge) => self.read_by(edge),
             None => self.in_depfile(edge)?,
         };
         deps.insert(first.as_bstr(), *mtime_ns, read.iter().map(|path| path.as_bstr()));
@@ -146,6 +146,10 @@ impl Ran<'_> {
     /// What an edge has read, as it was seen.
     fn read_by(&self, edge: EdgeId) -> Vec<BString> {
         self.record(edge).map(|record| record.found.files.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn is_outside(&self, edge: EdgeId) -> bool {
+        self.record(edge).is_some_and(|record| record.made == Made::Outside)
     }
 
     fn record(&self, edge: EdgeId) -> Option<&Record> {

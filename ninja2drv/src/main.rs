@@ -4,6 +4,7 @@ mod build;
 mod dry;
 mod leave;
 mod options;
+mod owner;
 mod places;
 mod regenerate;
 mod report;
@@ -21,6 +22,7 @@ use localstore::{Choice, Place, Warning};
 use ninja2drv::tools::{self, Call, Stop, Tool};
 use nixstore::causes::causes;
 use options::Options;
+use owner::Owner;
 use splitter::discover::to_path;
 use splitter::drive::{Error, lock};
 use splitter::state::{self, State};
@@ -98,11 +100,12 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     if options.dry {
         return dry::tell(options, again, &directory, &targets);
     }
+    let _owner = Owner::of(&directory);
     let _lock = lock(&own, &mut || {
         eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
     })?;
     localstore::runner::put_back(&own);
-    let is_up_to_date = || read_own::<State>(&own.join("state")).is_up_to_date(&targets, options.sandbox.word());
+    let is_up_to_date = || read_own::<State>(&own.join("state")).is_up_to_date(&targets, options.isolation().as_bstr());
     if options.tracing == Tracing::Never && is_up_to_date() {
         if !options.quiet {
             say!("ninja: no work to do.");

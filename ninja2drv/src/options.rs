@@ -87,6 +87,10 @@ pub struct Options {
     /// traced; `auto`, on where the host allows it.
     #[arg(long, value_name = "WHEN", env = "SPLITTER_SANDBOX", default_value = "auto")]
     pub sandbox: Wish,
+    /// Run commands of which GLOB is the rule or an output where they are, as ninja would: such as need the network, or
+    /// write outside of the build directory. Their results are not shared. In the variable, patterns are parted by blanks.
+    #[arg(long, value_name = "GLOB", env = "SPLITTER_OUTSIDE", value_delimiter = ' ')]
+    pub outside: Vec<String>,
     /// From what was learnt of a command, give it only the headers that its depfile has named; others are there and empty.
     /// Then an edit in one of these is no other key in other checkouts either.
     #[arg(long)]
@@ -211,6 +215,13 @@ impl Options {
         usize::try_from(self.failures).ok().filter(|failures| *failures > 0).unwrap_or(usize::MAX)
     }
 
+    /// What is to be in a sandbox, as one text.
+    pub fn isolation(&self) -> BString {
+        let words =
+            [self.sandbox.word()].into_iter().chain(self.outside.iter().map(|pattern| pattern.as_bytes().into()));
+        bstr::join(" ", words).into()
+    }
+
     /// What to build.
     pub fn targets(&self) -> Vec<BString> {
         self.targets.iter().map(|target| target.as_bytes().into()).collect()
@@ -229,6 +240,7 @@ fn again(words: &ArgMatches) -> Vec<OsString> {
         ("root", "--root"),
         ("map", "--map"),
         ("sandbox", "--sandbox"),
+        ("outside", "--outside"),
     ] {
         if words.value_source(id) == Some(ValueSource::CommandLine) {
             again.extend(words.get_raw(id).into_iter().flatten().flat_map(|value| [option.into(), value.to_owned()]));

@@ -11,6 +11,7 @@ use nixstore::store::Failure;
 use nixstore::{Store, StorePath};
 use splitter::drive::{Done, Error, Event, News, Reason};
 use splitter::graph::{Command, EdgeId, Graph, Pool};
+use splitter::outside::Outside;
 use splitter::plan::Plan;
 use splitter::toolchain::Snapshot;
 use std::collections::BTreeSet;
@@ -120,17 +121,17 @@ impl<'a> Teller<'a> {
     /// Tells what is new.
     pub fn tell(&mut self, graph: &Graph, news: News<'_>) {
         match news {
-            News::Begun(edge) if !self.done.contains(&edge) => self.tell_begun(graph, edge),
+            News::Begun { edge, terminal } if !self.done.contains(&edge) => self.tell_begun(graph, edge, terminal),
             News::Ended(event) if self.done.insert(event.edge) => self.tell_ended(graph, event),
-            News::Begun(_) | News::Ended(_) | News::Over(_) => {}
+            News::Begun { .. } | News::Ended(_) | News::Over(_) => {}
         }
     }
 
-    fn tell_begun(&mut self, graph: &Graph, edge: EdgeId) {
+    fn tell_begun(&mut self, graph: &Graph, edge: EdgeId, terminal: Option<Reason>) {
         self.begun += 1;
         let command = graph.command(edge);
-        if command.pool == Pool::Console {
-            self.progress(&format!("{} ({})", self.shown(&command), Reason::Console), false);
+        if let Some(reason) = terminal {
+            self.progress(&format!("{} ({})", self.shown(&command), because(&reason, Some(&Outside::Terminal))), false);
             self.terminal.lend();
         } else if self.terminal.is_smart() {
             self.progress(&self.shown(&command), true);
@@ -157,7 +158,8 @@ impl<'a> Teller<'a> {
             Done::Ran(reason) => {
                 self.ran += 1;
                 if command.pool != Pool::Console {
-                    self.progress(&format!("{} ({reason})", self.shown(&command)), !self.verbose);
+                    let why = because(reason, event.outside.as_ref());
+                    self.progress(&format!("{} ({why})", self.shown(&command)), !self.verbose);
                 }
             }
             Done::Failed(_) => {
@@ -184,6 +186,13 @@ impl<'a> Teller<'a> {
             self.terminal.line(&format!("ninja2drv: `{name}`: {error}"));
             for cause in causes(&**error) {
                 self.terminal.line(&format!("  because: {cause}"));
+            }
+            if is_for_outside(error, &event.log) {
+                self.terminal.line(&format!(
+                    "hint: a command has no network here and writes below the build directory alone; to run this one where it \
+                     is, as ninja would: --outside {}",
+                    quoted(name)
+                ));
             }
             self.terminal.line(&format!("  stated at: {}", graph.edge(event.edge).location));
             let words = self.again.iter().map(|word| word.as_bytes()).chain([name.as_bytes()]).map(quoted);
@@ -249,6 +258,11 @@ impl<'a> Teller<'a> {
     }
 }
 
+/// Why a command ran, and why where it is.
+fn because(reason: &Reason, outside: Option<&Outside>) -> String {
+    outside.map_or_else(|| reason.to_string(), |why| format!("{reason}, outside of the sandbox: {why}"))
+}
+
 /// What ninja 1.13 exits with for a command that ended so.
 fn code(error: &Error) -> u8 {
     match error.downcast_ref() {
@@ -256,6 +270,20 @@ fn code(error: &Error) -> u8 {
         Some(Failure::Signal(signal)) => u8::try_from(128 + signal).unwrap_or(1),
         _ => 1,
     }
+}
+
+/// Whether a command seems to have failed for what a sandbox does not let it do.
+fn is_for_outside(error: &Error, log: &[u8]) -> bool {
+    const WORDS: [&str; 7] = [
+        "outside the build directory",
+        "Read-only file system",
+        "resolve host",
+        "name resolution",
+        "Name or service not known",
+        "Network is unreachable",
+        "unable to resolve",
+    ];
+    matches!(error.downcast_ref(), Some(Failure::Exit(_))) && WORDS.iter().any(|words| log.contains_str(words))
 }
 
 /// A word as a shell reads it.

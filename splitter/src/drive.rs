@@ -9,6 +9,7 @@ use crate::history::History;
 use crate::identity::Identity;
 use crate::jobserver::Jobserver;
 use crate::lower::Toolchain;
+use crate::outside::{Asked, Outside};
 use crate::plan::Plan;
 use crate::presence::Presence;
 use crate::queue::Queue;
@@ -79,6 +80,8 @@ pub struct Drive<'a> {
     pub mode: Mode,
     /// What commands see of the host.
     pub sandbox: Sandbox,
+    /// Commands that the user does not want in the sandbox.
+    pub outside: &'a Asked,
     /// Whether commands are given what they were seen to read, and no more, once that is known.
     pub exact: bool,
     /// Whether what commands do with files is compared with what is stated of them.
@@ -119,7 +122,12 @@ pub enum Sandbox {
 #[derive(Debug)]
 pub enum News<'a> {
     /// A step begins.
-    Begun(EdgeId),
+    Begun {
+        /// Which.
+        edge: EdgeId,
+        /// Why its command runs now and has the terminal, if it does.
+        terminal: Option<Reason>,
+    },
     /// It is over.
     Ended(Event),
     /// All are over, and this is known of them. Who writes into the build directory does it now: then it is looked at, so
@@ -136,6 +144,8 @@ pub struct Event {
     pub done: Done,
     /// What the command printed.
     pub log: Vec<u8>,
+    /// Why the command ran where it is, if it did.
+    pub outside: Option<Outside>,
     /// What binds the edge to its path, so that another checkout cannot share it.
     pub bound: Option<BString>,
     /// What the user should know of it.
@@ -178,12 +188,10 @@ pub enum Reason {
     Untraced,
     /// The host's tools are others.
     Tools,
-    /// It is for people, and runs whenever it is asked for.
-    Console,
     /// It needs a file that is never there, which is how a build file asks to run it each time.
     Always,
-    /// It reads this, which is no input of anything; it is run outside, each time.
-    Unknowable(BString),
+    /// Nobody can know whether it is.
+    EachTime,
     /// An output is gone or was changed by somebody else.
     Output(BString),
 }
@@ -200,9 +208,8 @@ impl std::fmt::Display for Reason {
             Self::Unisolated => write!(f, "made outside of a sandbox"),
             Self::Untraced => write!(f, "not traced before"),
             Self::Tools => write!(f, "tools of the host changed"),
-            Self::Console => write!(f, "runs on the terminal"),
             Self::Always => write!(f, "always out of date"),
-            Self::Unknowable(path) => write!(f, "it reads `{path}`, so it is run where it is, each time"),
+            Self::EachTime => write!(f, "run each time"),
             Self::Output(path) => write!(f, "`{path}` is missing or was changed"),
         }
     }
@@ -324,7 +331,7 @@ impl Drive<'_> {
                         break;
                     }
                     queue.take();
-                    tell(News::Begun(edge));
+                    tell(News::Begun { edge, terminal: steps.due_on_terminal(edge) });
                     jobs_in.send(edge).expect("workers live as long as the channel");
                     running += 1;
                 }
@@ -342,10 +349,10 @@ impl Drive<'_> {
                 }
                 let shown = |log: Vec<u8>| self.shown(edge, log);
                 let event = match result {
-                    Ok(Outcome { done, log, record, bound, warning, findings }) => {
+                    Ok(Outcome { done, log, record, outside, bound, warning, findings }) => {
                         queue.done(edge);
                         records.by_name.extend(record.map(|record| (self.name(edge), record)));
-                        Event { edge, done, log: shown(log), bound, warning, findings }
+                        Event { edge, done, log: shown(log), outside, bound, warning, findings }
                     }
                     // It did not fail, but was not let end.
                     Err(failed) if matches!(failed.error.downcast_ref(), Some(Failure::Cancelled)) => continue,
@@ -353,7 +360,7 @@ impl Drive<'_> {
                         queue.ended(edge);
                         failed += 1;
                         let (done, log) = (Done::Failed(error), shown(log));
-                        Event { edge, done, log, bound: None, warning: None, findings: Vec::new() }
+                        Event { edge, done, log, outside: None, bound: None, warning: None, findings: Vec::new() }
                     }
                 };
                 tell(News::Ended(event));

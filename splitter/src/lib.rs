@@ -17,6 +17,7 @@ pub mod jobserver;
 pub mod linker;
 pub mod lower;
 pub mod materialise;
+pub mod outside;
 pub mod plan;
 pub mod presence;
 pub mod queue;

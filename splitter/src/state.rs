@@ -7,6 +7,7 @@
 use crate::audit::Finding;
 use crate::contents::Remembered;
 use crate::discover::{Found, to_path};
+use crate::drive::Sandbox;
 use crate::identity::Identity;
 use bstr::{BStr, BString, ByteSlice as _};
 use serde::de::DeserializeOwned;
@@ -24,8 +25,8 @@ const VERSION: u32 = 6;
 pub struct State {
     /// What was asked for when everything was last up to date; none if that run failed.
     pub complete: Option<Vec<BString>>,
-    /// What the user wished of the sandbox in that run.
-    pub sandbox: BString,
+    /// What the user wished to be in a sandbox in that run.
+    pub isolation: BString,
     /// Paths, each with its identity or absence.
     pub watched: Vec<(BString, Option<Identity>)>,
 }
@@ -60,10 +61,40 @@ pub struct Record {
     pub tools: String,
     /// It was made in mode `canonical`, in which outputs may hold the canonical root.
     pub canonical: bool,
-    /// It was made outside of a sandbox, traced.
-    pub in_place: bool,
+    /// In what world it was made.
+    pub made: Made,
     /// Where it differs from what is stated of it; none where nobody has looked.
     pub audited: Option<Audited>,
+}
+
+/// In what world an edge was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Made {
+    /// In a sandbox.
+    Isolated,
+    /// Where it is and traced, as there was no sandbox.
+    Traced,
+    /// Where it is and by nobody watched: it was not for a sandbox.
+    Outside,
+}
+
+impl Made {
+    /// How a store makes an edge in such a sandbox.
+    pub fn by(sandbox: Sandbox) -> Self {
+        match sandbox {
+            Sandbox::Root => Self::Isolated,
+            Sandbox::None => Self::Traced,
+        }
+    }
+
+    /// Whether it is as good as what a store would make now.
+    pub fn stands_in(self, sandbox: Sandbox) -> bool {
+        match self {
+            Self::Isolated => true,
+            Self::Traced => sandbox == Sandbox::None,
+            Self::Outside => false,
+        }
+    }
 }
 
 /// What an edge did with files, against what was stated of it.
@@ -117,8 +148,8 @@ pub fn is_same((path, identity): &(BString, Option<Identity>)) -> bool {
 
 impl State {
     /// Whether all that was watched is as it was, for the same targets and wish.
-    pub fn is_up_to_date(&self, targets: &[BString], sandbox: &BStr) -> bool {
-        self.complete.as_deref() == Some(targets) && self.sandbox == sandbox && self.watched.iter().all(is_same)
+    pub fn is_up_to_date(&self, targets: &[BString], isolation: &BStr) -> bool {
+        self.complete.as_deref() == Some(targets) && self.isolation == isolation && self.watched.iter().all(is_same)
     }
 }
 

@@ -5,6 +5,7 @@ mod audited;
 mod dry;
 mod first;
 mod in_place;
+mod outside;
 mod times;
 mod tools;
 mod versions;
@@ -16,18 +17,18 @@ use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::depfile;
 use crate::discover::headers::Headers;
-use crate::discover::{self, Found, to_path, wide};
+use crate::discover::{Found, to_path, wide};
 use crate::drive::{Done, Drive, Error, Reason, Sandbox};
-use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
+use crate::graph::{Command, Deps, EdgeId, absolute};
 use crate::history::Lesson;
-use crate::jobserver::Jobserver;
 use crate::lower::{Inputs, Toolchain, lower, output, output_names};
 use crate::materialise;
+use crate::outside::Outside;
 use crate::plan::Plan;
 use crate::presence::Presence;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Mode, View};
-use crate::state::{Record, Records};
+use crate::state::{Made, Record, Records};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::UNWRITTEN;
 use nixstore::store::{BuildOptions, Failure, RealiseError, StoreError};
@@ -35,7 +36,7 @@ use nixstore::{OutputName, ResolvedDerivation, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the steps of a run share.
@@ -65,6 +66,8 @@ pub(crate) struct Outcome {
     pub done: Done,
     pub log: Vec<u8>,
     pub record: Option<Record>,
+    /// Why it ran where it is, if it did.
+    pub outside: Option<Outside>,
     /// What binds it to its path, if anything does and that was asked for.
     pub bound: Option<BString>,
     /// What the user should know of it.
@@ -76,7 +79,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// One of which nothing is remembered.
     fn plain(done: Done, log: Vec<u8>) -> Self {
-        Self { done, log, record: None, bound: None, warning: None, findings: Vec::new() }
+        Self { done, log, record: None, outside: None, bound: None, warning: None, findings: Vec::new() }
     }
 }
 
@@ -136,11 +139,8 @@ impl Steps<'_> {
         if command.generator {
             return Ok(Outcome::plain(Done::UpToDate, Vec::new()));
         }
-        if command.pool == Pool::Console {
-            return self.outside(edge, &command, Reason::Console);
-        }
-        if self.always.contains(&edge) {
-            return self.outside(edge, &command, Reason::Always);
+        if let Some(why) = self.outside_by_rule(edge, &command) {
+            return self.outside(edge, &command, why);
         }
         let recipe = self.recipe(edge, &command);
         let record = self.old.by_name.get(&self.drive.name(edge));
@@ -167,44 +167,6 @@ impl Steps<'_> {
         Recipe::new(command, outputs, self.drive.graph.working_directory(), &read)
     }
 
-    /// A command that is for people, or reads what nobody can know, runs where it is; with the terminal if it is alone on it.
-    fn outside(&self, edge: EdgeId, command: &Command, reason: Reason) -> Result<Outcome, Failed> {
-        let build = to_path(self.drive.graph.working_directory());
-        if let Some(file) = &command.rspfile {
-            materialise::write(&file.content, &build.join(to_path(file.path.as_bstr())))?;
-        }
-        for output in &self.drive.graph.edge(edge).outputs {
-            let path = self.drive.path(*output);
-            self.contents.forget(path.as_bstr());
-            fs::create_dir_all(to_path(discover::parent(path.as_bstr())))?;
-        }
-        let mut shell = std::process::Command::new("/bin/sh");
-        shell.arg("-c").arg(std::ffi::OsStr::from_bytes(&command.text)).current_dir(build);
-        shell.envs(self.drive.jobserver.and_then(Jobserver::environment));
-        let (status, log) = if command.pool == Pool::Console {
-            (shell.status()?, Vec::new())
-        } else {
-            let output = shell.stdin(std::process::Stdio::null()).output()?;
-            (output.status, [output.stdout, output.stderr].concat())
-        };
-        self.headers.forget_all();
-        self.presence.forget_all();
-        self.contents.look_again();
-        if let Some(file) = command.rspfile.as_ref().filter(|_| status.success() && !self.drive.keep.response_files) {
-            fs::remove_file(build.join(to_path(file.path.as_bstr()))).ok(); // the command may have done it
-        }
-        match status.success() {
-            true => Ok(Outcome::plain(Done::Ran(reason), log)),
-            false => Err(Failed { error: status.to_string().into(), log }),
-        }
-    }
-
-    /// A command of which it has turned out that it reads what is no input of anything.
-    fn unknowable(&self, edge: EdgeId, command: &Command, path: BString) -> Result<Outcome, Failed> {
-        self.outside_too.store(true, Ordering::Relaxed);
-        self.outside(edge, command, Reason::Unknowable(path))
-    }
-
     /// Why the result of a record no longer stands.
     fn changed(&self, edge: EdgeId, record: &Record, recipe: &Recipe) -> Result<Option<Reason>, Failed> {
         if record.recipe != recipe.fingerprint() {
@@ -213,7 +175,7 @@ impl Steps<'_> {
         if record.canonical != (self.drive.mode == Mode::Canonical) {
             return Ok(Some(Reason::Mode));
         }
-        if record.in_place && self.drive.sandbox == Sandbox::Root {
+        if !record.made.stands_in(self.drive.sandbox) {
             return Ok(Some(Reason::Unisolated));
         }
         if self.drive.audited && record.audited.as_ref().is_none_or(|known| known.stated != self.stated_print(edge)) {
@@ -300,7 +262,9 @@ impl Steps<'_> {
                 let known = known.map(|(found, _)| found).filter(|found| found.unknowable.is_none());
                 Some(self.in_place(edge, recipe, known)?)
             }
-            Some((Found { unknowable: Some(path), .. }, _)) => return self.unknowable(edge, command, path),
+            Some((Found { unknowable: Some(path), .. }, _)) => {
+                return self.outside(edge, command, Outside::Reads(path));
+            }
             Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, Watch::No) {
                 Err(failed) if failed.misses_a_file() => None,
                 result => Some((found, result?)),
@@ -325,7 +289,7 @@ impl Steps<'_> {
                 let read = self.read_back(recipe, found.clone(), &realised)?;
                 self.learn(key, if self.drive.exact { &read } else { &found }, &realised)?;
                 if let Some(path) = found.unknowable {
-                    return self.unknowable(edge, command, path);
+                    return self.outside(edge, command, Outside::Reads(path));
                 }
                 (read, realised, missed.map(|path| self.warning(edge, &path)))
             }
@@ -352,7 +316,6 @@ impl Steps<'_> {
             true => Some(self.audited(edge, recipe, &found, &realised)?),
             false => None,
         };
-        let in_place = self.drive.sandbox == Sandbox::None;
         let record = Record {
             recipe: recipe.fingerprint(),
             found,
@@ -361,7 +324,7 @@ impl Steps<'_> {
             depfile,
             tools,
             canonical,
-            in_place,
+            made: Made::by(self.drive.sandbox),
             audited: audited.clone(),
         };
         let done = if realised.ran { Done::Ran(reason) } else { Done::Reused(reason) };
@@ -374,7 +337,8 @@ impl Steps<'_> {
             self.bound.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
         }
         let findings = audited.map(|audited| audited.findings).unwrap_or_default();
-        Ok(Outcome { done, log: self.log(&realised)?, record: Some(record), bound, warning, findings })
+        let log = self.log(&realised)?;
+        Ok(Outcome { record: Some(record), bound, warning, findings, ..Outcome::plain(done, log) })
     }
 
     /// What a step reads, as its depfile has it.

@@ -12,6 +12,7 @@ use nixstore::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
 use nixstore::{PathInfo, ResolvedDerivation, Store, StoreDir, StorePath};
 use splitter::drive::{Drive, Keep, Sandbox};
 use splitter::host_tools::HostTools;
+use splitter::outside::Asked;
 use splitter::plan::Plan;
 use splitter::roots::{Mode, Roots};
 use splitter::state::Records;
@@ -249,6 +250,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         roots: Roots::new([(BString::from(build.as_os_str().as_bytes()), "source".into())]),
         mode: Mode::Auto,
         sandbox: Sandbox::Root,
+        outside: &Asked::default(),
         exact: false,
         audited: false,
         jobs: 2,

@@ -2,7 +2,7 @@
 
 use super::{Failed, Steps};
 use crate::drive::{Error, Reason, Toolchains};
-use crate::graph::{EdgeId, Pool};
+use crate::graph::EdgeId;
 use crate::lower::Toolchain;
 use crate::state::Record;
 use crate::toolchain::Probe;
@@ -41,11 +41,8 @@ impl Steps<'_> {
         if command.generator {
             return Ok(None);
         }
-        if command.pool == Pool::Console {
-            return Ok(Some(Reason::Console));
-        }
-        if self.always.contains(&edge) {
-            return Ok(Some(Reason::Always));
+        if let Some(why) = self.outside_by_rule(edge, &command) {
+            return self.due(edge, &self.recipe(edge, &command), &why);
         }
         let Some(record) = self.old.by_name.get(&self.drive.name(edge)) else { return Ok(Some(Reason::New)) };
         if !self.same_tools {

@@ -1,0 +1,162 @@
+//! A step that is not for a sandbox: it runs where it is, as ninja would run it.
+
+use super::{Failed, Outcome, Steps, kept};
+use crate::depfile;
+use crate::discover::{Found, parent, to_path};
+use crate::drive::{Done, Reason};
+use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
+use crate::jobserver::Jobserver;
+use crate::materialise;
+use crate::outside::Outside;
+use crate::recipe::Recipe;
+use crate::state::{Made, Record};
+use bstr::{BString, ByteSlice as _};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{self, Stdio};
+use std::sync::atomic::Ordering;
+
+impl Steps<'_> {
+    /// Why a command runs where it is, where that is known before it has run.
+    pub(super) fn outside_by_rule(&self, edge: EdgeId, command: &Command) -> Option<Outside> {
+        if command.pool == Pool::Console {
+            return Some(Outside::Terminal);
+        }
+        if self.always.contains(&edge) {
+            return Some(Outside::Always);
+        }
+        let pattern = self.drive.outside.pattern_for(self.drive.graph, edge);
+        pattern.map(|pattern| Outside::Asked(pattern.into()))
+    }
+
+    /// Why a command is to have the terminal now; none where it is up to date, or has to do without.
+    pub fn due_on_terminal(&self, edge: EdgeId) -> Option<Reason> {
+        let graph = self.drive.graph;
+        if graph.pool(edge) != Pool::Console {
+            return None;
+        }
+        let command = graph.command(edge);
+        if command.generator {
+            return None;
+        }
+        self.due(edge, &self.recipe(edge, &command), &Outside::Terminal).unwrap_or(Some(Reason::New))
+    }
+
+    /// Why a command that runs where it is has to.
+    pub(super) fn due(&self, edge: EdgeId, recipe: &Recipe, why: &Outside) -> Result<Option<Reason>, Failed> {
+        match why {
+            Outside::Always => return Ok(Some(Reason::Always)),
+            Outside::Reads(_) => return Ok(Some(Reason::EachTime)),
+            Outside::Terminal | Outside::Asked(_) => {}
+        }
+        let record = self.old.by_name.get(&self.drive.name(edge)).filter(|record| record.made == Made::Outside);
+        let Some(record) = record else { return Ok(Some(Reason::New)) };
+        if record.recipe != recipe.fingerprint() {
+            return Ok(Some(Reason::Command));
+        }
+        for (path, content) in &record.inputs {
+            if !self.contents.is(path.as_bstr(), content)? {
+                return Ok(Some(Reason::Input(path.clone())));
+            }
+        }
+        for (path, content) in &record.outputs {
+            let stands = content.as_ref().map_or(Ok(false), |content| self.contents.is(path.as_bstr(), content))?;
+            if !stands {
+                return Ok(Some(Reason::Output(path.clone())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs a command where it is, if it is out of date; with the terminal if it is alone on it.
+    pub(super) fn outside(&self, edge: EdgeId, command: &Command, why: Outside) -> Result<Outcome, Failed> {
+        let recipe = self.recipe(edge, command);
+        let Some(reason) = self.due(edge, &recipe, &why)? else {
+            let record = self.old.by_name.get(&self.drive.name(edge));
+            return Ok(kept(Done::UpToDate, record.expect("without one it is due")));
+        };
+        let log = self.run_outside(edge, command)?;
+        let record = match why.is_each_time() {
+            true => None,
+            false => Some(self.record_outside(&recipe, command, self.drive.stated(edge))?),
+        };
+        if record.as_ref().is_none_or(|record| record.outputs.values().any(Option::is_none)) {
+            self.outside_too.store(true, Ordering::Relaxed);
+        }
+        Ok(Outcome { record, outside: Some(why), ..Outcome::plain(Done::Ran(reason), log) })
+    }
+
+    /// Answers what it printed, if that was not on the terminal.
+    fn run_outside(&self, edge: EdgeId, command: &Command) -> Result<Vec<u8>, Failed> {
+        let build = to_path(self.drive.graph.working_directory());
+        if let Some(file) = &command.rspfile {
+            materialise::write(&file.content, &build.join(to_path(file.path.as_bstr())))?;
+        }
+        for output in &self.drive.graph.edge(edge).outputs {
+            let path = self.drive.path(*output);
+            self.contents.forget(path.as_bstr());
+            fs::create_dir_all(to_path(parent(path.as_bstr())))?;
+        }
+        let mut shell = process::Command::new("/bin/sh");
+        shell.arg("-c").arg(OsStr::from_bytes(&command.text)).current_dir(build);
+        shell.envs(self.drive.jobserver.and_then(Jobserver::environment));
+        let (status, log) = if command.pool == Pool::Console {
+            (shell.status()?, Vec::new())
+        } else {
+            let output = shell.stdin(Stdio::null()).output()?;
+            (output.status, [output.stdout, output.stderr].concat())
+        };
+        self.headers.forget_all();
+        self.presence.forget_all();
+        self.contents.look_again();
+        if let Some(file) = command.rspfile.as_ref().filter(|_| status.success() && !self.drive.keep.response_files) {
+            fs::remove_file(build.join(to_path(file.path.as_bstr()))).ok(); // the command may have done it
+        }
+        match status.success() {
+            true => Ok(log),
+            false => Err(Failed { error: status.to_string().into(), log }),
+        }
+    }
+
+    /// What is known of a command that has run where it is: what it was stated to read, and what it says itself.
+    fn record_outside(&self, recipe: &Recipe, command: &Command, stated: Vec<BString>) -> Result<Record, Failed> {
+        let mut found = Found::default();
+        found.files.extend(stated);
+        found.files.extend(self.read_by_its_depfile(recipe, command));
+        found.files.retain(|path| !recipe.outputs.contains(path) && to_path(path.as_bstr()).is_file());
+        self.contents.look_at(&found.files)?;
+        let inputs = found.files.iter().map(|path| Ok((path.clone(), self.contents.of(path.as_bstr())?.to_string())));
+        let inputs = inputs.collect::<Result<BTreeMap<_, _>, Failed>>()?;
+        let outputs = recipe.outputs.iter().map(|path| {
+            let is_there = fs::symlink_metadata(to_path(path.as_bstr())).is_ok();
+            let content = if is_there { Some(self.contents.of(path.as_bstr())?.to_string()) } else { None };
+            Ok((path.clone(), content))
+        });
+        let outputs = outputs.collect::<Result<BTreeMap<_, _>, Failed>>()?;
+        let recipe = recipe.fingerprint();
+        Ok(Record {
+            recipe,
+            found,
+            inputs,
+            outputs,
+            depfile: None,
+            tools: String::new(),
+            canonical: false,
+            made: Made::Outside,
+            audited: None,
+        })
+    }
+
+    fn read_by_its_depfile(&self, recipe: &Recipe, command: &Command) -> Vec<BString> {
+        let Some(path) = &recipe.depfile else { return Vec::new() };
+        let file = to_path(path.as_bstr());
+        let read = fs::read(file).ok().and_then(|text| depfile::parse(&text).ok()).unwrap_or_default();
+        if command.deps != Deps::Keep && !self.drive.keep.depfiles {
+            fs::remove_file(file).ok(); // it may not have written one
+        }
+        let base = self.drive.graph.working_directory();
+        read.inputs.iter().map(|path| absolute(path.as_bstr(), base)).collect()
+    }
+}
