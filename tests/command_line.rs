@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use tests::{Scene, not_run};
 
 /// Each file below a directory, with its time of change.
@@ -172,7 +173,7 @@ fn tokens_of_a_job_server_are_given_back() {
     scene.write("makefile", format!("all:\n\t+cd build && {} -dexplain\n", program.display()));
     let mut make = scene.command("ninja2drv");
     let envs: Vec<_> = make.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
-    make = std::process::Command::new("make");
+    make = Command::new("make");
     for (name, value) in envs {
         match value {
             Some(value) => make.env(name, value),
@@ -183,13 +184,22 @@ fn tokens_of_a_job_server_are_given_back() {
     assert_eq!((said.code, said.ran().len(), said.errors.as_str()), (Some(0), 9, ""), "{said}");
 }
 
+/// Whether ninja's logs are of the version that ours are; else the test is noted as not run.
+fn has_our_logs(scene: &Scene, test: &str) -> bool {
+    let version = scene.said(Command::new("ninja").arg("--version")).out;
+    let is_ours = version.starts_with("1.13.");
+    if !is_ours {
+        not_run(test, &format!("ninja is {}, whose logs are others", version.trim()));
+    }
+    is_ours
+}
+
 #[test]
 fn ninja_finds_nothing_to_do_after_us() {
     let test = "ninja_finds_nothing_to_do_after_us";
     let Some(scene) = Scene::new(test, &["gcc", "ninja"]) else { return };
-    let version = scene.said(std::process::Command::new("ninja").arg("--version")).out;
-    if !version.starts_with("1.13.") {
-        return not_run(test, &format!("ninja is {}, whose logs are others", version.trim()));
+    if !has_our_logs(&scene, test) {
+        return;
     }
     let top = scene.at("build").canonicalize().unwrap();
     scene.write("build/in", "");
@@ -202,7 +212,7 @@ fn ninja_finds_nothing_to_do_after_us() {
         top.display()
     ));
     let nothing_to_do = || {
-        let said = scene.said(std::process::Command::new("ninja").args(["-d", "explain"]).current_dir(&top));
+        let said = scene.said(Command::new("ninja").args(["-d", "explain"]).current_dir(&top));
         assert_eq!(said.out, "ninja: no work to do.\n", "{said}");
     };
     scene.build();
@@ -219,7 +229,7 @@ fn ninja_finds_nothing_to_do_after_us() {
     nothing_to_do();
     // What it does then is its own.
     scene.write("build/a.h", "int j;\n");
-    let said = scene.said(std::process::Command::new("ninja").current_dir(&top));
+    let said = scene.said(Command::new("ninja").current_dir(&top));
     assert!(said.out.contains("[2/2]"), "{said}");
     // A log that is spoilt is told, and written anew.
     fs::write(scene.at("build/.ninja_deps"), "spoilt").unwrap();
@@ -231,6 +241,43 @@ fn ninja_finds_nothing_to_do_after_us() {
     scene.write("build/in", "other");
     scene.build();
     nothing_to_do();
+}
+
+#[test]
+fn what_ninja_has_built_is_taken_over_if_that_is_asked_for() {
+    let test = "what_ninja_has_built_is_taken_over_if_that_is_asked_for";
+    let Some(scene) = Scene::new(test, &["gcc", "ninja"]) else { return };
+    scene.write(".splitter-root", "");
+    scene.write("build/h.h", "int h;\n");
+    scene.write("build/a.c", "#include \"h.h\"\nint main(void) { return 0; }\n");
+    scene.write("build/b.c", "int b;\n");
+    scene.write("build/c.c", "int c;\n");
+    scene.edges("build a.o: cc a.c\nbuild b.o: cc b.c\nbuild c.o: cc c.c\nbuild p: ld a.o c.o\n");
+    let ninja = || scene.said(Command::new("ninja").current_dir(scene.at("build")));
+    if !has_our_logs(&scene, test) {
+        return;
+    }
+    ninja();
+    scene.write("build/c.c", "int c; // changed\n");
+    let said = scene.run(&["--adopt"]);
+    // What ninja would build again is built.
+    assert_eq!(said.ran(), ["c.o: not built here before", "p: not built here before"], "{said}");
+    assert!(said.out.contains("2 ran, 0 reused, 2 up to date"), "{said}");
+    let said = scene.run(&[]);
+    assert!(said.ran().is_empty() && said.reused().is_empty(), "{said}");
+    scene.write("build/h.h", "int h; // changed\n");
+    assert_eq!(scene.build().ran(), ["a.o: `build/h.h` changed"]);
+    fs::remove_file(scene.at("build/b.o")).unwrap();
+    assert_eq!(scene.build().ran(), ["b.o: `build/b.o` is missing or was changed"], "the store never had it");
+    assert_eq!(ninja().out, "ninja: no work to do.\n");
+
+    // What it builds after us is not believed, unless that is asked for again.
+    scene.write("build/b.c", "int b; // by ninja\n");
+    ninja();
+    assert_eq!(scene.run(&["--adopt"]).ran(), [""; 0]);
+    scene.write("build/b.c", "int b; // and by ninja\n");
+    ninja();
+    assert_eq!(scene.build().ran(), ["b.o: `build/b.c` changed"]);
 }
 
 #[test]

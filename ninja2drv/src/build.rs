@@ -1,5 +1,6 @@
 //! A build: the rounds until the graph says all of what is wanted, and what is kept of them.
 
+use crate::adopt::ByNinja;
 use crate::leave::{Ran, Times};
 use crate::options::Options;
 use crate::regenerate::{self, Current};
@@ -13,7 +14,7 @@ use bstr::{BString, ByteSlice as _};
 use ninja2drv::manifest::Manifest;
 use nixstore::StorePath;
 use splitter::discover::to_path;
-use splitter::drive::{Drive, Error, Keep, News, Sandbox};
+use splitter::drive::{Adopt, Drive, Error, Keep, News, Sandbox};
 use splitter::host_tools::HostTools;
 use splitter::outside::Asked;
 use splitter::plan::Plan;
@@ -69,6 +70,7 @@ pub fn build(
     let roots = places::roots(options, directory)?;
     let mut teller = Teller::new(options, again)?;
     let jobserver = places::jobserver(options, jobs)?;
+    let by_ninja = options.adopt.then(|| ByNinja::read(directory, options)).transpose()?;
     let outside = Asked::new(&options.outside)?;
     let mut times = Times::new();
     let (success, mut state, records) = loop {
@@ -85,6 +87,7 @@ pub fn build(
             mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },
             sandbox: *sandbox,
             outside: &outside,
+            adopt: by_ninja.as_ref().map(|by_ninja| by_ninja as &dyn Adopt),
             exact: options.exact,
             audited: options.tracing != Tracing::Never,
             jobs,

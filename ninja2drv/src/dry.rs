@@ -79,6 +79,7 @@ fn would_run(
         mode: if in_place { Mode::Same } else { options.root },
         sandbox: if in_place { Sandbox::None } else { Sandbox::Root },
         outside: &Asked::new(&options.outside)?,
+        adopt: None,
         exact: options.exact,
         audited: false,
         jobs: 1,

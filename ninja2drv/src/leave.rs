@@ -149,7 +149,7 @@ impl Ran<'_> {
     }
 
     fn is_outside(&self, edge: EdgeId) -> bool {
-        self.record(edge).is_some_and(|record| record.made == Made::Outside)
+        self.record(edge).is_some_and(|record| matches!(record.made, Made::Outside | Made::Adopted))
     }
 
     fn record(&self, edge: EdgeId) -> Option<&Record> {
@@ -167,7 +167,7 @@ impl Ran<'_> {
 }
 
 /// Reads a log; what is wrong with it is told, and what is good in it stays.
-fn read<T: Default>(file: &Path, read: fn(&[u8]) -> Read<T>) -> io::Result<T> {
+pub fn read<T: Default>(file: &Path, read: fn(&[u8]) -> Read<T>) -> io::Result<T> {
     let bytes = match fs::read(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
         bytes => bytes?,

@@ -1,5 +1,6 @@
 //! The `ninja2drv` command: a build directory that CMake or Meson configured, built edge by edge in a store.
 
+mod adopt;
 mod build;
 mod dry;
 mod leave;

@@ -91,6 +91,10 @@ pub struct Options {
     /// write outside of the build directory. Their results are not shared. In the variable, patterns are parted by blanks.
     #[arg(long, value_name = "GLOB", env = "SPLITTER_OUTSIDE", value_delimiter = ' ')]
     pub outside: Vec<String>,
+    /// Take over what ninja has built here and takes for up to date, unseen: for this build directory, and never into the
+    /// store. Without it, it is built again, or comes from the store.
+    #[arg(long)]
+    pub adopt: bool,
     /// From what was learnt of a command, give it only the headers that its depfile has named; others are there and empty.
     /// Then an edit in one of these is no other key in other checkouts either.
     #[arg(long)]

@@ -11,7 +11,7 @@ use nixstore::{Store, StorePath, nar};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 /// What was remembered of a file: its identity, and the store path of its content.
 pub type Remembered = BTreeMap<BString, (Identity, String)>;
@@ -47,6 +47,32 @@ impl<'a> Contents<'a> {
         }
     }
 
+    /// The same, without adding it to the store: for what nobody reads in this run. [`Contents::of`] adds it then. What the
+    /// file is called in the store is up to the caller, so that it is as if it came from there.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the file cannot be read.
+    pub fn unadded(&self, path: &BStr, name: &StoreName) -> Result<StorePath, StoreError> {
+        if let Some((_, known)) = lock(&self.known).get(path) {
+            return Ok(known.clone());
+        }
+        if let Some((_, content)) = lock(&self.standing).get(path) {
+            return Ok(content.clone());
+        }
+        let before = self.remembered.get(path).and_then(|(_, content)| content.parse::<StorePath>().ok());
+        if let Some(content) = before.filter(|content| self.is_untouched(path, content)) {
+            return Ok(content);
+        }
+        let file = to_path(path);
+        let what = || format!("read `{path}`");
+        let gone = || StoreError::new(what(), io::Error::from(io::ErrorKind::NotFound));
+        let identity = Identity::of(file).ok_or_else(gone)?;
+        let (hash, _) = nar::nar_hash(file).map_err(|error| StoreError::new(what(), error))?;
+        let content = self.store.store_dir().source_path(name, &hash, &BTreeSet::new(), false);
+        lock(&self.standing).insert(path.into(), (identity, content.clone()));
+        Ok(content)
+    }
+
     /// Looks at many files, so that the store is asked for few things at once; [`Contents::of`] knows them then.
     ///
     /// # Errors
@@ -57,6 +83,9 @@ impl<'a> Contents<'a> {
             paths.into_iter().filter(|path| !known.contains_key(*path)).collect()
         };
         let before = |path: &&BString| {
+            if let Some(standing) = lock(&self.standing).get(*path) {
+                return Some(standing.clone());
+            }
             let (identity, content) = self.remembered.get(*path)?;
             Some((*identity, content.parse::<StorePath>().ok()?))
         };

@@ -59,6 +59,13 @@ pub trait Toolchains: Sync {
     fn probes(&self) -> Vec<Probe>;
 }
 
+/// Another program that has built in the same directory.
+pub trait Adopt: Sync {
+    /// What an edge read besides what is `stated`, which is absolute, where the other has built it and takes it for up to
+    /// date.
+    fn read_by(&self, edge: EdgeId, stated: &[BString]) -> Option<Vec<BString>>;
+}
+
 /// Any error, with what caused it.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -82,6 +89,8 @@ pub struct Drive<'a> {
     pub sandbox: Sandbox,
     /// Commands that the user does not want in the sandbox.
     pub outside: &'a Asked,
+    /// Who else has built here, if that is to be taken over.
+    pub adopt: Option<&'a dyn Adopt>,
     /// Whether commands are given what they were seen to read, and no more, once that is known.
     pub exact: bool,
     /// Whether what commands do with files is compared with what is stated of them.

@@ -56,8 +56,7 @@ pub fn lower(
     tools: &Toolchain,
     runner: &StorePath,
 ) -> Derivation {
-    let first = recipe.outputs.first().map_or(&b"edge"[..], |path| path.rsplit_str("/").next().unwrap_or(path));
-    let name = StoreName::sanitised(first);
+    let name = name(recipe);
     let in_store = |path: &StorePath| store_dir.print(path);
     let snapshot = in_store(&tools.path);
     let below =
@@ -110,6 +109,12 @@ const SYSTEM: &str = if cfg!(target_arch = "aarch64") { "aarch64-linux" } else {
 /// `o0`, `o1`, … for `count` declared outputs.
 pub fn output_names(count: usize) -> impl Iterator<Item = OutputName> + Clone {
     (0..count).map(|i| output(&format!("o{i}")))
+}
+
+/// The name of the derivation of a recipe.
+pub fn name(recipe: &Recipe) -> StoreName {
+    let first = recipe.outputs.first().map_or(&b"edge"[..], |path| path.rsplit_str("/").next().unwrap_or(path));
+    StoreName::sanitised(first)
 }
 
 /// The output of a name that this module gives.

@@ -76,6 +76,8 @@ pub enum Made {
     Traced,
     /// Where it is and by nobody watched: it was not for a sandbox.
     Outside,
+    /// By another program, which is believed in what it says of it.
+    Adopted,
 }
 
 impl Made {
@@ -90,7 +92,7 @@ impl Made {
     /// Whether it is as good as what a store would make now.
     pub fn stands_in(self, sandbox: Sandbox) -> bool {
         match self {
-            Self::Isolated => true,
+            Self::Isolated | Self::Adopted => true,
             Self::Traced => sandbox == Sandbox::None,
             Self::Outside => false,
         }

@@ -1,5 +1,6 @@
 //! One edge's way: whether it is up to date, else discovered, lowered, realised and put in place.
 
+mod adopted;
 mod ahead;
 mod audited;
 mod dry;
@@ -143,6 +144,9 @@ impl Steps<'_> {
             return self.outside(edge, &command, why);
         }
         let recipe = self.recipe(edge, &command);
+        if let Some(adopted) = self.adopted(edge, &recipe)? {
+            return Ok(kept(Done::UpToDate, &adopted));
+        }
         let record = self.old.by_name.get(&self.drive.name(edge));
         let reason = match record {
             None => Reason::New,

@@ -52,7 +52,7 @@ impl Steps<'_> {
         Ok(changed.or_else(|| self.output_changed(edge, record)))
     }
 
-    fn output_changed(&self, edge: EdgeId, record: &Record) -> Option<Reason> {
+    pub(super) fn output_changed(&self, edge: EdgeId, record: &Record) -> Option<Reason> {
         let stands = |path: &_, content: &StorePath| {
             let later = self.versions.later(edge, path);
             std::iter::once(content).chain(&later).any(|content| self.contents.is_untouched(path.as_ref(), content))
