@@ -1,6 +1,7 @@
 //! What it costs to read a build file as CMake writes one, and to answer for it by a tool.
 
 use crate::{Bench, Samples, limited, remove};
+use bstr::{BStr, ByteSlice as _};
 use ninja2drv::manifest;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -47,7 +48,74 @@ pub fn load(bench: &Bench) {
         }
         println!("  n2 with an unknown target: {}", told(process("n2".as_ref(), &["nothing"], &place).as_ref()));
     }
+    hostile(&place);
     remove(&place);
+}
+
+/// Build files that nobody writes: twice the size is to take twice the time.
+fn hostile(place: &Path) {
+    type Text = fn(usize) -> String;
+    let shapes: [(&str, usize, Text); 3] = [
+        ("a line of 10 MB", 700_000, |size| {
+            let names: String = (0..size).map(|i| format!(" some/file{i}")).collect();
+            format!("build last: phony{names}\n")
+        }),
+        ("a chain of a million phony edges", 1_000_000, |size| {
+            let edges: String = (1..size).map(|i| format!("build p{i}: phony p{}\n", i - 1)).collect();
+            format!("build p0: phony\n{edges}build last: phony p{}\n", size - 1)
+        }),
+        ("a phony edge of a million", 1_000_000, |size| {
+            let edges: String = (0..size).map(|i| format!("build p{i}: phony\n")).collect();
+            let names: String = (0..size).map(|i| format!(" p{i}")).collect();
+            format!("{edges}build last: phony{names}\n")
+        }),
+    ];
+    for (name, size, text) in shapes {
+        let [half, whole] = [size / 2, size].map(|size| reading(&text(size), &mut |_| Vec::new()));
+        println!("{name}: read in {} ({:.1} of half of it)", whole.milliseconds(), whole.median() / half.median());
+        fs::write(place.join("build.ninja"), text(size)).expect("a file");
+        let [ours, ninja] = [program("ninja2drv"), "ninja".into()].map(|program| {
+            let status =
+                Command::new(&program).args(["-t", "inputs", "last"]).current_dir(place).stdout(Stdio::null()).status();
+            match status.expect("it is there").success() {
+                true => told(process(&program, &["-t", "inputs", "last"], place).as_ref()),
+                false => "it fails".into(),
+            }
+        });
+        println!("  -t inputs     {ours}; ninja {ninja}");
+    }
+    const DEEP: usize = 100_000;
+    let scopes = |deep: usize| {
+        let rules = "rule r\n  command = $top $own $none\ntop = 1\nsubninja 0\n";
+        reading(rules, &mut |i| match i + 1 == deep {
+            true => b"build last: r\n".to_vec(),
+            false => format!("own = {i}\nbuild o{i}: r\n  x = $top $none\nsubninja {}\n", i + 1).into_bytes(),
+        })
+    };
+    let [half, whole] = [DEEP / 2, DEEP].map(scopes);
+    println!(
+        "{DEEP} scopes in each other: read in {} ({:.1} of half of them)",
+        whole.milliseconds(),
+        whole.median() / half.median()
+    );
+}
+
+/// The reading of a text, and of the numbered files that it includes, with the commands of all edges.
+fn reading(text: &str, included: &mut dyn FnMut(usize) -> Vec<u8>) -> Samples {
+    let mut samples = Samples::default();
+    for _ in 0..3 {
+        let mut load = |path: &BStr| match path.to_str_lossy().parse() {
+            Ok(number) => Ok(included(number)),
+            Err(_) => Ok(text.as_bytes().to_vec()),
+        };
+        samples.time(|| {
+            let manifest = manifest::parse("/work/build".into(), "build.ninja".into(), &mut load);
+            let graph = manifest.unwrap_or_else(|error| panic!("{error}")).graph;
+            let commands = graph.edges().filter(|(_, edge)| !edge.phony).map(|(id, _)| graph.command(id).text.len());
+            assert!(commands.sum::<usize>() < usize::MAX);
+        });
+    }
+    samples
 }
 
 /// Whole runs of a program; none where it is not there.
