@@ -37,6 +37,25 @@ fn a_build_of_one_target_leaves_what_is_known_of_the_others() {
 }
 
 #[test]
+fn a_build_file_has_something_to_do_though_another_of_the_directory_has_not() {
+    let test = "a_build_file_has_something_to_do_though_another_of_the_directory_has_not";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    scene.write("build/in", "text\n");
+    scene.edges("build b: sh in\n  cmd = cat in in > b\n");
+    fs::rename(scene.at("build/build.ninja"), scene.at("build/other.ninja")).unwrap();
+    scene.edges("build a: sh in\n  cmd = cp in a\n");
+    scene.build();
+    let other = || scene.run(&["-f", "other.ninja"]);
+    assert_eq!(other().ran(), ["b: not built here before"]);
+    assert!(other().is_idle());
+
+    // What is known of the edges of one is kept by a run of the other.
+    let said = scene.build();
+    assert_eq!((said.ran(), said.reused()), (vec![], vec![]), "{said}");
+    assert!(scene.build().is_idle());
+}
+
+#[test]
 fn an_order_only_input_and_an_unrelated_file_run_nothing() {
     let Some(scene) = Scene::new("an_order_only_input_and_an_unrelated_file_run_nothing", &["gcc"]) else { return };
     scene.write("build/in", "one");

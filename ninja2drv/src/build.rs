@@ -21,6 +21,7 @@ use splitter::state::{self, Records};
 use splitter::toolchain::{Snapshot, Toolchains};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,6 +114,7 @@ pub fn build(
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }
+    state.file = options.file.as_os_str().as_bytes().into();
     state.sandbox = options.sandbox.word().into();
     state.complete = (success && !always).then(|| targets.to_vec());
     let written = stats.time("records write", || {

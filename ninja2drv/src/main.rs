@@ -102,7 +102,10 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
     })?;
     localstore::runner::put_back(&own);
-    let is_up_to_date = || read_own::<State>(&own.join("state")).is_up_to_date(&targets, options.sandbox.word());
+    let is_up_to_date = || {
+        let file = options.file.as_os_str().as_bytes().as_bstr();
+        read_own::<State>(&own.join("state")).is_up_to_date(&targets, file, options.sandbox.word())
+    };
     if options.tracing == Tracing::Never && is_up_to_date() {
         if !options.quiet {
             say!("ninja: no work to do.");

@@ -17,13 +17,15 @@ use std::path::Path;
 use std::{fs, io};
 
 /// The version of both files.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// What was asked for when everything was last up to date; none if that run failed.
     pub complete: Option<Vec<BString>>,
+    /// The build file of that run, as it was named: a directory may have several.
+    pub file: BString,
     /// What the user wished of the sandbox in that run.
     pub sandbox: BString,
     /// Paths, each with its identity or absence.
@@ -116,9 +118,12 @@ pub fn is_same((path, identity): &(BString, Option<Identity>)) -> bool {
 }
 
 impl State {
-    /// Whether all that was watched is as it was, for the same targets and wish.
-    pub fn is_up_to_date(&self, targets: &[BString], sandbox: &BStr) -> bool {
-        self.complete.as_deref() == Some(targets) && self.sandbox == sandbox && self.watched.iter().all(is_same)
+    /// Whether all that was watched is as it was, for the same targets of the same build file, and the same wish.
+    pub fn is_up_to_date(&self, targets: &[BString], file: &BStr, sandbox: &BStr) -> bool {
+        self.complete.as_deref() == Some(targets)
+            && self.file == file
+            && self.sandbox == sandbox
+            && self.watched.iter().all(is_same)
     }
 }
 
@@ -132,7 +137,7 @@ mod tests {
         let path = directory.path().join("state");
         let state = State { complete: Some(vec!["all".into()]), ..State::default() };
         write(&state, &path).unwrap();
-        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into()));
+        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into(), b"".into()));
 
         let good = fs::read(&path).unwrap();
         for spoilt in [&good[..good.len() - 1], &good[..10], b"", &[7; 100][..]] {
