@@ -226,6 +226,20 @@ fn a_file_that_nothing_tells_of_is_found_by_a_second_try_and_known_from_then_on(
 }
 
 #[test]
+fn a_command_may_start_in_a_directory_of_which_nothing_else_is_told() {
+    let test = "a_command_may_start_in_a_directory_of_which_nothing_else_is_told";
+    let Some(scene) = Scene::new(test, &["cmake"]) else { return };
+    // As CMake's FetchContent has it: beside the build directory, and empty.
+    fs::create_dir(scene.at("beside")).unwrap();
+    let (beside, out) = (scene.at("beside"), scene.at("build/out"));
+    let command = format!("cd {} && cmake -E echo_append && cmake -E touch {}", beside.display(), out.display());
+    scene.edges(&format!("build out: sh\n  cmd = {command}\n"));
+    let said = scene.build();
+    assert_eq!(said.ran(), ["out: not built here before"], "{said}");
+    assert!(scene.build().is_idle());
+}
+
+#[test]
 fn a_script_finds_what_every_system_has() {
     let Some(scene) = Scene::new("a_script_finds_what_every_system_has", &[]) else { return };
     // It has no `#!`, a space in its name, and would go on without `cat`.

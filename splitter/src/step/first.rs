@@ -100,6 +100,7 @@ impl Steps<'_> {
         }
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
+        recipe.runs().for_each(|(_, cwd)| all.directory(cwd.as_bstr())); // it may lie outside of the project
         for _ in 0..ROUNDS {
             let realised = match view {
                 None => self.attempt(recipe, &all, None, Watch::Trial(1))?,
