@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use tests::{Scene, lacks_sandbox, not_run};
+use tests::{Scene, is_refused, lacks_sandbox, not_run};
 
 const NONE: [&str; 0] = [];
 
@@ -430,6 +430,67 @@ fn a_command_that_looks_for_git_runs_where_it_is() {
     scene.write(".git/HEAD", "ref: refs/heads/other\n");
     let said = scene.build();
     assert_eq!(said.ran(), ["user: `build/version` changed", again], "{said}");
+}
+
+#[test]
+fn a_command_that_runs_another_build_runs_when_ninja_would_run_it() {
+    let test = "a_command_that_runs_another_build_runs_when_ninja_would_run_it";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    // As CMake's ExternalProject has it: of what a step does only its stamp is told, in which nothing stands.
+    let ninja = tests::program("ninja2drv");
+    scene.write("build/in", "one\n");
+    scene.write("other/source", "one\n");
+    scene.write("other/build.ninja", "rule r\n  command = cat source > made\nbuild made: r source\n");
+    scene.edges(&format!(
+        "build configured: sh in\n  cmd = touch configured\n\
+         build built | ../other/made: sh configured\n  cmd = {} -C ../other && touch built\n\
+         build user: sh ../other/made || built\n  cmd = cp ../other/made user\n",
+        ninja.display()
+    ));
+    let said = scene.build();
+    assert_eq!((said.ran().len(), scene.read("build/user")), (4, "one\n".into()), "{said}");
+    assert!(scene.at("build/built").exists() && scene.build().is_idle());
+
+    // What the other build reads is its own matter.
+    scene.write("other/source", "two\n");
+    assert!(scene.build().is_idle());
+    scene.write("build/in", "two\n");
+    let said = scene.build();
+    let built = "built: `build/configured` changed";
+    let (configured, user) = ("configured: `build/in` changed", "user: `other/made` changed");
+    assert_eq!(said.ran(), [built, "cat source > made: `other/source` changed", configured, user], "{said}");
+    assert!(scene.build().is_idle());
+
+    fs::remove_file(scene.at("build/built")).unwrap();
+    let said = scene.build();
+    assert_eq!(said.ran(), ["built: `build/built` is missing or was changed"], "{said}");
+
+    // A script does not show it by its words, but by what it does in a sandbox.
+    if is_refused() {
+        return;
+    }
+    let run = ["exec", ninja.to_str().unwrap(), "-C", "../other"].join(" ");
+    scene.write("build/script", format!("{run}\n"));
+    scene.edges("build built: sh script\n  cmd = sh script && touch built\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["built: command changed"], "{said}");
+    assert!(scene.build().is_idle());
+}
+
+#[test]
+fn a_command_may_build_in_the_directory_that_it_is_of() {
+    let Some(scene) = Scene::new("a_command_may_build_in_the_directory_that_it_is_of", &[]) else { return };
+    scene.write("build/in", "");
+    scene.edges(&format!(
+        "build a: sh in\n  cmd = cp in a\nbuild check: sh\n  cmd = {} a\ndefault check\n",
+        tests::program("ninja2drv").display()
+    ));
+    let said = scene.build();
+    assert_eq!(said.ran(), ["a: not built here before", "check: not built here before"], "{said}");
+    let clean = format!("build clean: sh\n  cmd = {} -t clean\n", tests::program("ninja2drv").display());
+    scene.edges(&format!("build a: sh in\n  cmd = cp in a\n{clean}default a\n"));
+    let clean = scene.run(&["clean"]);
+    assert!(clean.code == Some(0) && !scene.at("build/a").exists(), "{clean}");
 }
 
 #[test]

@@ -87,6 +87,7 @@ pub fn build(
             audited: options.tracing != Tracing::Never,
             jobs,
             jobserver: jobserver.as_ref(),
+            outside: places::within(directory),
             load: options.load,
             failures: options.failures(),
             keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },

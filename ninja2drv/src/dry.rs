@@ -12,6 +12,7 @@ use splitter::graph::EdgeId;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
 use splitter::state::Records;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -74,6 +75,7 @@ fn would_run(
         audited: false,
         jobs: 1,
         jobserver: None,
+        outside: BTreeMap::new(),
         load: None,
         failures: 1,
         keep: Keep::default(),

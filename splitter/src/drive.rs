@@ -21,7 +21,8 @@ use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::store::Failure;
 use nixstore::{Store, StorePath};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -87,6 +88,8 @@ pub struct Drive<'a> {
     pub jobs: usize,
     /// Who else's commands share the processors, if it is known.
     pub jobserver: Option<&'a Jobserver>,
+    /// What commands that run where they are have in their environment besides that of this process.
+    pub outside: BTreeMap<OsString, OsString>,
     /// No step is begun beside others while the load average of the machine is greater.
     pub load: Option<f64>,
     /// How many steps may fail before no more are started.
@@ -275,6 +278,7 @@ impl Drive<'_> {
             always,
             outside_too: AtomicBool::new(false),
             left: Mutex::new(old.left.clone()),
+            builds: Mutex::new(old.builds.clone()),
             project: OnceLock::new(),
             headers: Headers::default(),
             presence: Presence::default(),
@@ -384,13 +388,17 @@ impl Drive<'_> {
     /// What the next run looks at.
     fn remember(&self, plan: &Plan, steps: Steps<'_>, records: &mut Records) -> State {
         let mut state = State::default();
+        records.builds = steps.builds.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let builds: Vec<_> =
+            plan.order.iter().filter_map(|edge| Some((*edge, records.builds.get(&self.name(*edge))?))).collect();
+        let is_behind = builds.iter().any(|(edge, build)| steps.is_behind(*edge, build).is_some());
         records.left = steps.left.into_inner().unwrap_or_else(PoisonError::into_inner);
         // What a command looked for before another wrote it undeclared is not a change.
         let left: BTreeSet<BString> = records.left.values().flatten().cloned().collect();
         if !left.is_empty() {
             records.by_name.values_mut().for_each(|record| record.found.forget_absent(&left));
         }
-        if !steps.always.is_empty() || steps.outside_too.load(Ordering::Relaxed) {
+        if !steps.always.is_empty() || is_behind || steps.outside_too.load(Ordering::Relaxed) {
             // Whatever else is as it was, there is something to do.
             state.watched.push(("/".into(), None));
         }
@@ -407,9 +415,14 @@ impl Drive<'_> {
                 state.watched.push((path, standing));
             }
         }
+        let of_builds = builds.iter().flat_map(|(edge, _)| {
+            let outputs = self.graph.edge(*edge).outputs.iter().map(|file| self.path(*file));
+            self.stated(*edge).into_iter().chain(outputs)
+        });
+        let of_builds: BTreeSet<BString> = of_builds.collect();
         let directories: BTreeSet<&BString> = of_plan.iter().flat_map(|record| record.found.watched()).collect();
         let watch = |path: &BStr| (path.to_owned(), Identity::of(to_path(path)));
-        state.watched.extend(directories.into_iter().map(|path| watch(path.as_bstr())));
+        state.watched.extend(directories.into_iter().chain(&of_builds).map(|path| watch(path.as_bstr())));
         // One that has changed since it was looked at is a change for the next run.
         let probes = self.tools.probes().into_iter();
         records.probes = probes.map(|probe| (probe.path.as_os_str().as_bytes().into(), probe.identity)).collect();

@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::SystemTime;
 use std::{fs, io};
 
 /// The version of both files.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -43,6 +44,17 @@ pub struct Records {
     pub probes: Vec<(BString, Option<Identity>)>,
     /// Files that edges wrote without declaring them, by the edge's name.
     pub left: BTreeMap<BString, Vec<BString>>,
+    /// Edges that run builds, by their names.
+    pub builds: BTreeMap<BString, Build>,
+}
+
+/// An edge that runs a build of its own, as it last ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// As [`Record::recipe`].
+    pub recipe: [u8; 32],
+    /// When it was begun.
+    pub begun: SystemTime,
 }
 
 /// One edge as it was last up to date.

@@ -5,6 +5,7 @@ mod audited;
 mod dry;
 mod first;
 mod in_place;
+mod outside;
 mod times;
 mod tools;
 mod versions;
@@ -16,18 +17,17 @@ use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::depfile;
 use crate::discover::headers::Headers;
-use crate::discover::{self, Found, to_path, wide};
+use crate::discover::{Found, to_path, wide};
 use crate::drive::{Done, Drive, Error, Reason, Sandbox};
 use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
 use crate::history::Lesson;
-use crate::jobserver::Jobserver;
 use crate::lower::{Inputs, Toolchain, lower, output, output_names};
 use crate::materialise;
 use crate::plan::Plan;
 use crate::presence::Presence;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Mode, View};
-use crate::state::{Record, Records};
+use crate::state::{Build, Record, Records};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::UNWRITTEN;
 use nixstore::store::{BuildOptions, Failure, RealiseError, StoreError};
@@ -35,7 +35,7 @@ use nixstore::{OutputName, ResolvedDerivation, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the steps of a run share.
@@ -52,6 +52,8 @@ pub(crate) struct Steps<'a> {
     pub outside_too: AtomicBool,
     /// Files that edges wrote without declaring them, by the edge's name.
     pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
+    /// Edges that run builds, by their names.
+    pub builds: Mutex<BTreeMap<BString, Build>>,
     pub project: OnceLock<wide::Project>,
     pub headers: Headers,
     pub presence: Presence,
@@ -143,6 +145,9 @@ impl Steps<'_> {
             return self.outside(edge, &command, Reason::Always);
         }
         let recipe = self.recipe(edge, &command);
+        if self.runs_a_build(edge, &recipe) {
+            return self.run_a_build(edge, &command, &recipe);
+        }
         let record = self.old.by_name.get(&self.drive.name(edge));
         let reason = match record {
             None => Reason::New,
@@ -165,44 +170,6 @@ impl Steps<'_> {
         let outputs = self.drive.graph.edge(edge).outputs.iter().map(|file| self.drive.path(*file)).collect();
         let read = |path: &BStr| fs::read(to_path(path)).ok().map(BString::from);
         Recipe::new(command, outputs, self.drive.graph.working_directory(), &read)
-    }
-
-    /// A command that is for people, or reads what nobody can know, runs where it is; with the terminal if it is alone on it.
-    fn outside(&self, edge: EdgeId, command: &Command, reason: Reason) -> Result<Outcome, Failed> {
-        let build = to_path(self.drive.graph.working_directory());
-        if let Some(file) = &command.rspfile {
-            materialise::write(&file.content, &build.join(to_path(file.path.as_bstr())))?;
-        }
-        for output in &self.drive.graph.edge(edge).outputs {
-            let path = self.drive.path(*output);
-            self.contents.forget(path.as_bstr());
-            fs::create_dir_all(to_path(discover::parent(path.as_bstr())))?;
-        }
-        let mut shell = std::process::Command::new("/bin/sh");
-        shell.arg("-c").arg(std::ffi::OsStr::from_bytes(&command.text)).current_dir(build);
-        shell.envs(self.drive.jobserver.and_then(Jobserver::environment));
-        let (status, log) = if command.pool == Pool::Console {
-            (shell.status()?, Vec::new())
-        } else {
-            let output = shell.stdin(std::process::Stdio::null()).output()?;
-            (output.status, [output.stdout, output.stderr].concat())
-        };
-        self.headers.forget_all();
-        self.presence.forget_all();
-        self.contents.look_again();
-        if let Some(file) = command.rspfile.as_ref().filter(|_| status.success() && !self.drive.keep.response_files) {
-            fs::remove_file(build.join(to_path(file.path.as_bstr()))).ok(); // the command may have done it
-        }
-        match status.success() {
-            true => Ok(Outcome::plain(Done::Ran(reason), log)),
-            false => Err(Failed { error: status.to_string().into(), log }),
-        }
-    }
-
-    /// A command of which it has turned out that it reads what is no input of anything.
-    fn unknowable(&self, edge: EdgeId, command: &Command, path: BString) -> Result<Outcome, Failed> {
-        self.outside_too.store(true, Ordering::Relaxed);
-        self.outside(edge, command, Reason::Unknowable(path))
     }
 
     /// Why the result of a record no longer stands.
@@ -300,7 +267,7 @@ impl Steps<'_> {
                 let known = known.map(|(found, _)| found).filter(|found| found.unknowable.is_none());
                 Some(self.in_place(edge, recipe, known)?)
             }
-            Some((Found { unknowable: Some(path), .. }, _)) => return self.unknowable(edge, command, path),
+            Some((Found { unknowable: Some(path), .. }, _)) => return self.unknowable(edge, command, recipe, path),
             Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, Watch::No) {
                 Err(failed) if failed.misses_a_file() => None,
                 result => Some((found, result?)),
@@ -325,7 +292,7 @@ impl Steps<'_> {
                 let read = self.read_back(recipe, found.clone(), &realised)?;
                 self.learn(key, if self.drive.exact { &read } else { &found }, &realised)?;
                 if let Some(path) = found.unknowable {
-                    return self.unknowable(edge, command, path);
+                    return self.unknowable(edge, command, recipe, path);
                 }
                 (read, realised, missed.map(|path| self.warning(edge, &path)))
             }

@@ -47,11 +47,15 @@ impl Steps<'_> {
         if self.always.contains(&edge) {
             return Ok(Some(Reason::Always));
         }
+        let recipe = self.recipe(edge, &command);
+        if self.runs_a_build(edge, &recipe) {
+            return Ok(self.out_of_date(edge, &recipe));
+        }
         let Some(record) = self.old.by_name.get(&self.drive.name(edge)) else { return Ok(Some(Reason::New)) };
         if !self.same_tools {
             return Ok(Some(Reason::Tools));
         }
-        let changed = self.changed(edge, record, &self.recipe(edge, &command))?;
+        let changed = self.changed(edge, record, &recipe)?;
         Ok(changed.or_else(|| self.output_changed(edge, record)))
     }
 
