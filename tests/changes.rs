@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use tests::{Scene, lacks_sandbox, not_run};
+use tests::{Scene, is_refused, lacks_sandbox, not_run};
 
 const NONE: [&str; 0] = [];
 
@@ -34,6 +34,25 @@ fn a_build_of_one_target_leaves_what_is_known_of_the_others() {
     assert_eq!(scene.run(&["a"]).code, Some(0));
     let said = scene.build();
     assert_eq!((said.ran(), said.reused()), (vec![], vec![]), "{said}");
+}
+
+#[test]
+fn a_build_file_has_something_to_do_though_another_of_the_directory_has_not() {
+    let test = "a_build_file_has_something_to_do_though_another_of_the_directory_has_not";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    scene.write("build/in", "text\n");
+    scene.edges("build b: sh in\n  cmd = cat in in > b\n");
+    fs::rename(scene.at("build/build.ninja"), scene.at("build/other.ninja")).unwrap();
+    scene.edges("build a: sh in\n  cmd = cp in a\n");
+    scene.build();
+    let other = || scene.run(&["-f", "other.ninja"]);
+    assert_eq!(other().ran(), ["b: not built here before"]);
+    assert!(other().is_idle());
+
+    // What is known of the edges of one is kept by a run of the other.
+    let said = scene.build();
+    assert_eq!((said.ran(), said.reused()), (vec![], vec![]), "{said}");
+    assert!(scene.build().is_idle());
 }
 
 #[test]
@@ -204,6 +223,20 @@ fn a_file_that_nothing_tells_of_is_found_by_a_second_try_and_known_from_then_on(
     fs::remove_file(scene.at("data/bytes")).unwrap();
     let said = scene.fail();
     assert!(said.out.contains("file not found: ../data/bytes") && !said.out.contains("warning: `a.o`"), "{said}");
+}
+
+#[test]
+fn a_command_may_start_in_a_directory_of_which_nothing_else_is_told() {
+    let test = "a_command_may_start_in_a_directory_of_which_nothing_else_is_told";
+    let Some(scene) = Scene::new(test, &["cmake"]) else { return };
+    // As CMake's FetchContent has it: beside the build directory, and empty.
+    fs::create_dir(scene.at("beside")).unwrap();
+    let (beside, out) = (scene.at("beside"), scene.at("build/out"));
+    let command = format!("cd {} && cmake -E echo_append && cmake -E touch {}", beside.display(), out.display());
+    scene.edges(&format!("build out: sh\n  cmd = {command}\n"));
+    let said = scene.build();
+    assert_eq!(said.ran(), ["out: not built here before"], "{said}");
+    assert!(scene.build().is_idle());
 }
 
 #[test]
@@ -397,6 +430,72 @@ fn a_command_that_looks_for_git_runs_where_it_is() {
     scene.write(".git/HEAD", "ref: refs/heads/other\n");
     let said = scene.build();
     assert_eq!(said.ran(), ["user: `build/version` changed", again], "{said}");
+}
+
+#[test]
+fn a_command_that_runs_another_build_runs_when_ninja_would_run_it() {
+    let test = "a_command_that_runs_another_build_runs_when_ninja_would_run_it";
+    let Some(scene) = Scene::new(test, &[]) else { return };
+    // As CMake's ExternalProject has it: of what a step does only its stamp is told, in which nothing stands.
+    let ninja = tests::program("ninja2drv");
+    scene.write("build/in", "one\n");
+    scene.write("other/source", "one\n");
+    scene.write("other/build.ninja", "rule r\n  command = cat source > made\nbuild made: r source\n");
+    scene.edges(&format!(
+        "build configured: sh in\n  cmd = touch configured\n\
+         build built | ../other/made: sh configured\n  cmd = {} -C ../other && touch built\n\
+         build user: sh ../other/made || built\n  cmd = cp ../other/made user\n",
+        ninja.display()
+    ));
+    let said = scene.build();
+    assert_eq!((said.ran().len(), scene.read("build/user")), (4, "one\n".into()), "{said}");
+    assert!(scene.at("build/built").exists() && scene.build().is_idle());
+
+    // What the other build reads is its own matter.
+    scene.write("other/source", "two\n");
+    assert!(scene.build().is_idle());
+    scene.write("build/in", "two\n");
+    let said = scene.build();
+    let built = "built: `build/configured` changed, outside of the sandbox: it runs another build";
+    let (configured, user) = ("configured: `build/in` changed", "user: `other/made` changed");
+    assert_eq!(said.ran(), [built, "cat source > made: `other/source` changed", configured, user], "{said}");
+    assert!(scene.build().is_idle());
+
+    fs::remove_file(scene.at("build/built")).unwrap();
+    let said = scene.build();
+    assert_eq!(
+        said.ran(),
+        ["built: `build/built` is missing or was changed, outside of the sandbox: it runs another build"],
+        "{said}"
+    );
+
+    // A script does not show it by its words, but by what it does in a sandbox.
+    if is_refused() {
+        return;
+    }
+    let run = ["exec", ninja.to_str().unwrap(), "-C", "../other"].join(" ");
+    scene.write("build/script", format!("{run}\n"));
+    scene.edges("build built: sh script\n  cmd = sh script && touch built\n");
+    let said = scene.build();
+    assert_eq!(said.ran(), ["built: command changed, outside of the sandbox: it runs another build"], "{said}");
+    assert!(scene.build().is_idle());
+}
+
+#[test]
+fn a_command_may_build_in_the_directory_that_it_is_of() {
+    let Some(scene) = Scene::new("a_command_may_build_in_the_directory_that_it_is_of", &[]) else { return };
+    scene.write("build/in", "");
+    scene.edges(&format!(
+        "build a: sh in\n  cmd = cp in a\nbuild check: sh\n  cmd = {} a\ndefault check\n",
+        tests::program("ninja2drv").display()
+    ));
+    let said = scene.build();
+    let check = "check: not built here before, outside of the sandbox: it runs another build";
+    assert_eq!(said.ran(), ["a: not built here before", check], "{said}");
+    let clean = format!("build clean: sh\n  cmd = {} -t clean\n", tests::program("ninja2drv").display());
+    scene.edges(&format!("build a: sh in\n  cmd = cp in a\n{clean}default a\n"));
+    let clean = scene.run(&["clean"]);
+    assert!(clean.code == Some(0) && !scene.at("build/a").exists(), "{clean}");
 }
 
 #[test]

@@ -53,12 +53,13 @@ pub struct Scene {
 }
 
 /// What a user may have set for runs of ours, and scenes have not.
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 8] = [
     "SPLITTER_STORE_LIMIT",
     "SPLITTER_ROOT",
     "SPLITTER_ROOT_MODE",
     "SPLITTER_REALISE",
     "SPLITTER_KEEP",
+    "SPLITTER_WITHIN",
     "NIX_REMOTE",
     "NIX_BUILD_TOP",
 ];
@@ -133,7 +134,12 @@ impl Scene {
 
     /// A program of ours in the build directory, with the scene's store, history and home.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(program(name));
+        self.command_of(&program(name))
+    }
+
+    /// The same of another program, which may start ours.
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         for name in SETTINGS {
             command.env_remove(name);
         }

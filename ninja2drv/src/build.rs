@@ -23,6 +23,7 @@ use splitter::state::{self, Records};
 use splitter::toolchain::{Snapshot, Toolchains};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,6 +93,7 @@ pub fn build(
             audited: options.tracing != Tracing::Never,
             jobs,
             jobserver: jobserver.as_ref(),
+            environment: places::within(directory),
             load: options.load,
             failures: options.failures(),
             keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },
@@ -119,6 +121,7 @@ pub fn build(
         let identity = splitter::identity::Identity::of(to_path(path.as_bstr()));
         state.watched.push((path, identity));
     }
+    state.file = options.file.as_os_str().as_bytes().into();
     state.isolation = options.isolation();
     state.complete = (success && !always).then(|| targets.to_vec());
     let written = stats.time("records write", || {

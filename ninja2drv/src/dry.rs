@@ -13,6 +13,7 @@ use splitter::outside::Asked;
 use splitter::plan::Plan;
 use splitter::roots::Mode;
 use splitter::state::{Made, Records};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -84,6 +85,7 @@ fn would_run(
         audited: false,
         jobs: 1,
         jobserver: None,
+        environment: BTreeMap::new(),
         load: None,
         failures: 1,
         keep: Keep::default(),

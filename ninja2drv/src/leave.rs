@@ -149,7 +149,7 @@ impl Ran<'_> {
     }
 
     fn is_outside(&self, edge: EdgeId) -> bool {
-        self.record(edge).is_some_and(|record| matches!(record.made, Made::Outside | Made::Adopted))
+        self.record(edge).is_some_and(|record| matches!(record.made, Made::Outside { .. } | Made::Adopted))
     }
 
     fn record(&self, edge: EdgeId) -> Option<&Record> {

@@ -102,11 +102,21 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         return dry::tell(options, again, &directory, &targets);
     }
     let _owner = Owner::of(&directory);
-    let _lock = lock(&own, &mut || {
-        eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
-    })?;
-    localstore::runner::put_back(&own);
-    let is_up_to_date = || read_own::<State>(&own.join("state")).is_up_to_date(&targets, options.isolation().as_bstr());
+    // An edge of the same directory has started this run, and waits for it: then ninja keeps nobody apart either.
+    let is_within = places::outer().any(|outer| outer == directory);
+    let _lock = match is_within {
+        true => None,
+        false => Some(lock(&own, &mut || {
+            eprintln!("ninja2drv: another run is at work in `{}`; waiting for it", directory.display())
+        })?),
+    };
+    if !is_within {
+        localstore::runner::put_back(&own);
+    }
+    let is_up_to_date = || {
+        let file = options.file.as_os_str().as_bytes().as_bstr();
+        read_own::<State>(&own.join("state")).is_up_to_date(&targets, file, options.isolation().as_bstr())
+    };
     if options.tracing == Tracing::Never && is_up_to_date() {
         if !options.quiet {
             say!("ninja: no work to do.");
@@ -124,7 +134,9 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     let jobs = options.jobs().min(MOST_JOBS);
     let opened = Opened::open(&choice, options, jobs)?;
     let Ended { end, outputs } = build::build(options, again, &directory, &targets, &own, &opened, jobs)?;
-    localstore::runner::put_back(&own);
+    if !is_within {
+        localstore::runner::put_back(&own);
+    }
     if end != End::Interrupted {
         opened.end(&outputs, &own, options);
     }

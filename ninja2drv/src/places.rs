@@ -1,4 +1,4 @@
-//! What a run finds around it: the roots of the project, the user's history, a job server.
+//! What a run finds around it: the roots of the project, the user's history, a job server, other runs.
 
 use crate::options::{self, Options};
 use nixstore::causes::with_causes;
@@ -6,6 +6,8 @@ use splitter::drive::Error;
 use splitter::history::{History, HistoryError};
 use splitter::jobserver::{Jobserver, Style, is_gone};
 use splitter::roots::Roots;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -53,6 +55,21 @@ pub fn save(history: &History) {
 
 fn tell_unused(history: &Path, error: &HistoryError) {
     eprintln!("ninja2drv: warning: the history `{}` is not used: {}", history.display(), with_causes(error));
+}
+
+/// The environment variable that tells a command the build directories by whose edges it was started.
+const WITHIN: &str = "SPLITTER_WITHIN";
+
+/// The build directories by whose edges this run was started.
+pub fn outer() -> impl Iterator<Item = PathBuf> {
+    let outer: Vec<PathBuf> = env::split_paths(&env::var_os(WITHIN).unwrap_or_default()).collect();
+    outer.into_iter().filter(|directory| directory.is_absolute())
+}
+
+/// What tells that to the commands of another; nothing if its path has a colon.
+pub fn within(directory: &Path) -> BTreeMap<OsString, OsString> {
+    let all = env::join_paths(outer().chain([directory.to_owned()]));
+    all.into_iter().map(|all| (WITHIN.into(), all)).collect()
 }
 
 /// Who else's commands share the processors: the server that is asked for, else the one that this run was started by,

@@ -52,7 +52,7 @@ pub struct Found {
     pub names_root: bool,
     /// A name leads through a link to a directory and out of where that leads: not where the text says.
     pub leaves_link: bool,
-    /// What it reads that is no input of anything, such as git's state: it has to run where it is.
+    /// What it reads that is no input of anything, such as git's state or another build: it has to run where it is.
     pub unknowable: Option<BString>,
 }
 
@@ -100,7 +100,7 @@ fn discover_by(question: &Question<'_>, compile: fn(&Question<'_>) -> Found) -> 
             }
             found
         }
-        Kind::Other => return None,
+        Kind::Build | Kind::Other => return None,
     };
     for (_, cwd) in question.recipe.runs() {
         found.directory(cwd.as_bstr());

@@ -22,7 +22,8 @@ use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::store::Failure;
 use nixstore::{Store, StorePath};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -99,6 +100,8 @@ pub struct Drive<'a> {
     pub jobs: usize,
     /// Who else's commands share the processors, if it is known.
     pub jobserver: Option<&'a Jobserver>,
+    /// What commands that run where they are have in their environment besides that of this process.
+    pub environment: BTreeMap<OsString, OsString>,
     /// No step is begun beside others while the load average of the machine is greater.
     pub load: Option<f64>,
     /// How many steps may fail before no more are started.

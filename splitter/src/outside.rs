@@ -2,7 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use crate::graph::{EdgeId, Graph};
-use bstr::BString;
+use bstr::{BStr, BString, ByteSlice as _};
 use globset::{Glob, GlobSet};
 use std::fmt;
 
@@ -14,6 +14,8 @@ pub enum Outside {
     Terminal,
     /// It needs a file that is never there, which is how a build file asks to run it each time.
     Always,
+    /// It runs another build, which has state of its own.
+    Build,
     /// The user asked for it by this pattern.
     Asked(String),
     /// It reads this, which is no input of anything: it runs each time.
@@ -21,6 +23,11 @@ pub enum Outside {
 }
 
 impl Outside {
+    /// That of a command which was seen to look at a path that is no input of anything.
+    pub fn by(path: BString) -> Self {
+        if is_build_file(path.as_bstr()) { Self::Build } else { Self::Reads(path) }
+    }
+
     /// Whether it runs in each build, whatever else is as it was.
     pub fn is_each_time(&self) -> bool {
         matches!(self, Self::Always | Self::Reads(_))
@@ -32,10 +39,16 @@ impl fmt::Display for Outside {
         match self {
             Self::Terminal => write!(f, "on the terminal"),
             Self::Always => write!(f, "it may read anything"),
+            Self::Build => write!(f, "it runs another build"),
             Self::Asked(pattern) => write!(f, "asked for by `{pattern}`"),
             Self::Reads(path) => write!(f, "it reads `{path}`"),
         }
     }
+}
+
+/// Whether a path is that of a build file, by its name.
+pub fn is_build_file(path: &BStr) -> bool {
+    path.ends_with(b"/build.ninja")
 }
 
 /// The edges that a user wants outside.

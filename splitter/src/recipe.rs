@@ -44,6 +44,8 @@ pub enum Kind {
     Link,
     /// It reads the files that its words name, and no others.
     Words,
+    /// It configures, builds or installs, with state of its own beside that of this build.
+    Build,
     /// Nothing: it may read anything.
     Other,
 }
@@ -137,6 +139,7 @@ impl Recipe {
             .collect();
         let is_fed = |step: &Step| matches!(step, Step::Run(Run { stdin: Some(_), .. }));
         match kinds.as_slice() {
+            kinds if kinds.contains(&Kind::Build) => Kind::Build,
             _ if self.commands.iter().any(is_fed) => Kind::Other,
             [Kind::Compile] if self.commands.len() == 1 => Kind::Compile,
             kinds if kinds.contains(&Kind::Other) || kinds.contains(&Kind::Compile) => Kind::Other,
@@ -346,6 +349,9 @@ fn takes_response_files(program: &BStr) -> bool {
 
 fn kind_of_words(words: &[BString]) -> Kind {
     let program = words[0].as_bstr();
+    if is_build(words) {
+        return Kind::Build;
+    }
     if compiler::is_driver(program) && compiler::reads_sources(words) {
         return Kind::Other;
     }
@@ -369,6 +375,16 @@ fn kind_of_words(words: &[BString]) -> Kind {
         _ => is_tool(program, &["ld", "strip", "objcopy", "cp", "mv", "touch", "mkdir"]),
     };
     if by_words { Kind::Words } else { Kind::Other }
+}
+
+/// Whether a program is a ninja, or CMake where it is neither a helper nor runs a script.
+fn is_build(words: &[BString]) -> bool {
+    let is_task = |word: &BString| word == "-P" || word == "--version" || word.starts_with(b"--help");
+    match words {
+        [ninja, ..] if is_tool(ninja.as_bstr(), &["ninja", "ninja-build", "ninja2drv", "samu"]) => true,
+        [cmake, first, ..] if is_tool(cmake.as_bstr(), &["cmake"]) => first != "-E" && !words.iter().any(is_task),
+        _ => false,
+    }
 }
 
 /// Programs that start the compiler which follows them, and change nothing of what it does.
@@ -522,6 +538,11 @@ mod tests {
             ("/usr/bin/meson --internal symbolextractor /r/b l.so l.so l.symbols", Kind::Words),
             ("/usr/bin/meson --internal exe --capture a.h -- tools/gen", Kind::Other),
             ("/usr/bin/cmake -P x.cmake", Kind::Other),
+            ("/usr/bin/cmake -DX=1 -P x.cmake", Kind::Other),
+            ("cd /r/b/e && /usr/bin/cmake -DX=1 -GNinja /r/e && /usr/bin/cmake -E touch s", Kind::Build),
+            ("cd /r/b/e && /usr/bin/cmake --build . && /usr/bin/cmake -E touch s", Kind::Build),
+            ("/opt/bin/ninja2drv -t clean", Kind::Build),
+            ("ninja-build -C e", Kind::Build),
             ("cc -c a.c -o a.o && cc a.o -o a", Kind::Other),
             ("tools/gen > a.h", Kind::Other),
             ("cc -E -I. a.h > a.i", Kind::Other),

@@ -15,16 +15,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::SystemTime;
 use std::{fs, io};
 
 /// The version of both files.
-const VERSION: u32 = 6;
+const VERSION: u32 = 9;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct State {
     /// What was asked for when everything was last up to date; none if that run failed.
     pub complete: Option<Vec<BString>>,
+    /// The build file of that run, as it was named: a directory may have several.
+    pub file: BString,
     /// What the user wished to be in a sandbox in that run.
     pub isolation: BString,
     /// Paths, each with its identity or absence.
@@ -75,7 +78,10 @@ pub enum Made {
     /// Where it is and traced, as there was no sandbox.
     Traced,
     /// Where it is and by nobody watched: it was not for a sandbox.
-    Outside,
+    Outside {
+        /// When it was begun, by the clock of the file system.
+        begun: SystemTime,
+    },
     /// By another program, which is believed in what it says of it.
     Adopted,
 }
@@ -94,7 +100,7 @@ impl Made {
         match self {
             Self::Isolated | Self::Adopted => true,
             Self::Traced => sandbox == Sandbox::None,
-            Self::Outside => false,
+            Self::Outside { .. } => false,
         }
     }
 }
@@ -149,9 +155,12 @@ pub fn is_same((path, identity): &(BString, Option<Identity>)) -> bool {
 }
 
 impl State {
-    /// Whether all that was watched is as it was, for the same targets and wish.
-    pub fn is_up_to_date(&self, targets: &[BString], isolation: &BStr) -> bool {
-        self.complete.as_deref() == Some(targets) && self.isolation == isolation && self.watched.iter().all(is_same)
+    /// Whether all that was watched is as it was, for the same targets of the same build file, and the same wish.
+    pub fn is_up_to_date(&self, targets: &[BString], file: &BStr, isolation: &BStr) -> bool {
+        self.complete.as_deref() == Some(targets)
+            && self.file == file
+            && self.isolation == isolation
+            && self.watched.iter().all(is_same)
     }
 }
 
@@ -165,7 +174,7 @@ mod tests {
         let path = directory.path().join("state");
         let state = State { complete: Some(vec!["all".into()]), ..State::default() };
         write(&state, &path).unwrap();
-        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into()));
+        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into(), b"".into()));
 
         let good = fs::read(&path).unwrap();
         for spoilt in [&good[..good.len() - 1], &good[..10], b"", &[7; 100][..]] {

@@ -140,10 +140,10 @@ impl Steps<'_> {
         if command.generator {
             return Ok(Outcome::plain(Done::UpToDate, Vec::new()));
         }
-        if let Some(why) = self.outside_by_rule(edge, &command) {
-            return self.outside(edge, &command, why);
-        }
         let recipe = self.recipe(edge, &command);
+        if let Some(why) = self.outside_by_rule(edge, &command, &recipe) {
+            return self.outside(edge, &command, &recipe, why);
+        }
         if let Some(adopted) = self.adopted(edge, &recipe)? {
             return Ok(kept(Done::UpToDate, &adopted));
         }
@@ -267,7 +267,7 @@ impl Steps<'_> {
                 Some(self.in_place(edge, recipe, known)?)
             }
             Some((Found { unknowable: Some(path), .. }, _)) => {
-                return self.outside(edge, command, Outside::Reads(path));
+                return self.outside(edge, command, recipe, Outside::by(path));
             }
             Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, Watch::No) {
                 Err(failed) if failed.misses_a_file() => None,
@@ -293,7 +293,7 @@ impl Steps<'_> {
                 let read = self.read_back(recipe, found.clone(), &realised)?;
                 self.learn(key, if self.drive.exact { &read } else { &found }, &realised)?;
                 if let Some(path) = found.unknowable {
-                    return self.outside(edge, command, Outside::Reads(path));
+                    return self.outside(edge, command, recipe, Outside::by(path));
                 }
                 (read, realised, missed.map(|path| self.warning(edge, &path)))
             }

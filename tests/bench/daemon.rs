@@ -17,7 +17,7 @@ use splitter::plan::Plan;
 use splitter::roots::{Mode, Roots};
 use splitter::state::Records;
 use splitter::toolchain::Toolchains;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -256,6 +256,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         audited: false,
         jobs: 2,
         jobserver: None,
+        environment: BTreeMap::new(),
         load: None,
         failures: 1,
         keep: Keep::default(),

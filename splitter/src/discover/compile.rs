@@ -208,7 +208,7 @@ fn in_stream(mut stream: impl std::io::Read, roots: &Roots) -> bool {
 }
 
 /// The search lists that `-v` prints.
-pub(super) fn searched(said: &[u8]) -> Vec<BString> {
+pub(crate) fn searched(said: &[u8]) -> Vec<BString> {
     let mut search = Vec::new();
     let mut inside = false;
     for line in said.lines() {

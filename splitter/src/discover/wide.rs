@@ -6,6 +6,7 @@ use super::{Found, is_system, parent, to_path};
 use crate::graph::{EdgeId, Graph, absolute};
 use crate::host_tools::SEARCH_PATH;
 use crate::materialise::IN_THE_MAKING;
+use crate::outside::is_build_file;
 use crate::plan::Plan;
 use crate::recipe::Recipe;
 use crate::toolchain::{is_elf, is_left_out, resolve_program};
@@ -159,7 +160,7 @@ impl Found {
 
 /// Adds to a view what was looked for in it in vain, though it is there: a program or a file of the host that no text
 /// names, or a file outside of the project. Answers whether there was any. Where there is state of a version control
-/// system that was looked for, the command cannot be run in a view.
+/// system that was looked for, or the command has to do with another build, it cannot be run in a view.
 pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph) -> bool {
     let before = (view.files.len(), view.directories.len(), view.system.len(), view.programs.len());
     for path in reads.absent.iter().map(bytes) {
@@ -183,6 +184,12 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
         } else if metadata.is_file() {
             view.file(path.as_bstr());
         }
+    }
+    if view.unknowable.is_none() {
+        let touched = reads.files.iter().chain(&reads.looked).chain(&reads.written).chain(&reads.overwritten);
+        let touched = touched.map(bytes);
+        let is_own = |path: &BString| parent(path.as_bstr()) == recipe.build_directory || is_made(graph, path);
+        view.unknowable = touched.filter(|path| is_build_file(path.as_bstr())).find(|path| !is_own(path));
     }
     view.unknowable.is_none()
         && before != (view.files.len(), view.directories.len(), view.system.len(), view.programs.len())

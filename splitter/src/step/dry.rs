@@ -41,14 +41,15 @@ impl Steps<'_> {
         if command.generator {
             return Ok(None);
         }
-        if let Some(why) = self.outside_by_rule(edge, &command) {
-            return self.due(edge, &self.recipe(edge, &command), &why);
+        let recipe = self.recipe(edge, &command);
+        if let Some(why) = self.outside_by_rule(edge, &command, &recipe) {
+            return self.due(edge, &recipe, &why);
         }
         let Some(record) = self.old.by_name.get(&self.drive.name(edge)) else { return Ok(Some(Reason::New)) };
         if !self.same_tools {
             return Ok(Some(Reason::Tools));
         }
-        let changed = self.changed(edge, record, &self.recipe(edge, &command))?;
+        let changed = self.changed(edge, record, &recipe)?;
         Ok(changed.or_else(|| self.output_changed(edge, record)))
     }
 

@@ -100,6 +100,7 @@ impl Steps<'_> {
         }
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
+        recipe.runs().for_each(|(_, cwd)| all.directory(cwd.as_bstr())); // it may lie outside of the project
         for _ in 0..ROUNDS {
             let realised = match view {
                 None => self.attempt(recipe, &all, None, Watch::Trial(1))?,
@@ -107,7 +108,8 @@ impl Steps<'_> {
             };
             let reads = self.reads(&realised)?;
             if !wide::add_missed(&mut all, &reads, recipe, self.drive.graph) {
-                if reads.exit != 0 {
+                // Where it has to run elsewhere, how it ended here says nothing.
+                if reads.exit != 0 && all.unknowable.is_none() {
                     return Err(Failed { error: Failure::Exit(reads.exit).into(), log: self.log(&realised)? });
                 }
                 let mut narrowed = wide::narrowed(&all, &reads, recipe, self.drive.graph, project);

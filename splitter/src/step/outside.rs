@@ -1,4 +1,8 @@
 //! A step that is not for a sandbox: it runs where it is, as ninja would run it.
+//!
+//! One that runs another build goes by times too. A build has state of its own, of which it makes use when it is run again,
+//! such as CMake's cache; what it reads is its own matter, and its stamps hold nothing: only their times say that one was
+//! written again, which is all that a step of CMake's ExternalProject shows of what it did.
 
 use super::{Failed, Outcome, Steps, kept};
 use crate::depfile;
@@ -8,7 +12,7 @@ use crate::graph::{Command, Deps, EdgeId, Pool, absolute};
 use crate::jobserver::Jobserver;
 use crate::materialise;
 use crate::outside::Outside;
-use crate::recipe::Recipe;
+use crate::recipe::{Kind, Recipe};
 use crate::state::{Made, Record};
 use bstr::{BString, ByteSlice as _};
 use std::collections::BTreeMap;
@@ -17,15 +21,19 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{self, Stdio};
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 impl Steps<'_> {
     /// Why a command runs where it is, where that is known before it has run.
-    pub(super) fn outside_by_rule(&self, edge: EdgeId, command: &Command) -> Option<Outside> {
+    pub(super) fn outside_by_rule(&self, edge: EdgeId, command: &Command, recipe: &Recipe) -> Option<Outside> {
         if command.pool == Pool::Console {
             return Some(Outside::Terminal);
         }
         if self.always.contains(&edge) {
             return Some(Outside::Always);
+        }
+        if recipe.kind == Kind::Build {
+            return Some(Outside::Build);
         }
         let pattern = self.drive.outside.pattern_for(self.drive.graph, edge);
         pattern.map(|pattern| Outside::Asked(pattern.into()))
@@ -49,12 +57,17 @@ impl Steps<'_> {
         match why {
             Outside::Always => return Ok(Some(Reason::Always)),
             Outside::Reads(_) => return Ok(Some(Reason::EachTime)),
-            Outside::Terminal | Outside::Asked(_) => {}
+            Outside::Terminal | Outside::Build | Outside::Asked(_) => {}
         }
-        let record = self.old.by_name.get(&self.drive.name(edge)).filter(|record| record.made == Made::Outside);
-        let Some(record) = record else { return Ok(Some(Reason::New)) };
+        let Some((record, begun)) = self.record_of_outside(edge) else { return Ok(Some(Reason::New)) };
         if record.recipe != recipe.fingerprint() {
             return Ok(Some(Reason::Command));
+        }
+        if recipe.kind == Kind::Build || *why == Outside::Build {
+            let newer = |path: &BString| modified(path).is_none_or(|time| time > begun);
+            if let Some(path) = self.drive.stated(edge).into_iter().find(newer) {
+                return Ok(Some(Reason::Input(path)));
+            }
         }
         for (path, content) in &record.inputs {
             if !self.contents.is(path.as_bstr(), content)? {
@@ -70,19 +83,34 @@ impl Steps<'_> {
         Ok(None)
     }
 
+    /// What is known of an edge that was made outside, and when it was begun.
+    fn record_of_outside(&self, edge: EdgeId) -> Option<(&Record, SystemTime)> {
+        let record = self.old.by_name.get(&self.drive.name(edge))?;
+        if let Made::Outside { begun } = record.made { Some((record, begun)) } else { None }
+    }
+
     /// Runs a command where it is, if it is out of date; with the terminal if it is alone on it.
-    pub(super) fn outside(&self, edge: EdgeId, command: &Command, why: Outside) -> Result<Outcome, Failed> {
-        let recipe = self.recipe(edge, command);
-        let Some(reason) = self.due(edge, &recipe, &why)? else {
-            let record = self.old.by_name.get(&self.drive.name(edge));
-            return Ok(kept(Done::UpToDate, record.expect("without one it is due")));
+    pub(super) fn outside(
+        &self,
+        edge: EdgeId,
+        command: &Command,
+        recipe: &Recipe,
+        why: Outside,
+    ) -> Result<Outcome, Failed> {
+        let Some(reason) = self.due(edge, recipe, &why)? else {
+            let (record, _) = self.record_of_outside(edge).expect("without one it is due");
+            return Ok(kept(Done::UpToDate, record));
         };
+        // By the clock of the file system, which is behind others.
+        let begun = tempfile::tempfile_in(to_path(self.drive.graph.working_directory()))?.metadata()?.modified()?;
         let log = self.run_outside(edge, command)?;
+        let stated = self.drive.stated(edge);
+        let lacks = why == Outside::Build && stated.iter().any(|path| modified(path).is_none());
         let record = match why.is_each_time() {
             true => None,
-            false => Some(self.record_outside(&recipe, command, self.drive.stated(edge))?),
+            false => Some(self.record_outside(recipe, command, stated, begun)?),
         };
-        if record.as_ref().is_none_or(|record| record.outputs.values().any(Option::is_none)) {
+        if lacks || record.as_ref().is_none_or(|record| record.outputs.values().any(Option::is_none)) {
             self.outside_too.store(true, Ordering::Relaxed);
         }
         Ok(Outcome { record, outside: Some(why), ..Outcome::plain(Done::Ran(reason), log) })
@@ -101,7 +129,7 @@ impl Steps<'_> {
         }
         let mut shell = process::Command::new("/bin/sh");
         shell.arg("-c").arg(OsStr::from_bytes(&command.text)).current_dir(build);
-        shell.envs(self.drive.jobserver.and_then(Jobserver::environment));
+        shell.envs(self.drive.jobserver.and_then(Jobserver::environment)).envs(&self.drive.environment);
         let (status, log) = if command.pool == Pool::Console {
             (shell.status()?, Vec::new())
         } else {
@@ -121,7 +149,13 @@ impl Steps<'_> {
     }
 
     /// What is known of a command that has run where it is: what it was stated to read, and what it says itself.
-    fn record_outside(&self, recipe: &Recipe, command: &Command, stated: Vec<BString>) -> Result<Record, Failed> {
+    fn record_outside(
+        &self,
+        recipe: &Recipe,
+        command: &Command,
+        stated: Vec<BString>,
+        begun: SystemTime,
+    ) -> Result<Record, Failed> {
         let mut found = Found::default();
         found.files.extend(stated);
         found.files.extend(self.read_by_its_depfile(recipe, command));
@@ -144,7 +178,7 @@ impl Steps<'_> {
             depfile: None,
             tools: String::new(),
             canonical: false,
-            made: Made::Outside,
+            made: Made::Outside { begun },
             audited: None,
         })
     }
@@ -159,4 +193,8 @@ impl Steps<'_> {
         let base = self.drive.graph.working_directory();
         read.inputs.iter().map(|path| absolute(path.as_bstr(), base)).collect()
     }
+}
+
+fn modified(path: &BString) -> Option<SystemTime> {
+    fs::metadata(to_path(path.as_bstr())).and_then(|metadata| metadata.modified()).ok()
 }

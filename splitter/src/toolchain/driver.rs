@@ -1,5 +1,7 @@
 //! Compiler drivers: knows one by its name and asks it for its programs, its libraries and the processor.
 
+use crate::discover::{compile, to_path};
+use bstr::ByteSlice as _;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -131,6 +133,22 @@ pub fn ask(driver: &Path, arguments: &[&str], search_path: &OsStr) -> io::Result
 pub fn file_name(driver: &Path, file: &str, search_path: &OsStr) -> io::Result<Option<PathBuf>> {
     let answer = ask(driver, &[&format!("-print-file-name={file}")], search_path)?;
     Ok(Some(PathBuf::from(answer)).filter(|path| path.is_absolute()))
+}
+
+/// The directories in which a driver looks for headers of C, as it says by `-v`; only those that are there.
+///
+/// # Errors
+/// Those of starting it.
+pub fn searched(driver: &Path, search_path: &OsStr) -> io::Result<Vec<PathBuf>> {
+    let output = Command::new(driver)
+        .args(["-E", "-v", "-x", "c", "/dev/null"])
+        .env_clear()
+        .env("PATH", search_path)
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(compile::searched(&output.stderr).iter().map(|path| to_path(path.as_bstr()).to_owned()).collect())
 }
 
 /// What `-march=native` means to `driver` on this processor: the flags it hands to its compiler instead, separated by

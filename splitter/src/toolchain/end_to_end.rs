@@ -134,6 +134,19 @@ fn a_c_program_is_compiled_and_run_with_nothing_else() {
 }
 
 #[test]
+fn a_compiler_searches_where_it_searches_outside() {
+    let Some(scene) = Scene::with(&["/usr/bin/cc", "/usr/include/stdio.h", "/usr/bin/unshare"]) else { return };
+    let compile = request(&["/usr/bin/cc"], &["/usr/include/stdio.h"]);
+    let snapshot = scene.snapshot(&Request { shell: true, ..compile });
+    let searched = |text: &[u8]| crate::discover::compile::searched(text);
+    let ask = "cc -E -v -x c /dev/null 2>&1";
+    let outside = Command::new("/bin/sh").args(["-c", ask]).env("LC_ALL", "C").output().expect("a shell starts").stdout;
+    if let Some(outputs) = scene.run(&snapshot, &[&["/bin/sh", "-c", ask]]) {
+        assert_eq!(searched(outputs[0].as_bytes()), searched(&outside));
+    }
+}
+
+#[test]
 fn a_cxx_program_is_compiled_and_run_with_nothing_else() {
     let Some(scene) = Scene::with(&["/usr/bin/c++", "/usr/bin/unshare"]) else { return };
     let snapshot = scene.snapshot(&Request { shell: true, ..request(&["/usr/bin/c++"], &[]) });

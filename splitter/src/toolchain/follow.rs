@@ -312,6 +312,12 @@ impl<'a> Follower<'a> {
                 }
             }
         }
+        // It tells which of the directories that it searches are there, and CMake takes these for its own.
+        for directory in driver::searched(path, search_path).map_err(fail)? {
+            if self.walker.resolve(&directory).is_ok_and(|(real, _)| !self.owned(&real)) {
+                self.place(&directory)?;
+            }
+        }
         // A compiler's own directories: headers, specs, plug-ins, start files.
         let mut directories: Vec<PathBuf> = loose_compiler.into_iter().collect();
         match driver.family {
