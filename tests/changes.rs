@@ -240,6 +240,18 @@ fn a_command_may_start_in_a_directory_of_which_nothing_else_is_told() {
 }
 
 #[test]
+fn the_directory_of_a_depfile_is_made_as_by_ninja() {
+    let Some(scene) = Scene::new("the_directory_of_a_depfile_is_made_as_by_ninja", &["gcc"]) else { return };
+    scene.write("a.c", "int a;\n");
+    let compile = "gcc -MD -MF deep/er/a.d -c ../a.c -o a.o";
+    scene.edges(&format!(
+        "rule deep\n  command = {compile}\n  depfile = deep/er/a.d\n  deps = gcc\nbuild a.o: deep ../a.c\n"
+    ));
+    let said = scene.build();
+    assert!(scene.at("build/deep/er").is_dir() && !scene.at("build/deep/er/a.d").exists(), "{said}");
+}
+
+#[test]
 fn a_script_finds_what_every_system_has() {
     let Some(scene) = Scene::new("a_script_finds_what_every_system_has", &[]) else { return };
     // It has no `#!`, a space in its name, and would go on without `cat`.

@@ -75,7 +75,7 @@ impl Recipe {
             Script::Plain(simples) if !simples.is_empty() => {
                 recipe.commands = simples.iter().map(|simple| step(simple, build_directory)).collect();
                 recipe.lists = recipe.named_lists(read);
-                recipe.kind = recipe.read_kind();
+                recipe.kind = recipe.read_kind(read);
             }
             _ => {
                 let argv = vec!["/bin/sh".into(), "-c".into(), text::from_bytes(&command.text)];
@@ -129,12 +129,17 @@ impl Recipe {
         lists
     }
 
-    fn read_kind(&self) -> Kind {
+    fn read_kind(&self, read: &dyn Fn(&BStr) -> Option<BString>) -> Kind {
         let kinds: Vec<Kind> = self
             .runs()
             .map(|(argv, cwd)| {
                 let words = self.expanded(&argv, cwd.as_bstr());
-                if Compile::read(&words).is_some() { Kind::Compile } else { kind_of_words(&words) }
+                let script = logged_script(&words).and_then(|file| read(absolute(file, cwd.as_bstr()).as_bstr()));
+                match script {
+                    Some(text) if logged(text.as_bstr()).any(|words| is_build(&words)) => Kind::Build,
+                    _ if Compile::read(&words).is_some() => Kind::Compile,
+                    _ => kind_of_words(&words),
+                }
             })
             .collect();
         let is_fed = |step: &Step| matches!(step, Step::Run(Run { stdin: Some(_), .. }));
@@ -387,6 +392,18 @@ fn is_build(words: &[BString]) -> bool {
     }
 }
 
+/// The script of `cmake -P`, if it may be one that CMake's ExternalProject has written to log what a step prints.
+fn logged_script(words: &[BString]) -> Option<&BStr> {
+    let at = words.iter().position(|word| word == "-P").filter(|_| is_tool(words[0].as_bstr(), &["cmake"]))?;
+    words.get(at + 1).map(|file| file.as_bstr()).filter(|file| file.contains_str("-stamp/"))
+}
+
+/// The words of each command in such a script (`_ep_write_log_script` in `ExternalProject.cmake` of CMake 3.25 and 3.31).
+fn logged(script: &BStr) -> impl Iterator<Item = Vec<BString>> {
+    let lists = script.lines().filter_map(|line| line.strip_prefix(b"set(command \"")?.strip_suffix(b"\")"));
+    lists.map(|list| list.split(|byte| *byte == b';').map(BString::from).collect())
+}
+
 /// Programs that start the compiler which follows them, and change nothing of what it does.
 const LAUNCHERS: [&str; 5] = ["ccache", "sccache", "distcc", "icecc", "buildcache"];
 
@@ -551,6 +568,20 @@ mod tests {
         ] {
             assert_eq!(recipe(text).kind, kind, "{text}");
         }
+    }
+
+    #[test]
+    fn a_step_whose_output_is_logged_is_what_it_is_without_that() {
+        let kind = |step: &str| {
+            let text = format!("# generated\nset(command \"{step}\")\nset(log_merged \"\")\n");
+            let read = |path: &BStr| (path == "/r/b/p-stamp/p-step-Release.cmake").then(|| text.as_str().into());
+            let command = "cd /r/b/e && cmake -Dconfig= -P /r/b/p-stamp/p-step-Release.cmake && cmake -E touch s";
+            let command = Command { text: command.into(), ..Command::default() };
+            Recipe::new(&command, vec!["/r/b/s".into()], "/r/b".into(), &read).kind
+        };
+        assert_eq!(kind("/usr/bin/cmake;-DX=1;-GNinja;/r/e"), Kind::Build);
+        assert_eq!(kind("/usr/bin/cmake;--build;."), Kind::Build);
+        assert_eq!(kind("/usr/bin/cmake;-P;/r/b/p-stamp/download-p.cmake"), Kind::Other);
     }
 
     #[test]

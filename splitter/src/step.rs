@@ -18,7 +18,7 @@ use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::depfile;
 use crate::discover::headers::Headers;
-use crate::discover::{Found, to_path, wide};
+use crate::discover::{self, Found, to_path, wide};
 use crate::drive::{Done, Drive, Error, Reason, Sandbox};
 use crate::graph::{Command, Deps, EdgeId, absolute};
 use crate::history::Lesson;
@@ -587,6 +587,9 @@ impl Steps<'_> {
             self.put_dated(path, at, recipe.copied())?;
             self.versions.note_if_changed_later(edge, at, path);
             outputs.insert(at.clone(), Some(path.to_string()));
+        }
+        if let Some(at) = &recipe.depfile {
+            fs::create_dir_all(to_path(discover::parent(at.as_bstr())))?; // as ninja does, before the command
         }
         if let Some(at) = recipe.depfile.as_ref().filter(|_| command.deps == Deps::Keep || self.drive.keep.depfiles) {
             let file = self.drive.store.files(realised.path(&output("dep"))?)?;
