@@ -165,6 +165,10 @@ impl<'a> Source<'a> {
 /// that includes itself would be read until there is no memory.
 const MOST_OPEN: u32 = 100;
 
+/// How often a file may be included at all. The last of some files that each include the next one twice would be read
+/// until there is no memory.
+const MOST_READ: u32 = 10_000;
+
 const PHONY: u32 = 0;
 
 impl<'l> Parser<'l> {
@@ -229,8 +233,9 @@ impl<'l> Parser<'l> {
 
     /// Reads a file, and those that it includes where it includes them.
     fn files(&mut self, main: Open) -> Result<(), ParseError> {
+        // How often each is open, and was read.
+        let mut times: HashMap<BString, (u32, u32)> = HashMap::from_iter([(main.canonical.clone(), (1, 1))]);
         let mut open = vec![main];
-        let mut times: HashMap<BString, u32> = HashMap::new();
         while let Some(file) = open.last_mut() {
             let (name, bytes) = (file.name.clone(), Arc::clone(&file.bytes));
             let wrong = |Problem { at, message }| locate(name.as_bstr(), &bytes, at, message);
@@ -246,16 +251,20 @@ impl<'l> Parser<'l> {
                 Stop::Wrong(problem) => return Err(wrong(problem)),
                 Stop::Include(included) => {
                     file.mark = source.lexer.mark();
-                    let times = times.entry_ref(included.canonical.as_bstr()).or_default();
-                    *times += 1;
-                    if *times > MOST_OPEN {
+                    let (open_now, read) = times.entry_ref(included.canonical.as_bstr()).or_default();
+                    (*open_now, *read) = (*open_now + 1, *read + 1);
+                    if *open_now > MOST_OPEN {
                         let message = format!("loading '{}': files include each other without end", included.name);
+                        return Err(wrong(source.lexer.problem(message)));
+                    }
+                    if *read > MOST_READ {
+                        let message = format!("loading '{}': it is included too often", included.name);
                         return Err(wrong(source.lexer.problem(message)));
                     }
                     open.push(included);
                 }
                 Stop::End => {
-                    times.entry_ref(file.canonical.as_bstr()).and_modify(|times| *times -= 1);
+                    times.entry_ref(file.canonical.as_bstr()).and_modify(|(open_now, _)| *open_now -= 1);
                     let scope = file.scope;
                     open.pop();
                     if open.last().is_some_and(|around| around.scope != scope) {

@@ -362,6 +362,22 @@ fn a_file_may_include_itself_if_that_ends() {
     ];
     let files = [&again[..], &[("b", b"v = 1\n".as_slice()), ("./again", again[1].1)]].concat();
     assert_eq!(read(&files).map(|manifest| manifest.files.len()).map_err(|error| error.to_string()), Ok(5));
+
+    // The main file, too.
+    let files: [(&str, &[u8]); 2] =
+        [("build.ninja", b"ext = $next\nnext = .last\ninclude build.ninja$ext\n"), ("build.ninja.last", b"")];
+    assert_eq!(read(&files).map(|manifest| manifest.files.len()).map_err(|error| error.to_string()), Ok(3));
+}
+
+#[test]
+fn files_that_include_each_other_many_times_are_not_all_read() {
+    let mut load = |name: &BStr| match name.to_str().unwrap().parse::<u32>() {
+        Ok(i) if i < 50 => Ok(format!("include {0}\nsubninja {0}\n", i + 1).into_bytes()),
+        Ok(_) => Ok(vec![]),
+        Err(_) => Ok("include 0\n".into()),
+    };
+    let error = parse("/work/build".into(), "build.ninja".into(), &mut load).err().expect("an error");
+    assert_eq!(error.message, "loading '50': it is included too often");
 }
 
 #[test]
