@@ -37,6 +37,8 @@ pub struct Parser<'l> {
     scratch: Scratch,
     /// For values, as `scratch`.
     value: Vec<u8>,
+    /// For the variables of an edge, as `scratch`.
+    bindings: Vec<Binding>,
 }
 
 /// What is needed for one edge, kept for its memory.
@@ -192,6 +194,7 @@ impl<'l> Parser<'l> {
             suspects: vec![],
             scratch: Scratch::default(),
             value: vec![],
+            bindings: vec![],
         }
     }
 
@@ -405,7 +408,7 @@ impl<'l> Parser<'l> {
                 return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())));
             }
             rule.sets.note(key);
-            rule.bindings.push((key.into(), Texts::written(source.number, raw)));
+            rule.bind(key.as_bstr(), Texts::written(source.number, raw));
         }
         let text = |name: &str| rule.binding(name.as_bytes()).map_or(&b""[..], |text| self.program.texts.get(text));
         if text("rspfile").is_empty() != text("rspfile_content").is_empty() {
@@ -609,12 +612,15 @@ impl<'l> Parser<'l> {
     /// The variables of an edge.
     fn edge_bindings(&mut self, source: &mut Source<'_>) -> Result<Sets, Problem> {
         let mut sets = Sets::default();
+        let mut bindings = std::mem::take(&mut self.bindings);
         while source.lexer.accept(Token::Indent) {
             let (name, raw) = source.assignment()?;
             let value = self.value(source, raw)?;
             sets.note(source.bytes(name));
-            self.program.bindings.push(Binding { name: Texts::written(source.number, name), value });
+            bindings.push(Binding { name: Texts::written(source.number, name), value });
         }
+        self.program.bind(&mut bindings);
+        self.bindings = bindings;
         Ok(sets)
     }
 

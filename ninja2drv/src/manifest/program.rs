@@ -18,7 +18,7 @@ pub struct Program {
     /// Numbers in [`Program::rules`].
     pub rule_names: Names<u32>,
     pub edges: Vec<EdgeRecord>,
-    /// Of all edges, one edge's after another's.
+    /// Of all edges, one edge's after another's; see [`Program::bind`].
     pub bindings: Vec<Binding>,
     pub pools: Vec<graph::Pool>,
     /// Of explicit inputs and outputs that are not spelt as in the graph, by edge.
@@ -90,7 +90,7 @@ impl Texts {
 #[derive(Default)]
 pub struct Rule {
     pub name: BString,
-    /// Names and unexpanded values; of several with one name the last counts.
+    /// Names and unexpanded values, each name once.
     pub bindings: Vec<(BString, Text)>,
     /// Of its variables.
     pub sets: Sets,
@@ -136,7 +136,15 @@ pub const NAMES: &[&str] = &[
 impl Rule {
     /// The unexpanded value.
     pub fn binding(&self, name: &[u8]) -> Option<Text> {
-        self.bindings.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+        self.bindings.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// Sets a variable, in the place of the value that it had.
+    pub fn bind(&mut self, name: &BStr, value: Text) {
+        match self.bindings.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => *old = value,
+            None => self.bindings.push((name.into(), value)),
+        }
     }
 }
 
@@ -161,6 +169,9 @@ pub fn may_cycle(rule: &Rule, texts: &Texts) -> bool {
     }
     needs.iter().enumerate().any(|(i, needs)| needs & 1 << i != 0)
 }
+
+/// So many variables of an edge are gone through for a name; more are sorted, each name once.
+const FEW: usize = 16;
 
 /// A variable of an edge, with its value.
 pub struct Binding {
@@ -217,8 +228,22 @@ impl Program {
 
     /// The value of one of an edge's own variables; `bindings` are the edge's.
     pub fn own<'a>(&'a self, bindings: &[Binding], name: &[u8]) -> Option<&'a [u8]> {
-        let binding = bindings.iter().rev().find(|binding| self.texts.get(binding.name) == name)?;
+        let binding = if bindings.len() > FEW {
+            &bindings[bindings.binary_search_by_key(&name, |binding| self.texts.get(binding.name)).ok()?]
+        } else {
+            bindings.iter().rev().find(|binding| self.texts.get(binding.name) == name)?
+        };
         Some(self.texts.get(binding.value))
+    }
+
+    /// Adds the variables of an edge, of which [`Program::own`] may be asked then.
+    pub fn bind(&mut self, bindings: &mut Vec<Binding>) {
+        if bindings.len() > FEW {
+            bindings.reverse(); // of several with one name the last counts
+            bindings.sort_by_key(|binding| self.texts.get(binding.name));
+            bindings.dedup_by_key(|binding| self.texts.get(binding.name));
+        }
+        self.bindings.append(bindings);
     }
 
     /// The variables of an edge.

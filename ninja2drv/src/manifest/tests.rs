@@ -414,6 +414,19 @@ fn values_that_double_each_other_do_not_take_all_memory() {
     assert!(first_line(&text).ends_with("the value is too long"));
 }
 
+#[test]
+fn of_several_values_for_a_variable_the_last_counts_however_many_there_are() {
+    for count in [2, 16, 17, 100] {
+        let values: String = (0..count).map(|i| format!("  v{} = {i}\n  w = {i}\n", i % 90)).collect();
+        let manifest = manifest(&format!("rule r\n  command = $v1 $w $v0 $u\nbuild x: r $w\n{values}"));
+        let last = |of: usize| (0..count).rev().find(|i| i % 90 == of).unwrap();
+        assert_eq!(manifest.text("x"), format!("{} {} {} ", last(1), count - 1, last(0)));
+        assert_eq!(manifest.paths(&manifest.edge("x").inputs), (count - 1).to_string());
+    }
+    let manifest = manifest("rule r\n  command = a\n  deps = icc\n  command = b $deps\n  deps = gcc\nbuild x: r\n");
+    assert_eq!(manifest.text("x"), "b gcc");
+}
+
 /// One of each construct, to be spoilt.
 const SAMPLE: &str = "ninja_required_version = 1.14\n# c\npool p\n  depth = 2\nv = $$ $v ${w} $: $\n   x\r\nrule r\n  \
     command = c $in > $out $^ $rspfile\n  rspfile = $out.rsp\n  rspfile_content = $in_newline\n  pool = p\n  deps = gcc\n  \
