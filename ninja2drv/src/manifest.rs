@@ -83,8 +83,8 @@ pub const LANGUAGE: Version = Version { major: 1, minor: 14 };
 ///
 /// # Errors
 /// What is wrong first. Unlike Ninja, which looks when the edge runs, it is an error here if rule variables of any edge
-/// run in a circle, or if its `deps` are of an unknown kind. An error in an edge is placed at the edge and not, as by
-/// Ninja, at the line after it.
+/// run in a circle, or if its `deps` are of an unknown kind. Texts that would take all time or memory are errors, too, of
+/// which Ninja has none. An error in an edge is placed at the edge and not, as by Ninja, at the line after it.
 pub fn parse(
     working_directory: &BStr,
     main: &BStr,

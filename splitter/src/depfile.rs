@@ -147,10 +147,12 @@ struct Words<'a> {
     at: usize,
     /// The path of the last word, escapes undone; may be empty.
     text: Vec<u8>,
+    /// Behind the last colon that has a backslash for itself.
+    escaped_colon: Option<usize>,
 }
 
 struct Word {
-    /// Where the path is written, without the colon after it.
+    /// Where the path is written, without the colon after it and the backslash that is for this.
     raw: Range<usize>,
     /// A colon ends it.
     colon: bool,
@@ -160,7 +162,7 @@ struct Word {
 
 impl<'a> Words<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, text: vec![] }
+        Self { bytes, at: 0, text: vec![], escaped_colon: None }
     }
 
     fn next(&mut self) -> Option<Word> {
@@ -201,7 +203,11 @@ impl<'a> Words<'a> {
         if colon {
             self.text.pop();
         }
-        Some(Word { raw: start..end - usize::from(colon), colon, newline })
+        let behind = match colon {
+            true if self.escaped_colon == Some(end) => 2,
+            _ => usize::from(colon),
+        };
+        Some(Word { raw: start..end - behind, colon, newline })
     }
 
     /// Reads `count` backslashes and what is behind them; if that ends the path, gives where, and whether the line ends.
@@ -238,6 +244,7 @@ impl<'a> Words<'a> {
                 _ => {
                     push(count - 1, b":");
                     self.at += count + 1;
+                    self.escaped_colon = Some(self.at);
                     None
                 }
             },
@@ -389,6 +396,7 @@ mod tests {
             r"/my\ dir/$$1\ \#2/x\ y.o: /my\ dir/$$1\ \#2/c\d /z\ z",
         );
         maps(r"/a\ b/x: /a\ b", "/a b", "/c", "/c/x: /c");
+        maps(r"/b\:$", "/b", "/b", r"/b\:$"); // an escaped colon ends a target if it is the last of its word
     }
 
     #[test]

@@ -110,7 +110,8 @@ impl DepsLog {
     }
 
     /// The bytes of a file that says this: only paths that are needed, and nothing twice. Deps that are too many for Ninja
-    /// to read, and those with a path of no or too many bytes, are left out; Ninja makes the output again in each run.
+    /// to read, and those with a path of no or too many bytes or with a NUL byte at its end, are left out; Ninja makes the
+    /// output again in each run.
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = [SIGNATURE, &VERSION.to_le_bytes()].concat();
         let mut numbers: Vec<Option<u32>> = vec![None; self.paths.len()];
@@ -134,7 +135,8 @@ impl DepsLog {
 
     fn is_readable(&self, output: u32, record: &Record) -> bool {
         let mut paths = record.paths.iter().chain([&output]).map(|path| self.paths.at(*path));
-        4 * (3 + record.paths.len()) <= LONGEST && paths.all(|path| (1..LONGEST - 8).contains(&path.len()))
+        4 * (3 + record.paths.len()) <= LONGEST
+            && paths.all(|path| (1..LONGEST - 8).contains(&path.len()) && !path.ends_with(b"\0"))
     }
 
     /// What an output was made from, its path as Ninja spells it.
@@ -270,6 +272,18 @@ mod tests {
         let Read { log, problem, .. } = DepsLog::read(&log.write());
         assert_eq!(problem, None);
         assert_eq!(log.iter().map(|(output, _)| output).collect::<Vec<_>>(), ["a.o"]);
+    }
+
+    #[test]
+    fn a_nul_byte_at_the_end_of_a_path_is_not_taken_for_padding() {
+        // The log that is read has a path of two bytes, which padding would make the same as the one before it.
+        let paths = [b"\x05\0\0\0a\xff\xff\xff\xff".as_slice(), b"\x09\0\0\0a\0\0\0\0\xfe\xff\xff\xff"].concat();
+        let deps = |output: u8| [b"\x0c\0\0\x80".as_slice(), &[output, 0, 0, 0], &[0; 8]].concat();
+        let bytes = [SIGNATURE, &VERSION.to_le_bytes(), &paths, &deps(0), &deps(1)].concat();
+        let Read { log, problem, .. } = DepsLog::read(&bytes);
+        assert_eq!(problem, None);
+        assert_eq!(log.paths().collect::<Vec<_>>(), ["a", "a\0"]);
+        assert_eq!(told(&DepsLog::read(&log.write()).log), [("a".into(), 0, vec![])]);
     }
 
     proptest! {

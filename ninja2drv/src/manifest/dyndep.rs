@@ -113,6 +113,9 @@ fn paths(lexer: &mut Lexer<'_>, source: &[u8]) -> Result<Vec<BString>, Problem> 
         }
         let mut path = expanded(source, raw).into();
         canonicalise(&mut path);
+        if path.is_empty() {
+            return Err(lexer.problem("empty path"));
+        }
         paths.push(path.into());
     }
 }
@@ -172,6 +175,8 @@ mod tests {
             ("ninja_dyndep_version = 1\nbuild a: dyndep b\n", "explicit inputs not supported"),
             ("ninja_dyndep_version = 1\nbuild a: dyndep || b\n", "order-only inputs not supported"),
             ("ninja_dyndep_version = 1\nbuild a: dyndep\n  pool = x\n", "binding is not 'restat'"),
+            ("ninja_dyndep_version = 1\nbuild $x: dyndep\n", "empty path"),
+            ("ninja_dyndep_version = 1\nbuild a: dyndep | $x\n", "empty path"),
             ("ninja_dyndep_version = 1\nrule x\n", "d:2: unexpected 'rule'"),
         ] {
             let error = parse("d".into(), text.as_bytes()).expect_err(text).to_string();

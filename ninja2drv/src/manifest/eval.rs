@@ -8,7 +8,7 @@
 
 use super::lexer::{Piece, pieces};
 use super::path::push_shell_escaped;
-use super::program::{Binding, Program, Rule};
+use super::program::{Binding, LONGEST, Program, Rule};
 use bstr::ByteSlice as _;
 
 /// An edge with all that its texts can speak of.
@@ -23,32 +23,43 @@ pub struct Evaluation<'a> {
     pub outputs: Vec<&'a [u8]>,
 }
 
-/// A variable of a rule is needed for its own value.
+/// Why a text cannot be worked out.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cycle in rule variables: {0}")]
-pub struct Cycle(pub String);
+pub enum Unusable {
+    /// A variable of a rule is needed for its own value.
+    #[error("cycle in rule variables: {0}")]
+    Cycle(String),
+    /// Variables that need each other many times, or long ones many times, would take all time or memory.
+    #[error("the {0} is too long")]
+    TooLong(&'static str),
+}
+
+/// The most variables that a text may need, also through each other; more than any rule names.
+pub const MOST_VARIABLES: usize = 10_000;
 
 impl<'a> Evaluation<'a> {
     /// The value of a variable, paths in it quoted for a shell.
-    pub fn escaped(&self, name: &'static str) -> Result<Vec<u8>, Cycle> {
-        let mut value = vec![];
-        self.push(name.as_bytes(), true, &mut vec![], &mut value)?;
-        Ok(value)
+    pub fn escaped(&self, name: &'static str) -> Result<Vec<u8>, Unusable> {
+        self.value(name, true)
     }
 
     /// The value of a variable that is a path.
-    pub fn unescaped(&self, name: &'static str) -> Result<Vec<u8>, Cycle> {
-        let mut value = vec![];
-        self.push(name.as_bytes(), false, &mut vec![], &mut value)?;
-        Ok(value)
+    pub fn unescaped(&self, name: &'static str) -> Result<Vec<u8>, Unusable> {
+        self.value(name, false)
     }
 
-    /// `open` are the variables of the rule whose values are being worked out.
-    fn push(&self, name: &'a [u8], escape: bool, open: &mut Vec<&'a [u8]>, value: &mut Vec<u8>) -> Result<(), Cycle> {
+    fn value(&self, name: &'static str, escape: bool) -> Result<Vec<u8>, Unusable> {
+        let mut text = Text { name, escape, open: vec![], value: vec![], variables: 0 };
+        self.push(name.as_bytes(), &mut text)?;
+        Ok(text.value)
+    }
+
+    fn push(&self, name: &'a [u8], text: &mut Text<'a>) -> Result<(), Unusable> {
+        text.variables += 1;
         match name {
-            b"in" => push_paths(&self.inputs, b' ', escape, value),
-            b"in_newline" => push_paths(&self.inputs, b'\n', escape, value),
-            b"out" => push_paths(&self.outputs, b' ', escape, value),
+            b"in" => push_paths(&self.inputs, b' ', text.escape, &mut text.value),
+            b"in_newline" => push_paths(&self.inputs, b'\n', text.escape, &mut text.value),
+            b"out" => push_paths(&self.outputs, b' ', text.escape, &mut text.value),
             _ => {
                 let (own, around) = if self.bindings.is_empty() {
                     let own = self.program.variables.own(self.scope, name.as_bstr());
@@ -57,28 +68,42 @@ impl<'a> Evaluation<'a> {
                     (self.program.own(self.bindings, name), Some(self.scope))
                 };
                 if let Some(own) = own {
-                    value.extend_from_slice(own);
+                    text.value.extend_from_slice(own);
                 } else if let Some(raw) = self.rule.binding(name) {
-                    if let Some(start) = open.iter().position(|open| *open == name) {
-                        open.push(name);
-                        let names: Vec<_> = open[start..].iter().map(|name| name.to_str_lossy()).collect();
-                        return Err(Cycle(names.join(" -> ")));
+                    if let Some(start) = text.open.iter().position(|open| *open == name) {
+                        text.open.push(name);
+                        let names: Vec<_> = text.open[start..].iter().map(|name| name.to_str_lossy()).collect();
+                        return Err(Unusable::Cycle(names.join(" -> ")));
                     }
-                    open.push(name);
+                    text.open.push(name);
                     for piece in pieces(self.program.texts.get(raw)) {
                         match piece {
-                            Piece::Text(text) => value.extend_from_slice(text),
-                            Piece::Variable(name) => self.push(name, escape, open, value)?,
+                            Piece::Text(piece) => text.value.extend_from_slice(piece),
+                            Piece::Variable(name) => self.push(name, text)?,
                         }
                     }
-                    open.pop();
+                    text.open.pop();
                 } else if let Some(around) = around.and_then(|around| self.program.variable(around, name)) {
-                    value.extend_from_slice(around);
+                    text.value.extend_from_slice(around);
                 }
             }
         }
+        if text.value.len() > LONGEST || text.variables > MOST_VARIABLES {
+            return Err(Unusable::TooLong(text.name));
+        }
         Ok(())
     }
+}
+
+/// A text that is being worked out.
+struct Text<'a> {
+    name: &'static str,
+    escape: bool,
+    /// The variables of the rule whose values are being worked out.
+    open: Vec<&'a [u8]>,
+    value: Vec<u8>,
+    /// How many variables were replaced.
+    variables: usize,
 }
 
 fn push_paths(paths: &[&[u8]], separator: u8, escape: bool, value: &mut Vec<u8>) {

@@ -4,15 +4,15 @@
 //! its alone is looked at last.
 #![deny(clippy::disallowed_methods)]
 
-use super::eval::Evaluation;
+use super::eval::{Evaluation, Unusable};
 use super::lexer::{Lexer, Mark, Problem, Raw, Token};
 use super::path::canonicalise;
-use super::program::{Binding, EdgeRecord, NAMES, Program, Rule, Sets, Text, Texts, TooLong, may_cycle};
+use super::program::{Binding, EdgeRecord, NAMES, Program, Rule, Sets, Text, Texts, TooLong, size};
 use super::scopes::MAIN;
 use super::{LANGUAGE, Manifest, ParseError, Version, Warning};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
-use splitter::graph::{EdgeId, EdgeSpec, GraphBuilder, Location, Pool, normalise};
+use splitter::graph::{EdgeId, EdgeSpec, Graph, GraphBuilder, Location, Pool, normalise};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,9 +34,13 @@ pub struct Parser<'l> {
     anywhere: Sets,
     /// Edges whose texts may be wrong in a way that shows only when all variables are known.
     suspects: Vec<EdgeId>,
+    /// No variable of a file is longer than this; nor are an edge's variables and paths, if it is no suspect.
+    longest: usize,
     scratch: Scratch,
     /// For values, as `scratch`.
     value: Vec<u8>,
+    /// For the variables of an edge, as `scratch`.
+    bindings: Vec<Binding>,
 }
 
 /// What is needed for one edge, kept for its memory.
@@ -165,6 +169,13 @@ impl<'a> Source<'a> {
 /// that includes itself would be read until there is no memory.
 const MOST_OPEN: u32 = 100;
 
+/// How often a file may be included at all. The last of some files that each include the next one twice would be read
+/// until there is no memory.
+const MOST_READ: u32 = 10_000;
+
+/// A value that is longer makes its edge a suspect.
+const LONG: usize = 64 << 10;
+
 const PHONY: u32 = 0;
 
 impl<'l> Parser<'l> {
@@ -186,8 +197,10 @@ impl<'l> Parser<'l> {
             warnings: vec![],
             anywhere: Sets::default(),
             suspects: vec![],
+            longest: LONG,
             scratch: Scratch::default(),
             value: vec![],
+            bindings: vec![],
         }
     }
 
@@ -197,40 +210,21 @@ impl<'l> Parser<'l> {
         let bytes = (self.load)(main).map_err(|error| nowhere(cannot_load(main, &error)))?;
         self.files(Open::new(main, bytes, MAIN))?;
         let builddir = self.program.variable(MAIN, b"builddir").filter(|path| !path.is_empty()).map(BString::from);
-        self.check_suspects()?;
-        let Self { graph, program, files, required_version, pools, warnings, .. } = self;
+        let Self { graph, program, files, required_version, pools, warnings, anywhere, suspects, longest, .. } = self;
         let program = Arc::new(program);
         let graph = graph.finish(Box::new(program.clone()));
+        let all_fit = program.rules.iter().all(|rule| rule.size.fits(longest));
+        let suspects =
+            if all_fit && !anywhere.deps { suspects } else { (0..program.edges.len() as u32).map(EdgeId).collect() };
+        check(&suspects, &program, &graph, &files)?;
         Ok(Manifest { graph, files, builddir, required_version, pools, warnings, program })
-    }
-
-    /// Looks for what Ninja would find wrong when an edge runs.
-    fn check_suspects(&self) -> Result<(), ParseError> {
-        let all = self.anywhere.deps.then(|| (0..self.program.edges.len() as u32).map(EdgeId));
-        for edge in self.suspects.iter().copied().chain(all.into_iter().flatten()) {
-            let record = &self.program.edges[edge.0 as usize];
-            if record.rule == PHONY {
-                continue;
-            }
-            let problem = |message| {
-                let name = &self.files[record.source as usize - 1];
-                locate(name.as_bstr(), self.program.texts.source(record.source), record.at as usize, message)
-            };
-            let evaluation = self.program.evaluation(edge, vec![], vec![]);
-            for name in NAMES {
-                let value = evaluation.escaped(name).map_err(|cycle| problem(cycle.to_string()))?;
-                if *name == "deps" && !is_known_deps(&value) {
-                    return Err(problem(format!("unknown deps type '{}'", value.as_bstr())));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Reads a file, and those that it includes where it includes them.
     fn files(&mut self, main: Open) -> Result<(), ParseError> {
+        // How often each is open, and was read.
+        let mut times: HashMap<BString, (u32, u32)> = HashMap::from_iter([(main.canonical.clone(), (1, 1))]);
         let mut open = vec![main];
-        let mut times: HashMap<BString, u32> = HashMap::new();
         while let Some(file) = open.last_mut() {
             let (name, bytes) = (file.name.clone(), Arc::clone(&file.bytes));
             let wrong = |Problem { at, message }| locate(name.as_bstr(), &bytes, at, message);
@@ -246,16 +240,20 @@ impl<'l> Parser<'l> {
                 Stop::Wrong(problem) => return Err(wrong(problem)),
                 Stop::Include(included) => {
                     file.mark = source.lexer.mark();
-                    let times = times.entry_ref(included.canonical.as_bstr()).or_default();
-                    *times += 1;
-                    if *times > MOST_OPEN {
+                    let (open_now, read) = times.entry_ref(included.canonical.as_bstr()).or_default();
+                    (*open_now, *read) = (*open_now + 1, *read + 1);
+                    if *open_now > MOST_OPEN {
                         let message = format!("loading '{}': files include each other without end", included.name);
+                        return Err(wrong(source.lexer.problem(message)));
+                    }
+                    if *read > MOST_READ {
+                        let message = format!("loading '{}': it is included too often", included.name);
                         return Err(wrong(source.lexer.problem(message)));
                     }
                     open.push(included);
                 }
                 Stop::End => {
-                    times.entry_ref(file.canonical.as_bstr()).and_modify(|times| *times -= 1);
+                    times.entry_ref(file.canonical.as_bstr()).and_modify(|(open_now, _)| *open_now -= 1);
                     let scope = file.scope;
                     open.pop();
                     if open.last().is_some_and(|around| around.scope != scope) {
@@ -314,6 +312,7 @@ impl<'l> Parser<'l> {
             source.lexer.newline_escape = required >= LANGUAGE;
         }
         self.anywhere.note(name);
+        self.longest = self.longest.max(self.program.texts.get(value).len());
         self.program.variables.set(source.scope, name.as_bstr(), value);
         Ok(())
     }
@@ -396,7 +395,7 @@ impl<'l> Parser<'l> {
                 return Err(source.lexer.problem(format!("unexpected variable '{}'", key.as_bstr())));
             }
             rule.sets.note(key);
-            rule.bindings.push((key.into(), Texts::written(source.number, raw)));
+            rule.bind(key.as_bstr(), Texts::written(source.number, raw));
         }
         let text = |name: &str| rule.binding(name.as_bytes()).map_or(&b""[..], |text| self.program.texts.get(text));
         if text("rspfile").is_empty() != text("rspfile_content").is_empty() {
@@ -405,7 +404,9 @@ impl<'l> Parser<'l> {
         if text("command").is_empty() {
             return Err(source.lexer.problem("expected 'command =' line"));
         }
-        rule.suspect = !is_known_deps(text("deps")) || may_cycle(&rule, &self.program.texts);
+        let size = size(&rule, &self.program.texts);
+        rule.suspect = !is_known_deps(text("deps")) || size.is_none();
+        rule.size = size.unwrap_or_default();
         let id = u32::try_from(self.program.rules.len()).expect("a rule takes more than a byte to state");
         self.program.rules.push(rule);
         self.program.rule_names.set(source.scope, name.as_bstr(), id);
@@ -508,7 +509,7 @@ impl<'l> Parser<'l> {
 
         let pool = if sets.pool || rule_sets.pool || self.anywhere.pool {
             let evaluation = self.unfinished(rule, source.scope, bindings, &[], &[]);
-            let name = evaluation.escaped("pool").map_err(|cycle| here(cycle.to_string()))?;
+            let name = evaluation.escaped("pool").map_err(|unusable| here(unusable.to_string()))?;
             let pool = self.pool_numbers.get(name.as_bstr());
             *pool.ok_or_else(|| here(format!("unknown pool name '{}'", name.as_bstr())))?
         } else {
@@ -539,11 +540,16 @@ impl<'l> Parser<'l> {
             }
         }
         let (outputs, inputs, validations) = (outputs.get(), inputs.get(), validations.get());
+        // A shell is given up to four bytes for one, quotes and a blank.
+        let in_command = |paths: &[BString]| paths.iter().map(|path| 4 * path.len() + 3).sum::<usize>();
+        let value = |binding: &Binding| self.program.texts.get(binding.value).len();
+        let is_long =
+            in_command(outputs).max(in_command(inputs)) > LONG || own.iter().map(value).any(|length| length > LONG);
 
         let dyndep = if sets.dyndep || rule_sets.dyndep || self.anywhere.dyndep {
             let explicit = (&inputs[..explicit_inputs], &outputs[..explicit_outputs]);
             let evaluation = self.unfinished(rule, source.scope, bindings, explicit.0, explicit.1);
-            let mut path = evaluation.unescaped("dyndep").map_err(|cycle| here(cycle.to_string()))?;
+            let mut path = evaluation.unescaped("dyndep").map_err(|unusable| here(unusable.to_string()))?;
             canonicalise(&mut path);
             if !path.is_empty() && !inputs.iter().any(|input| self.same_file(input, &path)) {
                 return Err(here(format!("dyndep '{}' is not an input", path.as_bstr())));
@@ -587,7 +593,7 @@ impl<'l> Parser<'l> {
             let text = self.program.texts.make(&dyndep).map_err(too_long)?;
             self.program.dyndeps.push((id, text));
         }
-        if self.program.rules[rule as usize].suspect || sets.deps {
+        if self.program.rules[rule as usize].suspect || sets.deps || is_long {
             self.suspects.push(id);
         }
         let bindings = u32::try_from(bindings).map_err(|_| too_long(TooLong))?;
@@ -600,12 +606,15 @@ impl<'l> Parser<'l> {
     /// The variables of an edge.
     fn edge_bindings(&mut self, source: &mut Source<'_>) -> Result<Sets, Problem> {
         let mut sets = Sets::default();
+        let mut bindings = std::mem::take(&mut self.bindings);
         while source.lexer.accept(Token::Indent) {
             let (name, raw) = source.assignment()?;
             let value = self.value(source, raw)?;
             sets.note(source.bytes(name));
-            self.program.bindings.push(Binding { name: Texts::written(source.number, name), value });
+            bindings.push(Binding { name: Texts::written(source.number, name), value });
         }
+        self.program.bind(&mut bindings);
+        self.bindings = bindings;
         Ok(sets)
     }
 
@@ -649,6 +658,30 @@ impl<'l> Parser<'l> {
         };
         written.iter().zip(paths).map(text).collect()
     }
+}
+
+/// Looks for what Ninja would find wrong when an edge runs.
+fn check(suspects: &[EdgeId], program: &Program, graph: &Graph, files: &[BString]) -> Result<(), ParseError> {
+    let mut left = program.texts.most_made();
+    for edge in suspects {
+        let record = &program.edges[edge.0 as usize];
+        if record.rule == PHONY {
+            continue;
+        }
+        let problem = |message| {
+            let name = &files[record.source as usize - 1];
+            locate(name.as_bstr(), program.texts.source(record.source), record.at as usize, message)
+        };
+        let evaluation = program.evaluation(graph, *edge);
+        for name in NAMES {
+            let value = evaluation.escaped(name).map_err(|unusable| problem(unusable.to_string()))?;
+            left = left.checked_sub(value.len()).ok_or_else(|| problem(Unusable::TooLong(name).to_string()))?;
+            if *name == "deps" && !is_known_deps(&value) {
+                return Err(problem(format!("unknown deps type '{}'", value.as_bstr())));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The place of the second of two equal paths.

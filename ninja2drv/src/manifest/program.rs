@@ -2,7 +2,7 @@
 //! were read: an edge takes a few dozen bytes, however long its command is.
 #![deny(clippy::disallowed_methods)]
 
-use super::eval::Evaluation;
+use super::eval::{Evaluation, MOST_VARIABLES};
 use super::lexer::{Piece, Raw, pieces};
 use super::scopes::{MAIN, Names, Scopes};
 use bstr::{BStr, BString, ByteSlice as _};
@@ -18,7 +18,7 @@ pub struct Program {
     /// Numbers in [`Program::rules`].
     pub rule_names: Names<u32>,
     pub edges: Vec<EdgeRecord>,
-    /// Of all edges, one edge's after another's.
+    /// Of all edges, one edge's after another's; see [`Program::bind`].
     pub bindings: Vec<Binding>,
     pub pools: Vec<graph::Pool>,
     /// Of explicit inputs and outputs that are not spelt as in the graph, by edge.
@@ -41,20 +41,26 @@ pub struct Text {
 pub struct Texts {
     /// Numbered from 1; 0 is for what was made.
     sources: Vec<std::sync::Arc<Vec<u8>>>,
+    /// How many bytes they have.
+    read: usize,
     made: Vec<u8>,
 }
 
-/// More text than the tables can point at, or longer than [`LONGEST`].
+/// More text than the tables can point at, longer than [`LONGEST`], or with others more than [`MOST_MADE`] allows.
 #[derive(Debug)]
 pub struct TooLong;
 
 /// The most bytes of one expanded text, so that a few lines that double each other do not take all memory.
-const LONGEST: usize = 64 << 20;
+pub const LONGEST: usize = 64 << 20;
+
+/// How many bytes may be made of each that was read, besides one long text.
+const MOST_MADE: usize = 1024;
 
 impl Texts {
     /// Takes a file in; gives its number.
     pub fn add_source(&mut self, bytes: std::sync::Arc<Vec<u8>>) -> Result<u32, TooLong> {
         u32::try_from(bytes.len()).map_err(|_| TooLong)?;
+        self.read += bytes.len();
         self.sources.push(bytes);
         u32::try_from(self.sources.len()).map_err(|_| TooLong)
     }
@@ -68,8 +74,16 @@ impl Texts {
     pub fn make(&mut self, text: &[u8]) -> Result<Text, TooLong> {
         let start = self.made.len();
         let end = u32::try_from(start + text.len()).map_err(|_| TooLong)?;
+        if end as usize > self.most_made() {
+            return Err(TooLong);
+        }
         self.made.extend_from_slice(text);
         Ok(Text { source: 0, start: start as u32, end })
+    }
+
+    /// How many bytes may be made of what was read, and again be the texts of edges that are longer than usual.
+    pub fn most_made(&self) -> usize {
+        LONGEST + MOST_MADE * self.read
     }
 
     /// A file by its number.
@@ -90,12 +104,38 @@ impl Texts {
 #[derive(Default)]
 pub struct Rule {
     pub name: BString,
-    /// Names and unexpanded values; of several with one name the last counts.
+    /// Names and unexpanded values, each name once.
     pub bindings: Vec<(BString, Text)>,
     /// Of its variables.
     pub sets: Sets,
     /// An edge may run into a circle, or have `deps` that are not known.
     pub suspect: bool,
+    /// How long its texts may become.
+    pub size: Size,
+}
+
+/// A bound of what the texts of a rule come to: `bytes` of its own, and the values of `variables`.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Size {
+    bytes: usize,
+    variables: usize,
+}
+
+impl Size {
+    /// Whether texts can be worked out for edges of which no value is longer than `longest`, without much memory.
+    pub fn fits(self, longest: usize) -> bool {
+        let bytes = self.bytes.saturating_add(self.variables.saturating_mul(longest));
+        bytes <= LONGEST / 8 && self.variables < MOST_VARIABLES
+    }
+
+    fn and(self, times: usize, other: Self) -> Self {
+        let sum = |a: usize, b: usize| a.saturating_add(times.saturating_mul(b));
+        Self { bytes: sum(self.bytes, other.bytes), variables: sum(self.variables, other.variables) }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self { bytes: self.bytes.max(other.bytes), variables: self.variables.max(other.variables) }
+    }
 }
 
 /// Variables whose values are looked at while reading.
@@ -136,31 +176,49 @@ pub const NAMES: &[&str] = &[
 impl Rule {
     /// The unexpanded value.
     pub fn binding(&self, name: &[u8]) -> Option<Text> {
-        self.bindings.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+        self.bindings.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// Sets a variable, in the place of the value that it had.
+    pub fn bind(&mut self, name: &BStr, value: Text) {
+        match self.bindings.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => *old = value,
+            None => self.bindings.push((name.into(), value)),
+        }
     }
 }
 
-/// Whether the values of a rule's variables may need each other in a circle.
-pub fn may_cycle(rule: &Rule, texts: &Texts) -> bool {
+/// How long the texts of a rule may become; none if they may need each other in a circle.
+pub fn size(rule: &Rule, texts: &Texts) -> Option<Size> {
     let index = |name: &[u8]| NAMES.iter().position(|known| known.as_bytes() == name);
-    let mut needs = [0_u16; NAMES.len()];
-    for (needs, name) in needs.iter_mut().zip(NAMES) {
+    // What each variable comes to without those of the rule, and how often it needs these.
+    let mut sizes = [Size::default(); NAMES.len()];
+    let mut needs = [[0_usize; NAMES.len()]; NAMES.len()];
+    for (i, name) in NAMES.iter().enumerate() {
         let value = rule.binding(name.as_bytes()).map_or(&b""[..], |text| texts.get(text));
+        sizes[i].bytes = value.len();
         for piece in pieces(value) {
             if let Piece::Variable(name) = piece {
-                *needs |= index(name).map_or(0, |i| 1 << i);
+                sizes[i].variables += 1;
+                index(name).into_iter().for_each(|other| needs[i][other] += 1);
             }
         }
     }
-    for through in 0..NAMES.len() {
-        for i in 0..NAMES.len() {
-            if needs[i] & 1 << through != 0 {
-                needs[i] |= needs[through];
-            }
+    // One after the other, those that need no others that are left.
+    let mut left: Vec<usize> = (0..NAMES.len()).collect();
+    while !left.is_empty() {
+        let i = left.iter().position(|i| left.iter().all(|other| needs[*i][*other] == 0))?;
+        let i = left.swap_remove(i);
+        for other in &left {
+            sizes[*other] = sizes[*other].and(needs[*other][i], sizes[i]);
+            needs[*other][i] = 0;
         }
     }
-    needs.iter().enumerate().any(|(i, needs)| needs & 1 << i != 0)
+    sizes.into_iter().reduce(Size::max)
 }
+
+/// So many variables of an edge are gone through for a name; more are sorted, each name once.
+const FEW: usize = 16;
 
 /// A variable of an edge, with its value.
 pub struct Binding {
@@ -217,8 +275,22 @@ impl Program {
 
     /// The value of one of an edge's own variables; `bindings` are the edge's.
     pub fn own<'a>(&'a self, bindings: &[Binding], name: &[u8]) -> Option<&'a [u8]> {
-        let binding = bindings.iter().rev().find(|binding| self.texts.get(binding.name) == name)?;
+        let binding = if bindings.len() > FEW {
+            &bindings[bindings.binary_search_by_key(&name, |binding| self.texts.get(binding.name)).ok()?]
+        } else {
+            bindings.iter().rev().find(|binding| self.texts.get(binding.name) == name)?
+        };
         Some(self.texts.get(binding.value))
+    }
+
+    /// Adds the variables of an edge, of which [`Program::own`] may be asked then.
+    pub fn bind(&mut self, bindings: &mut Vec<Binding>) {
+        if bindings.len() > FEW {
+            bindings.reverse(); // of several with one name the last counts
+            bindings.sort_by_key(|binding| self.texts.get(binding.name));
+            bindings.dedup_by_key(|binding| self.texts.get(binding.name));
+        }
+        self.bindings.append(bindings);
     }
 
     /// The variables of an edge.
@@ -241,27 +313,24 @@ impl Program {
         Ok(())
     }
 
-    /// What a rule's texts come to for an edge with these explicit inputs and outputs.
-    pub fn evaluation<'a>(&'a self, edge: EdgeId, inputs: Vec<&'a [u8]>, outputs: Vec<&'a [u8]>) -> Evaluation<'a> {
-        let record = &self.edges[edge.0 as usize];
-        let bindings = self.bindings(edge);
+    /// What a rule's texts come to for an edge.
+    pub fn evaluation<'a>(&'a self, graph: &'a Graph, id: EdgeId) -> Evaluation<'a> {
+        let edge = graph.edge(id);
+        let record = &self.edges[id.0 as usize];
         Evaluation {
             program: self,
             rule: &self.rules[record.rule as usize],
             scope: record.scope,
-            bindings,
-            inputs,
-            outputs,
+            bindings: self.bindings(id),
+            inputs: self.paths(&self.inputs, id, graph, &edge.inputs[..edge.explicit_inputs]),
+            outputs: self.paths(&self.outputs, id, graph, &edge.outputs[..edge.explicit_outputs]),
         }
     }
 }
 
 impl Commands for Program {
     fn command(&self, graph: &Graph, id: EdgeId) -> Command {
-        let edge = graph.edge(id);
-        let inputs = self.paths(&self.inputs, id, graph, &edge.inputs[..edge.explicit_inputs]);
-        let outputs = self.paths(&self.outputs, id, graph, &edge.outputs[..edge.explicit_outputs]);
-        let evaluation = self.evaluation(id, inputs, outputs);
+        let evaluation = self.evaluation(graph, id);
         let escaped =
             |name: &'static str| -> BString { evaluation.escaped(name).expect("checked after parsing").into() };
         let path = |name: &'static str| -> Option<BString> {

@@ -362,6 +362,11 @@ fn a_file_may_include_itself_if_that_ends() {
     ];
     let files = [&again[..], &[("b", b"v = 1\n".as_slice()), ("./again", again[1].1)]].concat();
     assert_eq!(read(&files).map(|manifest| manifest.files.len()).map_err(|error| error.to_string()), Ok(5));
+
+    // The main file, too.
+    let files: [(&str, &[u8]); 2] =
+        [("build.ninja", b"ext = $next\nnext = .last\ninclude build.ninja$ext\n"), ("build.ninja.last", b"")];
+    assert_eq!(read(&files).map(|manifest| manifest.files.len()).map_err(|error| error.to_string()), Ok(3));
 }
 
 #[test]
@@ -396,6 +401,61 @@ fn values_that_double_each_other_do_not_take_all_memory() {
         text += &format!("v{i} = $v{0}$v{0}\n", i - 1);
     }
     assert!(first_line(&text).ends_with("the value is too long"));
+
+    let lines: Vec<&str> = text.lines().take(22).collect();
+    let copies: String = (0..60).map(|i| format!("w{i} = $v21\n")).collect();
+    let text = format!("{}\n{copies}", lines.join("\n"));
+    assert_eq!(first_line(&text), "build.ninja:24: the value is too long");
+}
+
+#[test]
+fn texts_that_need_each_other_many_times_do_not_take_all_time_or_memory() {
+    let names =
+        ["command", "depfile", "description", "generator", "restat", "msvc_deps_prefix", "rspfile_content", "rspfile"];
+    let rule = |times: usize, last: &str| {
+        let needed = names[1..].iter().chain([&last]).map(|name| format!("${name}").repeat(times));
+        names.iter().zip(needed).map(|(name, value)| format!("  {name} = {value}\n")).collect::<String>()
+    };
+    let edge = |rule: String| format!("rule r\n{rule}build x: r\n");
+    assert_eq!(manifest(&edge(rule(2, "out"))).text("x"), "x".repeat(1 << 8));
+    assert_eq!(first_line(&edge(rule(9, "nothing"))), "build.ninja:10: the command is too long");
+    assert_eq!(manifest(&format!("rule r\n{}build x: phony\n", rule(9, "nothing"))).graph.edges().count(), 1);
+
+    let long: String = (1..20).map(|i| format!("v{i} = $v{0}$v{0}\n", i - 1)).collect();
+    let text = format!("v0 = 0123456789abcdef\n{long}rule r\n  command = {}\nbuild x: r\n", "$v19".repeat(9));
+    assert_eq!(first_line(&text), "build.ninja:23: the command is too long");
+    let text = format!("rule r\n  command = {}\nbuild x: r {}\n", "$in".repeat(9000), "0123456789 ".repeat(900));
+    assert_eq!(first_line(&text), "build.ninja:3: the command is too long");
+    // Each edge's command is no longer than one may be.
+    let edges: String = (0..9).map(|i| format!("build x{i}: r\n")).collect();
+    let text = format!("v0 = 0123456789abcdef\n{long}rule r\n  command = {}\n{edges}", "$v19".repeat(3));
+    assert_eq!(first_line(&text), "build.ninja:25: the command is too long");
+    let pool = format!("rule r\n{}  pool = $command\nbuild x: r\n", rule(9, "nothing"));
+    assert_eq!(first_line(&pool), "build.ninja:11: the pool is too long");
+}
+
+#[test]
+fn files_that_include_each_other_many_times_are_not_all_read() {
+    let mut load = |name: &BStr| match name.to_str().unwrap().parse::<u32>() {
+        Ok(i) if i < 50 => Ok(format!("include {0}\nsubninja {0}\n", i + 1).into_bytes()),
+        Ok(_) => Ok(vec![]),
+        Err(_) => Ok("include 0\n".into()),
+    };
+    let error = parse("/work/build".into(), "build.ninja".into(), &mut load).err().expect("an error");
+    assert_eq!(error.message, "loading '50': it is included too often");
+}
+
+#[test]
+fn of_several_values_for_a_variable_the_last_counts_however_many_there_are() {
+    for count in [2, 16, 17, 100] {
+        let values: String = (0..count).map(|i| format!("  v{} = {i}\n  w = {i}\n", i % 90)).collect();
+        let manifest = manifest(&format!("rule r\n  command = $v1 $w $v0 $u\nbuild x: r $w\n{values}"));
+        let last = |of: usize| (0..count).rev().find(|i| i % 90 == of).unwrap();
+        assert_eq!(manifest.text("x"), format!("{} {} {} ", last(1), count - 1, last(0)));
+        assert_eq!(manifest.paths(&manifest.edge("x").inputs), (count - 1).to_string());
+    }
+    let manifest = manifest("rule r\n  command = a\n  deps = icc\n  command = b $deps\n  deps = gcc\nbuild x: r\n");
+    assert_eq!(manifest.text("x"), "b gcc");
 }
 
 /// One of each construct, to be spoilt.

@@ -108,17 +108,23 @@ impl<'a> Macros<'a> {
         self.own.insert(name, definition);
     }
 
-    /// Puts definitions in the place of names, but for those that `defined` is asked of.
-    pub fn expand(&self, tokens: &[Token], symbols: &Symbols) -> Vec<Token> {
+    /// Puts definitions in the place of names, but for those that `defined` is asked of. Adds to `steps` about how many
+    /// tokens were looked at.
+    pub fn expand(&self, tokens: &[Token], symbols: &Symbols, steps: &mut usize) -> Vec<Token> {
         let defined = Token::Name(symbols.of(b"defined"));
-        let mut expansion = Expansion { macros: self, symbols, defined, active: Vec::new(), out: Vec::new(), steps: 0 };
+        let mut expansion =
+            Expansion { macros: self, symbols, defined, active: Vec::new(), out: Vec::new(), steps: 0, depth: 0 };
         expansion.all(tokens);
+        *steps += expansion.steps;
         expansion.out
     }
 }
 
 /// More tokens than these come of no honest conditional.
 const MOST_STEPS: usize = 20_000;
+
+/// Deeper than macros need each other, and not as deep as our stack.
+const DEEPEST: usize = 200;
 
 const OPEN: Punctuator = Punctuator::new(b"(");
 const CLOSE: Punctuator = Punctuator::new(b")");
@@ -132,10 +138,20 @@ struct Expansion<'a> {
     active: Vec<Symbol>,
     out: Vec<Token>,
     steps: usize,
+    depth: usize,
 }
 
 impl Expansion<'_> {
     fn all(&mut self, tokens: &[Token]) {
+        if self.depth == DEEPEST {
+            return self.out.push(Token::Unknown);
+        }
+        self.depth += 1;
+        self.each(tokens);
+        self.depth -= 1;
+    }
+
+    fn each(&mut self, tokens: &[Token]) {
         let mut i = 0;
         while let Some(token) = tokens.get(i) {
             i += 1;
@@ -197,9 +213,16 @@ impl Expansion<'_> {
             return 0;
         };
         let Some((arguments, length)) = arguments(rest) else {
+            self.steps += rest.len();
             self.out.push(Token::Name(name)); // not called
             return 0;
         };
+        // Each parameter is compared with each token of the body.
+        self.steps += length + body.len() * parameters.names.len().div_ceil(8).max(1);
+        if self.steps > MOST_STEPS {
+            self.out.push(Token::Unknown);
+            return length;
+        }
         match self.substituted(parameters, body, &arguments) {
             Some(body) => {
                 self.active.push(name);
@@ -246,6 +269,9 @@ impl Expansion<'_> {
             match parameters.names.iter().position(|name| *token == Token::Name(*name)) {
                 Some(i) => result.extend_from_slice(&expanded[i]),
                 None => result.push(*token),
+            }
+            if self.steps + result.len() > MOST_STEPS {
+                return None;
             }
         }
         Some(result)
@@ -297,7 +323,7 @@ mod tests {
             macros.set(name, Definition::Is(Arc::new(definition)));
         }
         macros.set(symbols.of(b"MAYBE"), Definition::Unknown);
-        let text = macros.expand(&tokens(text.as_bytes(), &symbols), &symbols);
+        let text = macros.expand(&tokens(text.as_bytes(), &symbols), &symbols, &mut 0);
         let word = |token: &Token| match token {
             Token::Name(symbol) | Token::Number(symbol, _) | Token::Text(symbol) => symbols.text(*symbol).to_string(),
             Token::Punctuator(punctuator) => format!("{punctuator:?}"),
@@ -325,6 +351,18 @@ mod tests {
         assert_eq!(expanded(&["F() 1"], "F()"), "1");
         assert_eq!(expanded(&["F(x, ...) x __VA_ARGS__"], "F(1) F(1, 2, 3)"), "1 1 2 , 3");
         assert_eq!(expanded(&["F(x) x"], "F(1, 2)"), "?");
+    }
+
+    #[test]
+    fn macros_that_need_each_other_too_often_are_not_known() {
+        let chain: Vec<String> = (0..10_000).map(|i| format!("A{i} A{}", i + 1)).collect();
+        let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
+        assert_eq!(expanded(&chain, "A9900 A0"), "A10000 ?");
+        let nested = format!("{}1{}", "F(".repeat(5_000), ")".repeat(5_000));
+        assert!(expanded(&["F(x) x"], &nested).contains('?'));
+        assert!(expanded(&["F(x) x"], &"F(".repeat(100_000)).contains('?'));
+        let wide = format!("W(x) {}", "x ".repeat(15_000));
+        assert!(expanded(&[&wide], "W(W(W(1)))").contains('?'));
     }
 
     #[test]

@@ -144,8 +144,15 @@ impl Words {
 /// Deeper than GCC goes by itself (`-fmax-include-depth`).
 const DEEPEST: usize = 200;
 
-/// More directives than any unit has.
+/// More directives than any unit has, an include counted as [`INCLUDE`], and a file that is gone through as [`FILE`].
 const MOST_STEPS: usize = 5_000_000;
+const INCLUDE: usize = 10;
+const FILE: usize = 100;
+/// So many tokens of macros count as a directive.
+const TOKENS: usize = 2;
+
+/// The longest path that Linux opens, with the NUL byte behind it (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
 
 struct Walk<'a> {
     unit: &'a Unit<'a>,
@@ -227,6 +234,7 @@ impl Walk<'_> {
         if self.stack.len() >= DEEPEST || self.steps > MOST_STEPS {
             return self.give_up(Incomplete::Endless(path));
         }
+        self.steps += FILE;
         self.walked.insert(path.clone(), known.map_or(reach, |known| known.max(reach)));
         self.assembled(lexed);
         self.stack.push(path);
@@ -238,6 +246,9 @@ impl Walk<'_> {
         let mut groups: Vec<Group> = Vec::new();
         let mut i = 0;
         while let Some(directive) = lexed.directives.get(i) {
+            if self.steps > MOST_STEPS {
+                return self.give_up(Incomplete::Endless(self.here().clone()));
+            }
             self.steps += 1;
             i += 1;
             match directive {
@@ -297,12 +308,13 @@ impl Walk<'_> {
     }
 
     fn include(&mut self, kind: Kind, spelling: &Spelling, place: Place, reach: Reach) {
+        self.steps += INCLUDE;
         let computed;
         let (name, quoted) = match spelling {
             Spelling::Quoted(name) => (name, true),
             Spelling::Angled(name) => (name, false),
             Spelling::Computed(tokens) => {
-                let tokens = self.macros.expand(tokens, self.unit.symbols);
+                let tokens = self.expand(tokens);
                 match self.name_of(&tokens) {
                     Some((name, quoted)) => {
                         computed = name;
@@ -344,6 +356,9 @@ impl Walk<'_> {
         includer: &BString,
         place: Place,
     ) -> Option<(BString, Place, Arc<Lexed>)> {
+        if name.len() >= LONGEST_PATH {
+            return None;
+        }
         if name.starts_with(b"/") {
             return self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
         }
@@ -406,16 +421,31 @@ impl Walk<'_> {
 
     /// What the assembler reads: found where it is started, or in the directories for names between angles.
     fn assembled(&mut self, lexed: &Lexed) {
-        for name in &lexed.assembled {
-            self.scanned.assembled = true;
+        self.scanned.assembled |= !lexed.assembled.is_empty();
+        let mut names: Vec<BString> = lexed.assembled.clone();
+        while let Some(name) = names.pop() {
+            if self.steps > MOST_STEPS {
+                return self.give_up(Incomplete::Endless(name));
+            }
+            self.steps += INCLUDE;
+            if name.len() >= LONGEST_PATH {
+                continue;
+            }
             let beside = self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
-            let found = beside.or_else(|| self.first(name, self.unit.search.angled()));
+            let found = beside.or_else(|| self.first(&name, self.unit.search.angled()));
             if let Some((path, _, lexed)) = found
                 && self.walked.insert(path, Reach::Surely).is_none()
             {
-                self.assembled(&lexed);
+                names.extend_from_slice(&lexed.assembled);
             }
         }
+    }
+
+    fn expand(&mut self, tokens: &[Token]) -> Vec<Token> {
+        let mut steps = 0;
+        let tokens = self.macros.expand(tokens, self.unit.symbols, &mut steps);
+        self.steps += steps / TOKENS;
+        tokens
     }
 
     /// Whether a condition holds; none if that cannot be known.
@@ -424,7 +454,7 @@ impl Walk<'_> {
             Condition::Defined(name, wanted) => Some(self.is_defined(*name)? == *wanted),
             Condition::Holds(tokens) => {
                 let tokens = self.asked(tokens, place);
-                let tokens = self.macros.expand(&tokens, self.unit.symbols);
+                let tokens = self.expand(&tokens);
                 let tokens = self.asked(&tokens, place); // a macro may ask too
                 evaluate::holds(&tokens, self.unit.symbols)
             }
@@ -475,6 +505,9 @@ impl Walk<'_> {
                 out.push(asked.and_then(|asked| self.is_defined(asked)).map_or(Token::Unknown, |is| answer(name, is)));
             } else if name == self.words.has_include || name == self.words.has_include_next {
                 let Some(words) = in_parentheses() else {
+                    if rest.first() == Some(&OPEN) {
+                        return vec![Token::Unknown]; // no parenthesis closes: an error, of which the compiler will tell
+                    }
                     out.push(Token::Unknown);
                     continue;
                 };
@@ -499,7 +532,7 @@ impl Walk<'_> {
         let (name, quoted) = match self.name_of(words) {
             Some(named) => named,
             None => {
-                let words = self.macros.expand(words, self.unit.symbols);
+                let words = self.expand(words);
                 let named = self.name_of(&words);
                 if named.is_none() {
                     self.give_up(Incomplete::Computed(self.here().clone()));
@@ -695,6 +728,37 @@ mod tests {
         ];
         let scanned = scanned("-include f.h -Id x.S", &texts);
         assert_eq!(names(&scanned.files), "/w/d/i.inc /w/d/q.bin /w/f.h /w/g.h /w/p.bin /w/x.S");
+    }
+
+    #[test]
+    fn a_unit_that_would_take_all_time_is_incomplete() {
+        let many = format!("#define W(x) {}\n#include \"a.h\"\n", "x ".repeat(4_000));
+        for (text, header) in [
+            ("#include \"x.c\"\n#include \"x.c\"\n", ""),
+            (many.as_str(), "#if W(1) W(1) W(1)\n#endif\n#include \"a.h\"\n#include \"a.h\"\n"),
+            ("#include \"a.h\"\n", "#include \"x.c\"\n.incbin \"no\"\n#include \"x.c\"\n"),
+        ] {
+            let scanned = scanned("x.c", &[("/w/x.c", text), ("/w/a.h", header)]);
+            assert!(matches!(scanned.incomplete, Some(Incomplete::Endless(_))), "{text}: {:?}", scanned.incomplete);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_path_is_not_looked_for() {
+        let text = format!("#include \"a{}/../b.h\"\n.incbin \"{0}\"\n", "/../a".repeat(100_000));
+        let scanned = scanned("x.c", &[("/w/x.c", text.as_str()), ("/w/b.h", "")]);
+        assert_eq!((names(&scanned.files).as_str(), scanned.directories.len()), ("/w/x.c", 0));
+    }
+
+    #[test]
+    fn files_that_the_assembler_reads_may_lead_to_each_other_as_long_as_they_like() {
+        const LONG: usize = 20_000;
+        let paths: Vec<String> = (0..=LONG).map(|i| format!("/w/{i}")).collect();
+        let bodies: Vec<String> = (0..=LONG).map(|i| format!(".include \"{}\"\n", i + 1)).collect();
+        let mut texts: Vec<(&str, &str)> =
+            paths.iter().map(String::as_str).zip(bodies.iter().map(String::as_str)).collect();
+        texts.push(("/w/x.S", ".include \"0\"\n"));
+        assert_eq!(scanned("x.S", &texts).files.len(), LONG + 2);
     }
 
     #[test]
