@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use tests::{Scene, not_run};
+use tests::Scene;
 
 /// Each file below a directory, with its time of change.
 fn files(directory: &Path) -> BTreeMap<String, std::time::SystemTime> {
@@ -184,21 +184,11 @@ fn tokens_of_a_job_server_are_given_back() {
     assert_eq!((said.code, said.ran().len(), said.errors.as_str()), (Some(0), 9, ""), "{said}");
 }
 
-/// Whether ninja's logs are of the version that ours are; else the test is noted as not run.
-fn has_our_logs(scene: &Scene, test: &str) -> bool {
-    let version = scene.said(Command::new("ninja").arg("--version")).out;
-    let is_ours = version.starts_with("1.13.");
-    if !is_ours {
-        not_run(test, &format!("ninja is {}, whose logs are others", version.trim()));
-    }
-    is_ours
-}
-
 #[test]
 fn ninja_finds_nothing_to_do_after_us() {
     let test = "ninja_finds_nothing_to_do_after_us";
     let Some(scene) = Scene::new(test, &["gcc", "ninja"]) else { return };
-    if !has_our_logs(&scene, test) {
+    if !scene.has_our_logs(test) {
         return;
     }
     let top = scene.at("build").canonicalize().unwrap();
@@ -254,7 +244,7 @@ fn what_ninja_has_built_is_taken_over_if_that_is_asked_for() {
     scene.write("build/c.c", "int c;\n");
     scene.edges("build a.o: cc a.c\nbuild b.o: cc b.c\nbuild c.o: cc c.c\nbuild p: ld a.o c.o\n");
     let ninja = || scene.said(Command::new("ninja").current_dir(scene.at("build")));
-    if !has_our_logs(&scene, test) {
+    if !scene.has_our_logs(test) {
         return;
     }
     ninja();

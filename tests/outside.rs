@@ -36,6 +36,9 @@ fn a_command_on_the_terminal_runs_when_something_changed_and_one_that_makes_noth
         ["install: `build/install` is missing or was changed, outside of the sandbox: on the terminal"]
     );
     assert_eq!(scene.read("installed"), "2\n");
+    if !scene.has_our_logs(test) {
+        return;
+    }
     let said = scene.said(Command::new("ninja").current_dir(scene.at("build")));
     assert_eq!(said.out, "ninja: no work to do.\n", "{said}");
 }

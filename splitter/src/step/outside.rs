@@ -64,10 +64,7 @@ impl Steps<'_> {
             return Ok(Some(Reason::Command));
         }
         if recipe.kind == Kind::Build || *why == Outside::Build {
-            let newer = |path: &BString| modified(path).is_none_or(|time| time > begun);
-            if let Some(path) = self.drive.stated(edge).into_iter().find(newer) {
-                return Ok(Some(Reason::Input(path)));
-            }
+            return Ok(self.is_behind(edge, recipe, begun));
         }
         for (path, content) in &record.inputs {
             if !self.contents.is(path.as_bstr(), content)? {
@@ -81,6 +78,17 @@ impl Steps<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What ninja would find out of date of an edge that was begun then. What it wrote another step may write again, as
+    /// installing does with what was built.
+    fn is_behind(&self, edge: EdgeId, recipe: &Recipe, begun: SystemTime) -> Option<Reason> {
+        let newer = |path: &BString| modified(path).is_none_or(|time| time > begun);
+        let input = self.drive.stated(edge).into_iter().find(newer).map(Reason::Input);
+        input.or_else(|| {
+            let gone = recipe.outputs.iter().find(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_err());
+            gone.cloned().map(Reason::Output)
+        })
     }
 
     /// What is known of an edge that was made outside, and when it was begun.
