@@ -399,20 +399,20 @@ fn a_full_disk_is_named_and_the_next_run_goes_on_from_there() {
         site.daemon.kill();
         let root = site.daemon.root();
         let mount = |words: &[&str]| Command::new("mount").args(words).arg(&root).output().unwrap().status.success();
-        if !mount(&["-t", "tmpfs", "-o", "size=64m", "tmpfs"]) {
+        if !mount(&["-t", "tmpfs", "-o", "size=100m", "tmpfs"]) {
             return not_run(test, "only root may mount a small file system");
         }
         let _unmount = Unmount(&root);
         site.daemon.start_again();
         site.scene.write("build/in", "text\n");
-        site.scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = head -c 80000000 /dev/zero > b\n");
+        site.scene.edges("build a: sh in\n  cmd = cp in a\nbuild b: sh a\n  cmd = head -c 120000000 /dev/zero > b\n");
         let said = site.run();
         assert!(said.code == Some(1) && said.ran() == ["a: not built here before"], "{said}");
         assert!(said.out.contains("ninja2drv: `b`: ") && said.out.contains("No space left on device"), "{said}");
         assert!(mount(&["-o", "remount,size=512m"]));
         let said = site.build();
         assert_eq!((said.ran().len(), said.reused()), (1, vec![]), "{said}");
-        assert_eq!(fs::metadata(site.scene.at("build/b")).unwrap().len(), 80_000_000);
+        assert_eq!(fs::metadata(site.scene.at("build/b")).unwrap().len(), 120_000_000);
         site.daemon.kill();
     }
 }
