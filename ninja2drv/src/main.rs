@@ -114,8 +114,8 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         localstore::runner::put_back(&own);
     }
     let is_up_to_date = || {
-        let file = options.file.as_os_str().as_bytes().as_bstr();
-        read_own::<State>(&own.join("state")).is_up_to_date(&targets, file, options.isolation().as_bstr())
+        let [file, here] = [&options.file, &directory].map(|path| path.as_os_str().as_bytes().as_bstr());
+        read_own::<State>(&own.join("state")).is_up_to_date(&targets, file, options.isolation().as_bstr(), here)
     };
     if options.tracing == Tracing::Never && is_up_to_date() {
         if !options.quiet {

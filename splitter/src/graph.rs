@@ -118,8 +118,8 @@ impl Edge {
 /// A line of a build file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// As the user would name it.
-    pub file: BString,
+    /// As the user would name it; one text for all edges of a file.
+    pub file: Arc<BString>,
     /// From 1.
     pub line: u32,
 }

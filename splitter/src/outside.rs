@@ -105,7 +105,7 @@ mod tests {
     fn a_user_names_edges_by_outputs_or_by_their_rule() {
         let mut builder = GraphBuilder::new("/r/build".into());
         let outputs = ["data/a.bin".into(), "data/b.txt".into()];
-        let location = Location { file: "build.ninja".into(), line: 1 };
+        let location = Location { file: std::sync::Arc::new("build.ninja".into()), line: 1 };
         let spec = EdgeSpec {
             outputs: &outputs,
             explicit_outputs: 2,

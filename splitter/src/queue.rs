@@ -128,7 +128,7 @@ mod tests {
         let mut builder = GraphBuilder::new("/b".into());
         for output in ["l0", "l1", "l2", "free"] {
             let (explicit_outputs, inputs, validations, phony) = (1, &[][..], &[][..], false);
-            let location = Location { file: "build.ninja".into(), line: 1 };
+            let location = Location { file: std::sync::Arc::new("build.ninja".into()), line: 1 };
             let (explicit_inputs, implicit_inputs) = (0, 0);
             let outputs = &[output.into()];
             let spec = EdgeSpec {

@@ -6,17 +6,18 @@
 
 use crate::audit::Finding;
 use crate::contents::Remembered;
-use crate::discover::{Found, to_path};
+use crate::discover::{Found, parent, to_path};
 use crate::drive::Sandbox;
 use crate::identity::Identity;
 use bstr::{BStr, BString, ByteSlice as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::SystemTime;
-use std::{fs, io};
+use std::{fs, io, thread};
 
 /// The version of both files.
 const VERSION: u32 = 9;
@@ -155,13 +156,46 @@ pub fn is_same((path, identity): &(BString, Option<Identity>)) -> bool {
 }
 
 impl State {
-    /// Whether all that was watched is as it was, for the same targets of the same build file, and the same wish.
-    pub fn is_up_to_date(&self, targets: &[BString], file: &BStr, isolation: &BStr) -> bool {
+    /// Whether all that was watched is as it was, for the same targets of the same build file, and the same wish. This
+    /// process is in `directory`, which is absolute and without links.
+    pub fn is_up_to_date(&self, targets: &[BString], file: &BStr, isolation: &BStr, directory: &BStr) -> bool {
         self.complete.as_deref() == Some(targets)
             && self.file == file
             && self.isolation == isolation
-            && self.watched.iter().all(is_same)
+            && self.stands(directory)
     }
+
+    /// Whether all that was watched is as it was.
+    fn stands(&self, directory: &BStr) -> bool {
+        // Fewer are looked at in less time than it takes to begin a thread for them.
+        const AT_LEAST: usize = 512;
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+        let mut parts = self.watched.chunks(self.watched.len().div_ceil(threads).max(AT_LEAST));
+        let is_same = |part: &[(BString, Option<Identity>)]| {
+            part.iter().all(|(path, known)| Identity::of(to_path(seen_from(directory, path).as_ref())) == *known)
+        };
+        let own = parts.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let others: Vec<_> = parts.map(|part| scope.spawn(move || is_same(part))).collect();
+            is_same(own) && others.into_iter().all(|other| other.join().is_ok_and(|same| same))
+        })
+    }
+}
+
+/// A path as it is seen from a directory near to it: the system takes time for each part of a path.
+fn seen_from<'a>(directory: &BStr, path: &'a BString) -> Cow<'a, BStr> {
+    const NEAR: usize = 3;
+    let mut above = directory;
+    for up in 0..=NEAR {
+        if let Some(below) = path.strip_prefix(above.as_bytes()).and_then(|below| below.strip_prefix(b"/")) {
+            return match up {
+                0 => Cow::Borrowed(below.as_bstr()),
+                _ => Cow::Owned([b"../".repeat(up).as_slice(), below].concat().into()),
+            };
+        }
+        above = parent(above);
+    }
+    Cow::Borrowed(path.as_bstr())
 }
 
 #[cfg(test)]
@@ -174,12 +208,27 @@ mod tests {
         let path = directory.path().join("state");
         let state = State { complete: Some(vec!["all".into()]), ..State::default() };
         write(&state, &path).unwrap();
-        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into(), b"".into()));
+        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into(), b"".into(), b"/".into()));
 
         let good = fs::read(&path).unwrap();
         for spoilt in [&good[..good.len() - 1], &good[..10], b"", &[7; 100][..]] {
             fs::write(&path, spoilt).unwrap();
             read::<State>(&path).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_path_is_short_from_a_directory_near_to_it() {
+        let seen = |path: &str| seen_from(b"/r/a/b/build".into(), &path.into()).to_string();
+        assert_eq!(seen("/r/a/b/build/out/x.o"), "out/x.o");
+        assert_eq!(seen("/r/a/b/src/x.c"), "../src/x.c");
+        assert_eq!(seen("/r/other/x.c"), "../../../other/x.c");
+        for far in ["/usr/bin/cc", "/r/a/b/build", "/r/a/b/builder/x"] {
+            assert_eq!(absolute_from("/r/a/b/build", &seen(far)), far);
+        }
+    }
+
+    fn absolute_from(directory: &str, path: &str) -> String {
+        crate::graph::absolute(path.into(), directory.into()).to_string()
     }
 }

@@ -109,7 +109,7 @@ impl From<Problem> for Stop {
 
 /// A file of which a part has been read: files include each other as deep as they like.
 struct Open {
-    name: BString,
+    name: Arc<BString>,
     /// One for all spellings of the name.
     canonical: BString,
     bytes: Arc<Vec<u8>>,
@@ -124,7 +124,14 @@ impl Open {
         let mut canonical = name.to_vec();
         canonicalise(&mut canonical);
         let mark = Mark::start(&bytes);
-        Self { name: name.into(), canonical: canonical.into(), bytes: Arc::new(bytes), number: 0, scope, mark }
+        Self {
+            name: Arc::new(name.into()),
+            canonical: canonical.into(),
+            bytes: Arc::new(bytes),
+            number: 0,
+            scope,
+            mark,
+        }
     }
 }
 
@@ -134,7 +141,7 @@ struct Source<'a> {
     bytes: &'a [u8],
     /// In [`Texts`].
     number: u32,
-    name: &'a BString,
+    name: &'a Arc<BString>,
     scope: u32,
 }
 
@@ -226,7 +233,7 @@ impl<'l> Parser<'l> {
         let mut times: HashMap<BString, (u32, u32)> = HashMap::from_iter([(main.canonical.clone(), (1, 1))]);
         let mut open = vec![main];
         while let Some(file) = open.last_mut() {
-            let (name, bytes) = (file.name.clone(), Arc::clone(&file.bytes));
+            let (name, bytes) = (Arc::clone(&file.name), Arc::clone(&file.bytes));
             let wrong = |Problem { at, message }| locate(name.as_bstr(), &bytes, at, message);
             let lexer = Lexer::new(&bytes, file.mark, self.required_version >= Some(LANGUAGE));
             let mut source = Source { lexer, bytes: &bytes, number: file.number, name: &name, scope: file.scope };
@@ -267,7 +274,7 @@ impl<'l> Parser<'l> {
 
     /// Takes a file in before anything of it is read.
     fn begin(&mut self, source: &mut Source<'_>, bytes: &Arc<Vec<u8>>) -> Result<(), Problem> {
-        self.files.push(source.name.clone());
+        self.files.push(BString::clone(source.name));
         let too_long = |_| Problem { at: 0, message: format!("'{}' is too long", source.name) };
         source.number = self.program.texts.add_source(Arc::clone(bytes)).map_err(too_long)?;
         // Room for about as many as there are: growing would copy the tables of a large manifest many times.
@@ -559,7 +566,7 @@ impl<'l> Parser<'l> {
             vec![]
         };
 
-        let location = Location { file: source.name.clone(), line };
+        let location = Location { file: Arc::clone(source.name), line };
         let spec = EdgeSpec {
             outputs,
             explicit_outputs,

@@ -399,7 +399,7 @@ mod tests {
             implicit_inputs: 0,
             validations: &[],
             phony: false,
-            location: Location { file: "build.ninja".into(), line: 1 },
+            location: Location { file: std::sync::Arc::new("build.ninja".into()), line: 1 },
         };
         builder.edge(spec).unwrap();
         let graph = builder.finish(Box::new(None));
