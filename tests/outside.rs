@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 use tests::{Scene, not_run};
 
 const CONSOLE: &str = "rule console\n  command = $cmd\n  description = $out\n  pool = console\n";
@@ -41,6 +43,23 @@ fn a_command_on_the_terminal_runs_when_something_changed_and_one_that_makes_noth
     }
     let said = scene.said(Command::new("ninja").current_dir(scene.at("build")));
     assert_eq!(said.out, "ninja: no work to do.\n", "{said}");
+}
+
+#[test]
+fn what_is_written_while_a_command_runs_outside_runs_it_again() {
+    let Some(scene) = Scene::new("what_is_written_while_a_command_runs_outside_runs_it_again", &[]) else { return };
+    scene.write("build/in", "1\n");
+    scene.edges(&format!("{CONSOLE}build made: console in\n  cmd = cp in made; touch begun; sleep 1\n"));
+    let mut run = scene.command("ninja2drv").stdout(Stdio::null()).spawn().unwrap();
+    while !scene.at("build/begun").exists() {
+        assert!(run.try_wait().unwrap().is_none(), "it copies and waits");
+        sleep(Duration::from_millis(20));
+    }
+    scene.write("build/in", "2\n");
+    assert!(run.wait().unwrap().success());
+    assert_eq!(scene.build().ran().len(), 1);
+    assert_eq!(scene.read("build/made"), "2\n");
+    assert!(scene.run(&[]).ran().is_empty());
 }
 
 #[test]

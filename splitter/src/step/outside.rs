@@ -63,7 +63,7 @@ impl Steps<'_> {
         if record.recipe != recipe.fingerprint() {
             return Ok(Some(Reason::Command));
         }
-        if recipe.kind == Kind::Build || *why == Outside::Build {
+        if goes_by_times(recipe, why) {
             return Ok(self.is_behind(edge, recipe, begun));
         }
         for (path, content) in &record.inputs {
@@ -113,11 +113,14 @@ impl Steps<'_> {
         let begun = tempfile::tempfile_in(to_path(self.drive.graph.working_directory()))?.metadata()?.modified()?;
         let log = self.run_outside(edge, command)?;
         let stated = self.drive.stated(edge);
-        let lacks = why == Outside::Build && stated.iter().any(|path| modified(path).is_none());
+        let lacks = goes_by_times(recipe, &why) && stated.iter().any(|path| modified(path).is_none());
         let record = match why.is_each_time() {
             true => None,
             false => Some(self.record_outside(recipe, command, stated, begun)?),
         };
+        // What was written meanwhile the command may have read as it was before: it is to run again.
+        let is_later = |path: &BString| modified(path).is_some_and(|time| time > begun);
+        let record = record.filter(|record| !record.inputs.keys().any(is_later));
         if lacks || record.as_ref().is_none_or(|record| record.outputs.values().any(Option::is_none)) {
             self.outside_too.store(true, Ordering::Relaxed);
         }
@@ -201,6 +204,11 @@ impl Steps<'_> {
         let base = self.drive.graph.working_directory();
         read.inputs.iter().map(|path| absolute(path.as_bstr(), base)).collect()
     }
+}
+
+/// Whether a command runs another build, by its words or by what it was seen to do.
+fn goes_by_times(recipe: &Recipe, why: &Outside) -> bool {
+    recipe.kind == Kind::Build || *why == Outside::Build
 }
 
 fn modified(path: &BString) -> Option<SystemTime> {
