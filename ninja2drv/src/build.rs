@@ -7,10 +7,10 @@ use crate::regenerate::{self, Current};
 use crate::report::{self, Teller};
 use crate::rounds::Dyndeps;
 use crate::stats::Stats;
-use crate::stores::Opened;
 use crate::tracing::{self, Tracing};
-use crate::{End, places, read_own};
+use crate::{End, complain, places, read_own};
 use bstr::{BString, ByteSlice as _};
+use frontend::Opened;
 use ninja2drv::manifest::Manifest;
 use nixstore::StorePath;
 use splitter::discover::to_path;
@@ -52,7 +52,7 @@ pub fn build(
     let mut old: Records = stats.time("records load", || read_own(&own.join("records")));
     let Opened { store, runner, sandbox, .. } = opened;
     if options.debugs("explain") {
-        opened.tell();
+        opened.about().iter().for_each(|about| report::say!("ninja2drv: {about}"));
         report::tell_of_runner(&**store, runner)?;
     }
     let Current { manifest, watched, always } =
@@ -67,7 +67,8 @@ pub fn build(
     }
     let toolchains = Toolchains::new(store.clone(), &opened.own, &opened.scratch);
     let tools = HostTools::new(toolchains, tell_of_snapshot(options.quiet));
-    let history = places::open_history();
+    let history = frontend::places::history_file();
+    let history = history.and_then(|file| frontend::places::open_history(&file, &complain));
     let roots = places::roots(options, directory)?;
     let mut teller = Teller::new(options, again)?;
     let jobserver = places::jobserver(options, jobs)?;
@@ -90,6 +91,7 @@ pub fn build(
             outside: &outside,
             adopt: by_ninja.as_ref().map(|by_ninja| by_ninja as &dyn Adopt),
             exact: options.exact,
+            every_file: false,
             audited: options.tracing != Tracing::Never,
             jobs,
             jobserver: jobserver.as_ref(),
@@ -130,7 +132,7 @@ pub fn build(
     written.map_err(|e| format!("cannot write the state of this build in `{}`: {e}", own.display()))?;
     let differs = options.tracing != Tracing::Never && tracing::report(&graph, &records, own)?;
     tools.save()?;
-    history.as_ref().inspect(|history| places::save(history));
+    history.as_ref().inspect(|history| frontend::places::save(history, &complain));
     let end = match (success, cancelled.load(Ordering::Relaxed)) {
         (true, _) if differs && options.tracing == Tracing::Error => End::Differs,
         (true, _) => End::Success,

@@ -12,13 +12,13 @@ mod report;
 mod rounds;
 mod stats;
 mod status;
-mod stores;
 mod terminal;
 mod tracing;
 
 use crate::report::say;
 use bstr::{BStr, BString, ByteSlice as _};
 use build::Ended;
+use frontend::{Opened, Want};
 use localstore::{Choice, Place, Warning};
 use ninja2drv::tools::{self, Call, Stop, Tool};
 use nixstore::causes::causes;
@@ -33,7 +33,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
-use stores::Opened;
 use tracing::Tracing;
 
 fn main() -> ExitCode {
@@ -132,13 +131,16 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         }
     }
     let jobs = options.jobs().min(MOST_JOBS);
-    let opened = Opened::open(&choice, options, jobs)?;
+    let want = Want { isolation: options.sandbox.into(), way: options.realise, jobs };
+    let opened = Opened::open(&choice, &want, &complain)?;
     let Ended { end, outputs } = build::build(options, again, &directory, &targets, &own, &opened, jobs)?;
     if !is_within {
         localstore::runner::put_back(&own);
     }
     if end != End::Interrupted {
-        opened.end(&outputs, &own, options);
+        let keep = options.keep.clone().unwrap_or_else(|| own.join("outputs"));
+        let verbose = options.debugs("explain");
+        opened.end(&frontend::End { limit: options.store_limit, keep, outputs: &outputs, verbose }, &complain);
     }
     Ok(end)
 }
@@ -180,6 +182,11 @@ fn read_own<T: serde::de::DeserializeOwned + Default>(file: &Path) -> T {
         eprintln!("ninja2drv: warning: `{}` is not used: {problem}", file.display());
         T::default()
     })
+}
+
+/// Says to the user what is no part of the build's own output.
+fn complain(phrase: &str) {
+    eprintln!("ninja2drv: {phrase}");
 }
 
 fn warn<'a>(warnings: impl Iterator<Item = &'a Warning>) {

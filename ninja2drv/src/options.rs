@@ -4,6 +4,7 @@ use crate::tracing::Tracing;
 use bstr::{BStr, BString};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
+use frontend::Isolation;
 use localstore::Size;
 use nixstore::daemon_store::Way;
 use splitter::roots::Mode;
@@ -120,6 +121,16 @@ pub enum Wish {
     Auto,
     On,
     Off,
+}
+
+impl From<Wish> for Isolation {
+    fn from(wish: Wish) -> Self {
+        match wish {
+            Wish::Auto => Self::Auto,
+            Wish::On => Self::On,
+            Wish::Off => Self::Off,
+        }
+    }
 }
 
 impl Wish {

@@ -1,0 +1,181 @@
+//! The store that a run uses, whichever it is: opened, with the runner in it, and what is to be done with it at the end.
+
+use crate::{Isolation, Tell};
+use localstore::Unusable;
+use localstore::sandbox::SandboxError;
+use localstore::{Choice, Evicted, LocalStore, Size};
+use nixstore::causes::with_causes;
+use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
+use nixstore::{Store, StorePath};
+use splitter::drive::{Error, Sandbox};
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open store.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The builder of every edge, in the store.
+    pub runner: StorePath,
+    /// What commands see of the host.
+    pub sandbox: Sandbox,
+    /// Where the identities of snapshots are remembered.
+    pub own: PathBuf,
+    /// Where snapshots are made, on the file system of the store if that is here.
+    pub scratch: PathBuf,
+    kind: Kind,
+}
+
+enum Kind {
+    Embedded(Arc<LocalStore>, PathBuf),
+    Daemon(Arc<DaemonStore>),
+}
+
+/// How a store is to be used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Want {
+    /// When commands run in a sandbox.
+    pub isolation: Isolation,
+    /// How a daemon realises edges, if not as it offers.
+    pub way: Option<Way>,
+    /// How many edges at once.
+    pub jobs: usize,
+}
+
+/// What is to be kept of a store when a run has ended.
+#[derive(Debug)]
+pub struct End<'a> {
+    /// What an embedded store may take; by default what its disk allows.
+    pub limit: Option<Size>,
+    /// The link that is a daemon's root.
+    pub keep: PathBuf,
+    /// What the build has made.
+    pub outputs: &'a BTreeSet<StorePath>,
+    /// Whether to tell of what was not needed.
+    pub verbose: bool,
+}
+
+impl Opened {
+    /// Opens the store of a choice. The runner lies beside the program that runs.
+    ///
+    /// # Errors
+    /// Where the store cannot be opened, or no command could be run as it is wished.
+    pub fn open(choice: &Choice, want: &Want, tell: Tell<'_>) -> Result<Self, Error> {
+        let runner = env::current_exe()?.with_file_name(localstore::runner::NAME);
+        match choice {
+            Choice::Embedded(root) => embedded(root, want.isolation, &runner, tell),
+            Choice::Daemon { address, way, shown } => {
+                let want = Want { way: want.way.or(*way), ..*want };
+                daemon(address, shown, &want, &runner)
+            }
+        }
+    }
+
+    /// More of a store than where it is, for the user; none of the embedded one.
+    pub fn about(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Embedded(..) => None,
+            Kind::Daemon(store) => {
+                Some(format!("store: Nix {}, edges are realised by way `{}`", store.nix_version(), store.way()))
+            }
+        }
+    }
+
+    /// Keeps what the build has made for the next run: makes an embedded store smaller if it is too large, and gives a
+    /// daemon a root. The build is done: what goes wrong now is only told.
+    pub fn end(self, end: &End<'_>, tell: Tell<'_>) {
+        let Self { store, kind, .. } = self;
+        drop(store);
+        match kind {
+            Kind::Embedded(store, root) => {
+                let size = store.size_at_most();
+                drop(store);
+                let limit = end.limit.map_or_else(|| localstore::default_limit(&root), |limit| Ok(limit.0));
+                match (limit, size) {
+                    (Ok(limit), Ok(size)) if size > limit => keep_within(&root, limit, end, tell),
+                    (Ok(_), Ok(_)) => {}
+                    (Err(error), _) => tell_unlimited(&error, tell),
+                    (_, Err(error)) => tell_unlimited(&error, tell),
+                }
+            }
+            Kind::Daemon(store) => {
+                if let Err(error) = store.keep(&end.keep, end.outputs) {
+                    let error = with_causes(&error);
+                    tell(&format!("warning: the next garbage collection may take what was built: {error}"));
+                }
+            }
+        }
+    }
+}
+
+fn tell_unlimited(error: &(dyn std::error::Error + 'static), tell: Tell<'_>) {
+    tell(&format!("warning: the store has no limit: {}", with_causes(error)));
+}
+
+fn embedded(root: &Path, isolation: Isolation, runner: &Path, tell: Tell<'_>) -> Result<Opened, Error> {
+    let store = Arc::new(LocalStore::open(root)?);
+    store.warnings().iter().for_each(|warning| tell(&format!("warning: {warning}")));
+    let runner = store.install_runner(runner)?;
+    Ok(Opened {
+        sandbox: sandbox(isolation, &store, tell)?,
+        own: store.layout().own(),
+        scratch: store.scratch()?,
+        runner,
+        kind: Kind::Embedded(store.clone(), root.into()),
+        store,
+    })
+}
+
+fn daemon(address: &Address, shown: &str, want: &Want, runner: &Path) -> Result<Opened, Error> {
+    if want.isolation == Isolation::Off {
+        return Err("`--sandbox=off` is for the embedded store; a daemon decides itself how it isolates".into());
+    }
+    let own = localstore::cache(&|name: &str| env::var_os(name))
+        .ok_or("neither XDG_CACHE_HOME nor HOME is an absolute path")?;
+    let scratch = own.join("scratch");
+    std::fs::create_dir_all(&scratch).map_err(|e| format!("cannot make `{}`: {e}", scratch.display()))?;
+    let connecting = DaemonOptions { way: want.way, connections: want.jobs + 1, ..DaemonOptions::default() };
+    let unusable = |error| Unusable { shown: shown.into(), error };
+    let store = Arc::new(DaemonStore::open(address.clone(), connecting).map_err(unusable)?);
+    let name = localstore::runner::NAME.parse().expect("a valid name");
+    let runner = store.add_path(&name, runner)?.path;
+    Ok(Opened { runner, sandbox: Sandbox::Root, own, scratch, kind: Kind::Daemon(store.clone()), store })
+}
+
+/// Whether commands run in a sandbox; asked once, and not by every edge.
+fn sandbox(isolation: Isolation, store: &LocalStore, tell: Tell<'_>) -> Result<Sandbox, Error> {
+    let refused = match (isolation, store.probe()) {
+        (Isolation::Auto | Isolation::On, Ok(())) => return Ok(Sandbox::Root),
+        (Isolation::Off, _) => None,
+        (Isolation::Auto, Err(error @ SandboxError::Refused { .. })) => Some(error),
+        (Isolation::Auto | Isolation::On, Err(error)) => return Err(error.into()),
+    };
+    if let Some(error) = refused {
+        tell(&format!("warning: commands run where they are, traced, and their results are kept apart: {error}"));
+    }
+    store.run_in_place();
+    Ok(Sandbox::None)
+}
+
+/// Makes the store smaller, which is above its limit. A tenth is left free, so that not every run has to.
+fn keep_within(root: &Path, limit: u64, end: &End<'_>, tell: Tell<'_>) {
+    let outputs: Vec<StorePath> = end.outputs.iter().cloned().collect();
+    // What an up-to-date step made is in use too, though the store was not asked for it.
+    let used = LocalStore::open(root).map_err(Error::from).and_then(|store| Ok(store.path_infos(&outputs)?));
+    if let Err(error) = used {
+        return tell(&format!("warning: the store could not be made smaller: {error}"));
+    }
+    match localstore::evict(root, limit - limit / 10) {
+        Ok(Evicted::Deleted { paths, bytes, left }) => {
+            let (limit, left, bytes) = (Size(limit), Size(left), Size(bytes));
+            tell(&format!("store: above its limit of {limit}: deleted {paths} paths, {bytes}; {left} left"));
+        }
+        Ok(Evicted::InUse) if end.verbose => {
+            tell(&format!("store: above its limit of {}, but in use by another build", Size(limit)));
+        }
+        Ok(Evicted::InUse | Evicted::WithinLimit) => {}
+        Err(error) => tell(&format!("warning: the store could not be made smaller: {error}")),
+    }
+}
