@@ -82,6 +82,7 @@ fn would_run(
         outside: &Asked::new(&options.outside)?,
         adopt: None,
         exact: options.exact,
+        every_file: false,
         audited: false,
         jobs: 1,
         jobserver: None,

@@ -7,7 +7,7 @@
 
 use bstr::{BStr, BString, ByteSlice as _};
 
-/// A compile: one source to one object.
+/// A compile: a source to an object, or to assembler.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Compile {
     /// The command without what names outputs: more options make it a question.
@@ -72,10 +72,13 @@ const PATHS: &[&str] = &["-include", "-imacros", "-o", "-MF", "-MT", "-MQ"];
 const PREFIX_MAPS: &[&str] = &["-ffile-prefix-map=", "-fdebug-prefix-map=", "-fmacro-prefix-map="];
 
 impl Compile {
-    /// Reads a command line, response files expanded; none if it does something else than compile or assemble sources to
-    /// an object.
+    /// Reads a command line, response files expanded; none if it does something else than compile or assemble sources,
+    /// each to a file of its own.
     pub fn read(argv: &[BString]) -> Option<Self> {
-        if !is_driver(argv.first()?.as_bstr()) || !argv.iter().any(|word| word == "-c") || reads_more(argv) {
+        if !is_driver(argv.first()?.as_bstr())
+            || !argv.iter().any(|word| word == "-c" || word == "-S")
+            || reads_more(argv)
+        {
             return None;
         }
         let mut ask = vec![argv[0].clone()];
@@ -83,7 +86,7 @@ impl Compile {
         let mut words = argv[1..].iter();
         while let Some(word) = words.next() {
             match word.as_slice() {
-                b"-c" | b"-MD" | b"-MMD" | b"-MP" | b"-M" | b"-MM" | b"-MG" => {}
+                b"-c" | b"-S" | b"-MD" | b"-MMD" | b"-MP" | b"-M" | b"-MM" | b"-MG" => {}
                 b"-o" | b"-MF" | b"-MT" | b"-MQ" => {
                     words.next();
                 }

@@ -208,6 +208,12 @@ impl<'a> Contents<'a> {
         names
     }
 
+    /// Every file that was looked at, with its content and the identity that stands for it already, if one does.
+    pub fn known(&self) -> Vec<(BString, Option<Identity>, StorePath)> {
+        let known = lock(&self.known);
+        known.iter().map(|(path, (identity, content))| (path.clone(), *identity, content.clone())).collect()
+    }
+
     /// Every file that was looked at, with its content and the identity that stands for it. Those too young to are looked
     /// at again a tick later; none for one that has changed since.
     pub fn into_identities(self) -> Vec<(BString, Option<Identity>, StorePath)> {

@@ -40,6 +40,8 @@ pub struct Found {
     pub in_depfile: bool,
     /// Files of the host's tools: headers and libraries.
     pub system: BTreeSet<BString>,
+    /// Of these only as many are named as ask for the same tools.
+    pub essential: bool,
     /// Programs of the host that no text names.
     pub programs: BTreeSet<BString>,
     /// Directories that have to exist.
@@ -203,6 +205,7 @@ impl Found {
             names: set(&self.names),
             in_depfile: self.in_depfile,
             system: self.system.clone(),
+            essential: self.essential,
             programs: self.programs.clone(),
             directories: set(&self.directories),
             listed: self.listed.iter().map(|(path, names)| (map(path.as_bstr()), names.clone())).collect(),

@@ -17,7 +17,7 @@ use crate::roots::{Mode, Roots};
 use crate::showincludes::without_includes;
 use crate::state::{self, Records, State};
 use crate::step::{Failed, Outcome, Steps, Versions};
-pub use crate::step::{NoStore, NoTools};
+pub use crate::step::{NoProduct, NoStore, NoTools, One, Product};
 use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::store::Failure;
@@ -94,6 +94,9 @@ pub struct Drive<'a> {
     pub adopt: Option<&'a dyn Adopt>,
     /// Whether commands are given what they were seen to read, and no more, once that is known.
     pub exact: bool,
+    /// Whether it is told and remembered of all files of the host that a command reads, and not only of as many as ask for
+    /// the same tools.
+    pub every_file: bool,
     /// Whether what commands do with files is compared with what is stated of them.
     pub audited: bool,
     /// How many steps at once; at least 1.
@@ -282,7 +285,7 @@ impl Drive<'_> {
     }
 
     /// What all steps share, where they can be begun.
-    fn steps<'a>(&'a self, plan: &'a Plan, old: &'a Records) -> Result<Steps<'a>, Refused> {
+    pub(crate) fn steps<'a>(&'a self, plan: &'a Plan, old: &'a Records) -> Result<Steps<'a>, Refused> {
         self.check_sources(plan)?;
         let always = plan.always(self.graph, &|file| fs::symlink_metadata(to_path(self.path(file).as_bstr())).is_ok());
         Ok(Steps {
@@ -361,7 +364,7 @@ impl Drive<'_> {
                 }
                 let shown = |log: Vec<u8>| self.shown(edge, log);
                 let event = match result {
-                    Ok(Outcome { done, log, record, outside, bound, warning, findings }) => {
+                    Ok(Outcome { done, log, record, outside, bound, warning, findings, .. }) => {
                         queue.done(edge);
                         records.by_name.extend(record.map(|record| (self.name(edge), record)));
                         Event { edge, done, log: shown(log), outside, bound, warning, findings }

@@ -7,6 +7,7 @@
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
@@ -139,6 +140,8 @@ pub struct Command {
     pub description: BString,
     /// The name of the rule.
     pub rule: BString,
+    /// Variables of its environment, besides those that every command has.
+    pub env: BTreeMap<BString, BString>,
     /// A file in which the command names what it read.
     pub depfile: Option<BString>,
     /// What becomes of the depfile.

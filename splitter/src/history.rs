@@ -90,7 +90,7 @@ fn is_spoilt(error: &rusqlite::Error) -> bool {
 }
 
 /// The layout of the file; another version is thrown away.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// The tables.
 const TABLES: [&str; 2] = [Lesson::TABLE, Realisation::TABLE];

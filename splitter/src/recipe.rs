@@ -69,7 +69,7 @@ impl Recipe {
             response,
             lists: BTreeMap::new(),
             build_directory: build_directory.into(),
-            env: environment(),
+            env: environment().into_iter().chain(command.env.clone()).collect(),
         };
         match parse(command.text.as_bstr()) {
             Script::Plain(simples) if !simples.is_empty() => {

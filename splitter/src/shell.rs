@@ -89,6 +89,12 @@ pub fn join(directory: &BStr, path: &BStr) -> BString {
     }
 }
 
+/// A text that is plain, and whose words these are.
+pub fn quoted(words: &[BString]) -> BString {
+    let quoted = words.iter().map(|word| [b"'", word.replace("'", r"'\''").as_slice(), b"'"].concat());
+    bstr::join(" ", quoted).into()
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Word {
     Text(BString),
@@ -178,6 +184,13 @@ mod tests {
             plain(r#"cc "-DNAME=\"a b\"" -DQ=\"x\" '-I a' -o a.o"#),
             [(String::new(), ["cc", "-DNAME=\"a b\"", "-DQ=\"x\"", "-I a", "-o", "a.o"].map(String::from).to_vec())]
         );
+    }
+
+    #[test]
+    fn words_that_are_quoted_are_read_again_as_they_were() {
+        let words = ["cc", "", "a b", "it's", "-DX=\"$(x)\"", "*", "a\\b", "#", "l1\nl2", "&&", "\u{e9}"];
+        let text = quoted(&words.map(BString::from));
+        assert_eq!(plain(&text.to_string()), [(String::new(), words.map(String::from).to_vec())]);
     }
 
     #[test]

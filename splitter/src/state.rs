@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use std::{fs, io, thread};
 
 /// The version of both files.
-const VERSION: u32 = 9;
+const VERSION: u32 = 10;
 
 /// Everything that a run with nothing to do looks at.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -6,12 +6,14 @@ mod audited;
 mod dry;
 mod first;
 mod in_place;
+mod one;
 mod outside;
 mod times;
 mod tools;
 mod versions;
 
 pub use dry::{NoStore, NoTools};
+pub use one::{NoProduct, One, Product};
 pub(crate) use versions::Versions;
 
 use crate::audit::Finding;
@@ -75,12 +77,14 @@ pub(crate) struct Outcome {
     pub warning: Option<String>,
     /// As in [`Record`], of one that was made now.
     pub findings: Vec<Finding>,
+    /// Where the files are that it wrote undeclared, of one that was made now.
+    pub rest: Option<StorePath>,
 }
 
 impl Outcome {
     /// One of which nothing is remembered.
     fn plain(done: Done, log: Vec<u8>) -> Self {
-        Self { done, log, record: None, outside: None, bound: None, warning: None, findings: Vec::new() }
+        Self { done, log, record: None, outside: None, bound: None, warning: None, findings: Vec::new(), rest: None }
     }
 }
 
@@ -278,9 +282,7 @@ impl Steps<'_> {
         let (found, realised, warning) = match known {
             Some((mut found, realised)) => {
                 let in_place = self.drive.sandbox == Sandbox::None;
-                if in_place {
-                    self.keep_essential(&mut found);
-                }
+                self.keep_essential(&mut found);
                 let read = self.read_back(recipe, found.clone(), &realised)?;
                 if in_place {
                     self.learn(key, if self.drive.exact { &read } else { &found }, &realised)?;
@@ -342,7 +344,8 @@ impl Steps<'_> {
         }
         let findings = audited.map(|audited| audited.findings).unwrap_or_default();
         let log = self.log(&realised)?;
-        Ok(Outcome { record: Some(record), bound, warning, findings, ..Outcome::plain(done, log) })
+        let rest = Some(realised.path(&output("rest"))?.clone());
+        Ok(Outcome { record: Some(record), bound, warning, findings, rest, ..Outcome::plain(done, log) })
     }
 
     /// What a step reads, as its depfile has it.
@@ -352,6 +355,10 @@ impl Steps<'_> {
 
     /// Of the host's files, as few as ask for the same tools.
     fn keep_essential(&self, found: &mut Found) {
+        if self.drive.every_file {
+            return;
+        }
+        found.essential = true;
         let system = found.system.iter().map(|path| to_path(path.as_bstr()).to_owned()).collect();
         let essential = self.drive.tools.essential(&system);
         found.system = essential.iter().map(|path| path.as_os_str().as_bytes().into()).collect();
@@ -395,7 +402,8 @@ impl Steps<'_> {
                 let path = real(path.as_bstr());
                 self.contents.is(path.as_bstr(), content).is_ok_and(|same| same)
             };
-            if lesson.contents.iter().all(same) {
+            let tells_all = !lesson.found.essential || !self.drive.every_file;
+            if tells_all && lesson.contents.iter().all(same) {
                 let found = lesson.found.map(&real);
                 let is_gone = |path: &BString| !self.presence.holds(path.as_bstr());
                 if found.names.iter().any(is_gone) {

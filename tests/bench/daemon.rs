@@ -253,6 +253,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         outside: &Asked::default(),
         adopt: None,
         exact: false,
+        every_file: false,
         audited: false,
         jobs: 2,
         jobserver: None,

@@ -7,6 +7,7 @@ use super::lexer::{Piece, Raw, pieces};
 use super::scopes::{MAIN, Names, Scopes};
 use bstr::{BStr, BString, ByteSlice as _};
 use splitter::graph::{self, Command, Commands, Deps, EdgeId, Graph, ResponseFile};
+use std::collections::BTreeMap;
 
 /// The tables that a parser fills, and that answer for commands after it.
 #[derive(Default)]
@@ -342,6 +343,7 @@ impl Commands for Program {
             text: escaped("command"),
             description: escaped("description"),
             rule: self.rules[record.rule as usize].name.clone(),
+            env: BTreeMap::new(),
             depfile: path("depfile"),
             deps: match escaped("deps").as_slice() {
                 b"gcc" => Deps::Gcc,

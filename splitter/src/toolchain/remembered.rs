@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Changes whenever an older file would be misunderstood, or the rules of selecting change.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The most snapshots that are remembered by what they hold.
 const MOST_MADE: usize = 1000;
@@ -25,11 +25,20 @@ pub struct Remembered {
     /// By `PATH` and program.
     pub programs: BTreeMap<String, BTreeMap<String, Vec<u32>>>,
     /// By file.
-    pub files: BTreeMap<String, Vec<u32>>,
+    pub files: BTreeMap<String, OfFile>,
     /// By the key of a set of seeds.
     pub snapshots: BTreeMap<String, Made>,
     /// The store path of each listing, by its digest. True whatever happens to the host.
     pub made: BTreeMap<String, String>,
+}
+
+/// What a file draws in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OfFile {
+    /// Of what it is, or leads to: it may be changed without its package.
+    pub identity: Identity,
+    /// The seeds.
+    pub seeds: Vec<u32>,
 }
 
 /// A snapshot that was made.
@@ -90,8 +99,11 @@ impl Remembered {
 
     /// No number is too large.
     fn is_sound(&self) -> bool {
-        let numbers = self.programs.values().flat_map(BTreeMap::values).chain(self.files.values()).flatten();
-        numbers.max().is_none_or(|&number| (number as usize) < self.seeds.len())
+        let numbers = self.programs.values().flat_map(BTreeMap::values).flatten();
+        numbers
+            .chain(self.files.values().flat_map(|file| &file.seeds))
+            .max()
+            .is_none_or(|&number| (number as usize) < self.seeds.len())
     }
 }
 
@@ -102,10 +114,14 @@ mod tests {
     fn remembered() -> Remembered {
         Remembered {
             seeds: vec![Seed::Package("libc6:amd64".into())],
-            files: [("/usr/include/stdio.h".to_owned(), vec![0])].into(),
+            files: [("/usr/include/stdio.h".to_owned(), of_file(0))].into(),
             made: [("digest".to_owned(), "path".to_owned())].into(),
             ..Remembered::nothing(vec![None])
         }
+    }
+
+    fn of_file(seed: u32) -> OfFile {
+        OfFile { identity: Identity::of(Path::new("/")).expect("it is there"), seeds: vec![seed] }
     }
 
     #[test]
@@ -132,7 +148,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("toolchains");
         let mut broken = remembered();
-        broken.files.insert("/x".into(), vec![7]);
+        broken.files.insert("/x".into(), of_file(7));
         broken.save(&path).expect("it can be written");
         assert_eq!(Remembered::load(&path, vec![None]), Remembered::nothing(vec![None]));
         std::fs::write(&path, "{").expect("write");

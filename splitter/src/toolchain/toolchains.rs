@@ -6,7 +6,7 @@
 use super::follow::{FollowError, Follower};
 use super::host::{HOST_PROBES, Host, HostError};
 use super::listing::Listing;
-use super::remembered::{Made, Remembered};
+use super::remembered::{Made, OfFile, Remembered};
 use super::seed::Seed;
 use super::selection::{Request, Selection, of_seeds};
 use super::snapshot::{AssembleError, Places, assemble, places};
@@ -216,7 +216,7 @@ impl Toolchains {
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
                 if keep && !seeds.iter().any(|seed| seed.is_fresh(at)) {
                     let remembered = slow.remembered.as_mut().expect("it was loaded above");
-                    slow.changed |= question.remember(&seeds, remembered);
+                    slow.changed |= question.remember(&seeds, at, remembered);
                 }
                 known.learn(question, seeds, notes);
             }
@@ -323,7 +323,7 @@ enum Question {
 
 impl Question {
     /// Writes the answer down; false if it is no text.
-    fn remember(&self, seeds: &[Seed], remembered: &mut Remembered) -> bool {
+    fn remember(&self, seeds: &[Seed], at: SystemTime, remembered: &mut Remembered) -> bool {
         if !seeds.iter().all(Seed::is_text) {
             return false;
         }
@@ -341,8 +341,11 @@ impl Question {
                 remembered.programs.entry(search_path.into()).or_default().insert(path.into(), numbers);
             }
             Self::File(path) => {
-                let Some(path) = path.to_str() else { return false };
-                remembered.files.insert(path.into(), numbers);
+                let (Some(text), Some(identity)) = (path.to_str(), identity_behind(path)) else { return false };
+                if !identity.settled(at) {
+                    return false;
+                }
+                remembered.files.insert(text.into(), OfFile { identity, seeds: numbers });
             }
         }
         true
@@ -383,13 +386,24 @@ impl Known {
         programs.chain(files.map(|path| Question::File(path.clone()))).collect()
     }
 
-    /// Takes the answer from what is remembered, if it is still true.
-    fn recall(&mut self, question: &Question, remembered: &Remembered) -> bool {
+    /// Takes the answer from what is remembered, if it is still true. Where a file is not what it was, all snapshots are
+    /// looked at again: it may be in each.
+    fn recall(&mut self, question: &Question, remembered: &mut Remembered) -> bool {
+        if let Question::File(path) = question
+            && let Some(known) = path.to_str().and_then(|path| remembered.files.get(path))
+            && identity_behind(path) != Some(known.identity)
+        {
+            remembered.snapshots.clear();
+            self.snapshots.clear();
+            return false;
+        }
         let text = |path: &OsStr| path.to_str().map(str::to_owned);
         let numbers = match question {
             Question::Program(search_path, path) => text(search_path)
                 .and_then(|search_path| remembered.programs.get(&search_path)?.get(&text(path.as_os_str())?)),
-            Question::File(path) => text(path.as_os_str()).and_then(|path| remembered.files.get(&path)),
+            Question::File(path) => {
+                text(path.as_os_str()).and_then(|path| remembered.files.get(&path)).map(|file| &file.seeds)
+            }
         };
         let Some(numbers) = numbers else { return false };
         let seeds: Vec<Seed> = remembered.seeds(numbers).cloned().collect();
@@ -426,6 +440,11 @@ impl Known {
         self.numbers.insert(seed, number);
         number
     }
+}
+
+/// The identity of a file, or of what a link leads to.
+fn identity_behind(path: &Path) -> Option<Identity> {
+    std::fs::metadata(path).ok().map(|metadata| Identity::from_metadata(&metadata))
 }
 
 /// A name for a set of seeds with their identities.
@@ -524,10 +543,42 @@ mod tests {
         let question = Question::File(path.clone());
         let seed = Seed::File(path.clone(), Identity::of(&path).expect("it is there"));
         let mut remembered = Remembered::nothing(Vec::new());
-        assert!(question.remember(&[seed], &mut remembered));
-        assert!(Known::default().recall(&question, &remembered));
+        assert!(question.remember(&[seed], later(), &mut remembered));
+        assert!(Known::default().recall(&question, &mut remembered));
         std::fs::write(&path, "22").expect("write");
-        assert!(!Known::default().recall(&question, &remembered));
+        assert!(!Known::default().recall(&question, &mut remembered));
+    }
+
+    #[test]
+    fn a_file_of_a_package_that_somebody_has_changed_makes_every_snapshot_doubtful() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("a.h");
+        std::fs::write(&path, "1").expect("write");
+        let mut remembered = Remembered::nothing(Vec::new());
+        assert!(file_at(&path).remember(&[Seed::Package("a:amd64".into())], later(), &mut remembered));
+        let made = Made {
+            path: "path".into(),
+            selection: Selection::default(),
+            files: 1,
+            bytes: 1,
+            notes: Vec::new(),
+            outside: Vec::new(),
+        };
+        remembered.snapshots.insert("key".into(), made);
+        assert!(Known::default().recall(&file_at(&path), &mut remembered));
+        assert_eq!(remembered.snapshots.len(), 1);
+        std::fs::write(&path, "2").expect("write");
+        assert!(!Known::default().recall(&file_at(&path), &mut remembered));
+        assert!(remembered.snapshots.is_empty());
+    }
+
+    /// When what was just written is old.
+    fn later() -> SystemTime {
+        SystemTime::now() + Duration::from_secs(5)
+    }
+
+    fn file_at(path: &Path) -> Question {
+        Question::File(path.into())
     }
 
     #[test]
