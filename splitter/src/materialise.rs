@@ -31,8 +31,17 @@ pub fn materialise(from: &Path, to: &Path) -> io::Result<()> {
         fs::remove_file(to).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
         return std::os::unix::fs::symlink(fs::read_link(from)?, to);
     }
-    let executable = metadata.permissions().mode() & 0o100 != 0;
-    replace(to, executable, &mut |new| io::copy(&mut File::open(from)?, new).map(drop))
+    copy(&mut File::open(from)?, to)
+}
+
+/// Puts a copy of an open file to `to`, in the place of whatever file is there, whole or not at all. The blocks are shared
+/// where the file system can do that.
+///
+/// # Errors
+/// Those of the file system.
+pub fn copy(from: &mut File, to: &Path) -> io::Result<()> {
+    let executable = from.metadata()?.permissions().mode() & 0o100 != 0;
+    replace(to, executable, &mut |new| io::copy(from, new).map(drop))
 }
 
 /// Puts a file with this text to `to`, in the place of whatever is there, whole or not at all.

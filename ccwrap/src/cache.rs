@@ -1,0 +1,141 @@
+//! Where the cache keeps what: one file for each call, by the call's name. Files are replaced whole; whoever loses a race loses
+//! time.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The directory of the cache. It need not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    /// In a directory.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the entries are.
+    pub fn entries(&self) -> PathBuf {
+        self.directory.join("entries")
+    }
+
+    /// The file of the entry of a name.
+    pub fn entry(&self, name: &str) -> PathBuf {
+        self.directory.join("entries").join(&name[..2]).join(&name[2..])
+    }
+
+    /// Reads the entry of a name; none if there is none, or it cannot be read.
+    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.entry(name)).ok()
+    }
+
+    /// Writes the entry of a name.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        replace(&self.entry(name), bytes)
+    }
+
+    /// Removes the entry of a name, if there is one.
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.entry(name)).ok(); // another may have done it
+    }
+
+    /// Waits until nobody else makes what has this name.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn lock(&self, name: &str) -> io::Result<Alone> {
+        let directory = self.directory.join("locks");
+        let path = directory.join(name);
+        loop {
+            let open = || File::options().create(true).truncate(false).write(true).open(&path);
+            let file = open().or_else(|_| fs::create_dir_all(&directory).and_then(|()| open()))?;
+            file.lock()?;
+            // Whoever held it has removed it.
+            if same(&file, &path) {
+                return Ok(Alone { path, _file: file });
+            }
+        }
+    }
+}
+
+/// Held by the one who makes something.
+#[derive(Debug)]
+pub struct Alone {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        fs::remove_file(&self.path).ok(); // while it is held, so that nobody else's is removed
+    }
+}
+
+fn same(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((file.metadata(), fs::metadata(path)), (Ok(a), Ok(b)) if inode(a.clone()) == inode(b.clone()))
+}
+
+/// Replaces a file by one with these bytes.
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().expect("a file in a directory");
+    let make = || tempfile::Builder::new().prefix(".new-").tempfile_in(directory);
+    let mut file = make().or_else(|_| fs::create_dir_all(directory).and_then(|()| make()))?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn of_many_who_want_a_name_one_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().join("cache"));
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let _alone = cache.lock("name").unwrap();
+                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(most.into_inner(), 1);
+        assert_eq!(fs::read_dir(cache.directory().join("locks")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_entry_is_there_until_it_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().join("cache"));
+        let name = crate::call::name(b"call");
+        assert_eq!(cache.read(&name), None);
+        cache.write(&name, b"1").unwrap();
+        cache.write(&name, b"2").unwrap();
+        assert_eq!(cache.read(&name).as_deref(), Some(&b"2"[..]));
+        cache.remove(&name);
+        assert_eq!(cache.read(&name), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! A hit: what a call gave before is given again, if all that it depends on is as it was.
+
+use crate::cache::Cache;
+use crate::entry::{self, Entry, Gave, Known, Output, Refusal, Spoilt};
+use crate::guard::{self, Change, Check};
+use bstr::{BString, ByteSlice as _};
+use nixstore::StorePath;
+use splitter::discover::to_path;
+use splitter::identity::Identity;
+use splitter::materialise;
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path};
+use std::time::SystemTime;
+
+/// What the cache says of a call.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is answered.
+    Hit,
+    /// Nothing is to be remembered of it.
+    Refused(Refusal),
+    /// Nothing that still holds is known of it.
+    Miss(Miss),
+}
+
+/// Why nothing is known of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Miss {
+    /// It was never made.
+    New,
+    /// It was made, with something else before it.
+    Changed(Change),
+    /// What it made is gone from the store, or is not what it was.
+    Lost(BString),
+    /// The entry is none.
+    Spoilt(Spoilt),
+}
+
+impl std::fmt::Display for Miss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::New => write!(f, "not compiled here before"),
+            Self::Changed(change) => write!(f, "{change}"),
+            Self::Lost(path) => write!(f, "`{path}` is not in the store any more as it was made"),
+            Self::Spoilt(Spoilt::Damaged) => write!(f, "its entry in the cache was damaged"),
+            Self::Spoilt(Spoilt::OtherVersion) => write!(f, "its entry in the cache is of another version"),
+        }
+    }
+}
+
+/// Answers the call whose text and name these are. Writes what it printed to `errors`.
+///
+/// # Errors
+/// Those of writing what was made; nothing of it may be there.
+pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write) -> io::Result<Answer> {
+    let Some(bytes) = cache.read(name) else { return Ok(Answer::Miss(Miss::New)) };
+    let mut entry = match entry::decode(&bytes) {
+        Ok(entry) if entry.call == text => entry,
+        Ok(_) => return Ok(Answer::Miss(Miss::New)), // of another call with the same name
+        Err(spoilt) => {
+            cache.remove(name);
+            return Ok(Answer::Miss(Miss::Spoilt(spoilt)));
+        }
+    };
+    let mut miss = Miss::New;
+    for i in 0..entry.results.len() {
+        let known = &mut entry.results[i];
+        let mut fresh = match guard::check(&mut known.guards) {
+            Check::Same => i > 0,
+            Check::Refreshed => true,
+            Check::Changed(change) => {
+                // Of the newest, which is what people mean.
+                miss = if i == 0 { Miss::Changed(change) } else { miss };
+                continue;
+            }
+        };
+        let answer = match &mut known.gave {
+            Gave::Refused(refusal) => Answer::Refused(*refusal),
+            Gave::Made { outputs, depfile, log } => match open(outputs, &mut fresh) {
+                Ok(files) => {
+                    for (output, mut file) in outputs.iter().zip(files) {
+                        materialise::copy(&mut file, to_path(output.at.as_bstr()))?;
+                    }
+                    if let Some((at, text)) = depfile {
+                        materialise::write(text, to_path(at.as_bstr()))?;
+                    }
+                    errors.write_all(log)?;
+                    Answer::Hit
+                }
+                Err(lost) => {
+                    miss = Miss::Lost(lost);
+                    entry.results.remove(i);
+                    cache.write(name, &entry::encode(&entry)).ok(); // else it is found again
+                    break;
+                }
+            },
+        };
+        if fresh {
+            entry.results[..=i].rotate_right(1);
+            cache.write(name, &entry::encode(&entry)).ok(); // else the next one does it
+        }
+        return Ok(answer);
+    }
+    Ok(Answer::Miss(miss))
+}
+
+/// Opens all outputs in the store; else names one that is not what was made. `fresh` is set where another identity stands for
+/// one now.
+fn open(outputs: &mut [Output<'_>], fresh: &mut bool) -> Result<Vec<File>, BString> {
+    let mut files = Vec::with_capacity(outputs.len());
+    for output in outputs {
+        let path = to_path(output.from.as_bstr());
+        let lost = || BString::from(output.at);
+        let file = File::open(path).map_err(|_| lost())?;
+        let (identity, now) = (Identity::from_metadata(&file.metadata().map_err(|_| lost())?), SystemTime::now());
+        if output.identity != Some(identity) {
+            if !is_as_named(path) {
+                return Err(lost());
+            }
+            let standing = Some(identity).filter(|identity| identity.settled(now));
+            *fresh |= standing != output.identity;
+            output.identity = standing;
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+/// Whether the store path of a file in a store has the content that it is named by.
+fn is_as_named(file: &Path) -> bool {
+    let below = |top: &Path| {
+        let name = top.file_name()?.to_str()?.parse::<StorePath>().ok()?;
+        guard::holds(top, &name).then_some(())
+    };
+    // The store path is the first part that is named as one.
+    let is_store = |path: &&Path| path.components().next_back() == Some(Component::Normal("store".as_ref()));
+    let store = file.ancestors().skip(1).find(is_store);
+    let top = store.and_then(|store| Some(store.join(file.strip_prefix(store).ok()?.components().next()?)));
+    top.is_some_and(|top| below(&top).is_some())
+}
+
+/// Puts a result in front of what is known of a call, in the place of an equal one.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remember(cache: &Cache, name: &str, text: &[u8], known: Known<'_>) -> io::Result<()> {
+    let bytes = cache.read(name).unwrap_or_default();
+    let old = entry::decode(&bytes).ok().filter(|entry| entry.call == text);
+    let same = |a: &Known<'_>, b: &Known<'_>| {
+        let files = |known: &Known<'_>| -> Vec<_> {
+            known.guards.files.iter().map(|file| (file.path.to_vec(), file.content.to_owned())).collect()
+        };
+        files(a) == files(b)
+    };
+    let others = old.map(|entry| entry.results).unwrap_or_default().into_iter().filter(|other| !same(other, &known));
+    let others: Vec<Known<'_>> = others.take(entry::MOST_RESULTS - 1).collect();
+    let results = std::iter::once(known).chain(others).collect();
+    cache.write(name, &entry::encode(&Entry { call: text, results }))
+}

@@ -1,0 +1,18 @@
+//! One call of a compiler, answered as if the compiler had run: from an entry of the cache where all that it read is as it
+//! was (a *hit*), else by the derivation that every front end makes of it (a *miss*), else by the compiler itself.
+//!
+//! The way of a call: [`who`] is meant → [`arguments`] → [`call`] → [`cache`] → [`guard`] → [`hit`] or [`miss`] → [`entry`].
+//! A hit reads one file, looks at the files that are named there, and opens neither store nor socket.
+
+pub mod arguments;
+pub mod cache;
+pub mod call;
+pub mod entry;
+pub mod environment;
+pub mod guard;
+pub mod hit;
+pub mod miss;
+pub mod settings;
+pub mod statistics;
+pub mod who;
+pub mod why;

@@ -1,0 +1,291 @@
+//! A miss: the call becomes the derivation that every front end makes of it, is realised in the store, and what came of it is
+//! put in place and remembered.
+
+use crate::arguments::Compile;
+use crate::cache::Cache;
+use crate::call::Call;
+use crate::entry::{File, Gave, Guards, Known, Output, Place, Refusal};
+use crate::guard;
+use crate::hit;
+use crate::settings::{self, Settings};
+use bstr::{BStr, BString, ByteSlice as _};
+use frontend::{Opened, Tell, Want, places};
+use nixstore::StorePath;
+use nixstore::store::Failure;
+use splitter::discover::{Found, to_path};
+use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
+use splitter::graph::{Command, absolute};
+use splitter::host_tools::{HostTools, SEARCH_PATH};
+use splitter::identity::Identity;
+use splitter::outside::Asked;
+use splitter::roots::Mode;
+use splitter::scan::lex::has_word;
+use splitter::shell;
+use splitter::toolchain::{Probe, Toolchains, resolve_program};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+use std::{env, fs};
+
+/// What is to be made.
+pub struct Job<'a> {
+    /// The call.
+    pub call: &'a Call,
+    /// What it makes.
+    pub compile: &'a Compile,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// Where it is remembered, if it is.
+    pub cache: Option<&'a Cache>,
+    /// By which text and name.
+    pub text: &'a BStr,
+    /// See there.
+    pub name: &'a str,
+    /// Set by somebody else to stop it.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Made {
+    /// It was compiled, and not found in the store.
+    pub ran: bool,
+    /// What the compiler printed.
+    pub log: Vec<u8>,
+}
+
+/// Why the compiler is to do it.
+#[derive(Debug)]
+pub enum NotMade {
+    /// It has failed, and is to say why; or it was killed.
+    Failed(Failure),
+    /// Nothing is to be remembered of what was made.
+    Refused(Refusal),
+    /// Something of ours did not work.
+    Trouble(Error),
+}
+
+impl<E: Into<Error>> From<E> for NotMade {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl Job<'_> {
+    /// Makes it. `tell` is told what the user should know.
+    ///
+    /// # Errors
+    /// [`NotMade`].
+    pub fn make(&self, tell: Tell<'_>) -> Result<Made, NotMade> {
+        let begun = SystemTime::now();
+        let directory = to_path(self.call.directory.as_bstr());
+        let store = settings::store(self.settings, self.cache.map(Cache::directory));
+        let choice = localstore::store_of(&store, |name| env::var_os(name), directory)?;
+        let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1 };
+        let opened = Opened::open(&choice, &want, tell)?;
+        let toolchains = Toolchains::new(opened.store.clone(), &opened.own, &opened.scratch);
+        let tools = HostTools::new(toolchains, Box::new(|_| {}));
+        let history = match self.settings.get("cache_dir").and(self.cache) {
+            Some(cache) => Some(cache.directory().join("history.sqlite")),
+            None => places::history_file(),
+        };
+        let history = history.and_then(|file| places::open_history(&file, tell));
+        let checkout = self.settings.get("base_dir").map(OsString::from);
+        let maps: Vec<String> = self
+            .settings
+            .get("map")
+            .map(|maps| maps.to_string_lossy().split(' ').map(str::to_owned).collect())
+            .unwrap_or_default();
+        let roots = places::roots(checkout, &maps, directory)?;
+        let make = |one: &One| -> Result<Product, NotMade> {
+            let graph = one.graph(self.call.directory.clone())?;
+            let drive = Drive {
+                graph: &graph,
+                store: &*opened.store,
+                tools: &tools,
+                runner: opened.runner.clone(),
+                history: history.as_ref(),
+                roots: roots.clone(),
+                mode: if opened.sandbox == Sandbox::None { Mode::Same } else { self.settings.root_mode()? },
+                sandbox: opened.sandbox,
+                outside: &Asked::new(&[])?,
+                adopt: None,
+                exact: false,
+                every_file: true,
+                audited: false,
+                jobs: 1,
+                jobserver: None,
+                environment: BTreeMap::new(),
+                load: None,
+                failures: 1,
+                keep: Keep::default(),
+                cancelled: self.cancelled,
+            };
+            drive.make_one().map_err(|not| match not.error.downcast::<Failure>() {
+                Ok(failure) => NotMade::Failed(*failure),
+                Err(error) => NotMade::Trouble(error),
+            })
+        };
+        let mut product = make(&self.one(false))?;
+        let manner = &self.call.manner;
+        if !product.log.is_empty() && (manner.coloured || manner.locale.is_some()) && !product.outside {
+            product = make(&self.one(true))?;
+        }
+        let refusal = self.refusal(&product);
+        if let Some(cache) = self.cache {
+            self.remember(cache, &product, &tools_now(&tools), refusal, begun);
+        }
+        tools.save()?;
+        history.iter().for_each(|history| places::save(history, tell));
+        if let Some(warning) = &product.warning {
+            tell(&format!("warning: {warning}"));
+        }
+        let outputs: BTreeSet<StorePath> = BTreeSet::new();
+        let keep = self.cache.map(|cache| cache.directory().join("outputs")).unwrap_or_default();
+        opened.end(&frontend::End { limit: self.settings.max_size()?, keep, outputs: &outputs, verbose: false }, tell);
+        match refusal {
+            // It ran where it is: all is in place.
+            Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),
+            Some(refusal) => Err(NotMade::Refused(refusal)),
+        }
+    }
+
+    /// The command, which prints in the manner that is asked for, or in that of every command.
+    fn one(&self, in_manner: bool) -> One {
+        let call = self.call;
+        let mut words = call.words.clone();
+        words[0] = self.program();
+        let mut env = call.env.clone();
+        if in_manner {
+            if call.manner.coloured {
+                words.insert(1, "-fdiagnostics-color=always".into());
+            }
+            env.extend(call.manner.locale.iter().map(|locale| ("LC_ALL".into(), locale.clone())));
+        }
+        let command =
+            Command { text: shell::quoted(&words), env, depfile: self.compile.depfile.clone(), ..Command::default() };
+        One { command, outputs: self.compile.outputs.clone(), inputs: self.compile.sources.clone() }
+    }
+
+    /// The compiler as the call names it, if it is found by that name in a sandbox too.
+    fn program(&self) -> BString {
+        let named = &self.call.words[0];
+        let file = || BString::from(self.call.compiler.as_os_str().as_bytes());
+        if named.contains(&b'/') {
+            return named.clone();
+        }
+        let found = resolve_program(to_path(named.as_bstr()).as_os_str(), SEARCH_PATH.as_ref());
+        if found.is_some_and(|found| found == self.call.compiler) { named.clone() } else { file() }
+    }
+
+    /// Why nothing is to be remembered of what was made.
+    fn refusal(&self, product: &Product) -> Option<Refusal> {
+        if product.outside {
+            return Some(Refusal::Unknowable);
+        }
+        let is_foreign = self.call.manner.locale.as_ref().is_some_and(|locale| locale != "C" && locale != "POSIX");
+        if is_foreign && !product.log.is_empty() {
+            return Some(Refusal::Language);
+        }
+        let fixed = self.call.env.contains_key(b"SOURCE_DATE_EPOCH".as_bstr());
+        names_time(&product.found, &self.call.words, fixed).then_some(Refusal::Time)
+    }
+
+    /// Writes the entry of what was made; without one, the next call asks the store.
+    fn remember(&self, cache: &Cache, product: &Product, tools: &[Probe], refusal: Option<Refusal>, begun: SystemTime) {
+        let Some(kept) = Kept::of(product, tools, begun) else { return };
+        let depfile = self.compile.depfile.as_ref().map(|path| {
+            let path = absolute(path.as_bstr(), self.call.directory.as_bstr());
+            let text = fs::read(to_path(path.as_bstr())).unwrap_or_default();
+            (path, text)
+        });
+        let gave = match refusal {
+            Some(refusal) => Gave::Refused(refusal),
+            None if !product.unwritten.is_empty() => return,
+            None => Gave::Made {
+                outputs: product
+                    .outputs
+                    .iter()
+                    .map(|(at, from)| Output { at, from: from.as_os_str().as_bytes(), identity: Identity::of(from) })
+                    .collect(),
+                depfile: depfile.as_ref().map(|(path, text)| (path.as_slice(), text.as_slice())),
+                log: &product.log,
+            },
+        };
+        let known = Known { guards: kept.guards(product), gave };
+        hit::remember(cache, self.name, self.text, known).ok(); // then it is found in the store
+    }
+}
+
+/// What the guards of a result borrow.
+struct Kept {
+    contents: Vec<String>,
+    places: Vec<(BString, Option<Identity>, BString)>,
+    host: Vec<(BString, Option<Identity>)>,
+}
+
+impl Kept {
+    /// None where something has changed since the call began, so that nobody knows what it was when it was read.
+    fn of(product: &Product, tools: &[Probe], begun: SystemTime) -> Option<Self> {
+        if !product.found.listed.is_empty() {
+            return None;
+        }
+        let settled = |identity: &Identity| identity.settled(begun);
+        let mut host: Vec<(BString, Option<Identity>)> =
+            tools.iter().map(|probe| (BString::from(probe.path.as_os_str().as_bytes()), probe.identity)).collect();
+        for path in &product.found.system {
+            let file = to_path(path.as_bstr());
+            let identity = Identity::of(file).filter(settled)?;
+            host.push((path.clone(), Some(identity)));
+            if file.is_symlink() {
+                let target = fs::canonicalize(file).ok()?;
+                let identity = Identity::of(&target).filter(settled)?;
+                host.push((target.as_os_str().as_bytes().into(), Some(identity)));
+            }
+        }
+        let mut places = Vec::new();
+        for absent in &product.found.absent {
+            for directory in &absent.directories {
+                let identity = guard::of_directory(directory.as_bstr()).filter(settled);
+                if identity.is_none() && guard::appeared(directory.as_bstr(), &absent.names).is_some() {
+                    return None;
+                }
+                places.push((directory.clone(), identity, absent.names.clone()));
+            }
+        }
+        let contents = product.inputs.iter().map(|(.., content)| content.to_string()).collect();
+        Some(Self { contents, places, host })
+    }
+
+    fn guards<'a>(&'a self, product: &'a Product) -> Guards<'a> {
+        let files = product.inputs.iter().zip(&self.contents);
+        Guards {
+            files: files.map(|((path, identity, _), content)| File { path, identity: *identity, content }).collect(),
+            places: self
+                .places
+                .iter()
+                .map(|(directory, identity, names)| Place { directory, identity: *identity, names })
+                .collect(),
+            there: product.found.names.iter().map(|path| path.as_slice()).collect(),
+            host: self.host.iter().map(|(path, identity)| (path.as_slice(), *identity)).collect(),
+        }
+    }
+}
+
+fn tools_now(tools: &HostTools) -> Vec<Probe> {
+    splitter::drive::Toolchains::probes(tools)
+}
+
+/// Whether the date or the time may be in what is made of some files. Where `SOURCE_DATE_EPOCH` fixes them, only the time of
+/// change of a file is left, which nothing fixes (GCC 12 manual, "Environment Variables").
+fn names_time(found: &Found, words: &[BString], fixed: bool) -> bool {
+    let is_time = |word: &[u8]| word == b"__TIMESTAMP__" || !fixed && (word == b"__DATE__" || word == b"__TIME__");
+    // Most texts do not have any of them, which is seen faster than their words are.
+    let names = |text: &[u8]| {
+        (text.contains_str("__DATE") || text.contains_str("__TIME")) && has_word(text.as_bstr(), &is_time)
+    };
+    let in_file = |path: &BString| fs::read(to_path(path.as_bstr())).is_ok_and(|text| names(&text));
+    words.iter().any(|word| names(word)) || found.files.iter().chain(&found.system).any(in_file)
+}

@@ -1,0 +1,326 @@
+//! The settings: what a file says, then the environment, then the words before a compiler, each later one in the place of the
+//! earlier. ccache's variables count where ours say nothing.
+
+use bstr::ByteSlice as _;
+use frontend::Isolation;
+use localstore::Size;
+use splitter::roots::Mode;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// A setting, and what it is called where.
+struct Key {
+    /// In a file, before a compiler and for `--set-config`.
+    name: &'static str,
+    /// In the environment.
+    variable: &'static str,
+    /// ccache's variable of the same meaning; one with `NO` before its name means the contrary.
+    ccache: Option<&'static str>,
+    default: &'static str,
+}
+
+const fn key(name: &'static str, variable: &'static str, ccache: Option<&'static str>, default: &'static str) -> Key {
+    Key { name, variable, ccache, default }
+}
+
+/// All settings. An empty default is one that is found out.
+const KEYS: [Key; 18] = [
+    key("base_dir", "SPLITTER_ROOT", Some("CCACHE_BASEDIR"), ""),
+    key("cache_dir", "CCWRAP_DIR", Some("CCACHE_DIR"), ""),
+    key("compiler", "CCWRAP_COMPILER", Some("CCACHE_COMPILER"), ""),
+    key("direct_mode", "CCWRAP_DIRECT", Some("CCACHE_DIRECT"), "true"),
+    key("disable", "CCWRAP_DISABLE", Some("CCACHE_DISABLE"), "false"),
+    key("link", "CCWRAP_LINK", None, "false"),
+    key("log_file", "CCWRAP_LOGFILE", Some("CCACHE_LOGFILE"), ""),
+    key("map", "CCWRAP_MAP", None, ""),
+    key("max_size", "CCWRAP_MAXSIZE", Some("CCACHE_MAXSIZE"), ""),
+    key("namespace", "CCWRAP_NAMESPACE", Some("CCACHE_NAMESPACE"), ""),
+    key("path", "CCWRAP_PATH", Some("CCACHE_PATH"), ""),
+    key("read_only", "CCWRAP_READONLY", Some("CCACHE_READONLY"), "false"),
+    key("recache", "CCWRAP_RECACHE", Some("CCACHE_RECACHE"), "false"),
+    key("root_mode", "SPLITTER_ROOT_MODE", None, "auto"),
+    key("sandbox", "SPLITTER_SANDBOX", None, "auto"),
+    key("stats", "CCWRAP_STATS", Some("CCACHE_STATS"), "true"),
+    key("store", "SPLITTER_STORE", None, ""),
+    key("strict", "CCWRAP_STRICT", None, "false"),
+];
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody has said anything.
+    Default,
+    /// A file.
+    File(PathBuf),
+    /// A variable.
+    Variable(String),
+    /// A word before the compiler.
+    Command,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => write!(f, "default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Variable(name) => write!(f, "environment variable {name}"),
+            Self::Command => write!(f, "command line"),
+        }
+    }
+}
+
+/// The settings of a run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    values: BTreeMap<&'static str, (OsString, Origin)>,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct SettingError {
+    /// Where it is set.
+    pub origin: String,
+    /// What is wrong, as a phrase.
+    pub problem: String,
+}
+
+impl Settings {
+    /// Reads them. `file` is a file of settings and its text; `words` are `KEY=VALUE` before a compiler.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a key that is none, or a line that is not `KEY = VALUE`.
+    pub fn read(
+        files: &[(PathBuf, Vec<u8>)],
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        words: &[OsString],
+    ) -> Result<Self, SettingError> {
+        let mut settings = Self { values: BTreeMap::new() };
+        for (path, text) in files {
+            for (i, line) in text.lines().enumerate() {
+                let line = line.trim();
+                if line.is_empty() || line.starts_with(b"#") {
+                    continue;
+                }
+                let origin = || format!("{}:{}", path.display(), i + 1);
+                let set = line.split_once_str("=").map(|(name, value)| (name.trim(), value.trim()));
+                let (name, value) = set.ok_or_else(|| SettingError {
+                    origin: origin(),
+                    problem: format!("`{}` is not of the form `KEY = VALUE`", line.as_bstr()),
+                })?;
+                settings
+                    .set(name, value, Origin::File(path.clone()))
+                    .map_err(|problem| SettingError { origin: origin(), problem })?;
+            }
+        }
+        for key in &KEYS {
+            for name in key.ccache.into_iter().chain([key.variable]) {
+                if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+                    settings.values.insert(key.name, (value, Origin::Variable(name.into())));
+                }
+                let Some(rest) = name.strip_prefix("CCACHE_") else { continue };
+                let contrary = format!("CCACHE_NO{rest}");
+                if variable(&contrary).is_some() {
+                    settings.values.insert(key.name, ("false".into(), Origin::Variable(contrary)));
+                }
+            }
+        }
+        for word in words {
+            let (name, value) = word.as_bytes().split_once_str("=").unwrap_or((word.as_bytes(), b""));
+            settings
+                .set(name, value, Origin::Command)
+                .map_err(|problem| SettingError { origin: Origin::Command.to_string(), problem })?;
+        }
+        Ok(settings)
+    }
+
+    fn set(&mut self, name: &[u8], value: &[u8], origin: Origin) -> Result<(), String> {
+        let lower = name.to_ascii_lowercase();
+        let is_meant = |key: &&Key| {
+            key.name.as_bytes() == lower.as_slice()
+                || key.variable.as_bytes() == name
+                || key.ccache.is_some_and(|ccache| ccache.as_bytes() == name)
+        };
+        let key = KEYS
+            .iter()
+            .find(is_meant)
+            .ok_or_else(|| format!("`{}` is no setting; `ccwrap --show-config` lists them", name.as_bstr()))?;
+        self.values.insert(key.name, (OsStr::from_bytes(value).to_owned(), origin));
+        Ok(())
+    }
+
+    /// Every setting with its value and where that comes from.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, OsString, Origin)> + '_ {
+        KEYS.iter().map(|key| match self.values.get(key.name) {
+            Some((value, origin)) => (key.name, value.clone(), origin.clone()),
+            None => (key.name, key.default.into(), Origin::Default),
+        })
+    }
+
+    /// The value of a setting; none where nobody has said anything, and there is nothing by default.
+    ///
+    /// # Panics
+    /// Where there is no such setting.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        let key = KEYS.iter().find(|key| key.name == name).expect("a setting of the table");
+        let value = self.values.get(name).map_or(OsStr::new(key.default), |(value, _)| value);
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    /// Whether there is a setting of this name.
+    pub fn is_key(name: &str) -> bool {
+        KEYS.iter().any(|key| key.name == name)
+    }
+
+    fn error(&self, name: &str, problem: String) -> SettingError {
+        let origin = self.values.get(name).map_or(Origin::Default, |(_, origin)| origin.clone());
+        SettingError { origin: origin.to_string(), problem: format!("{name}: {problem}") }
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, SettingError>
+    where
+        T::Err: fmt::Display,
+    {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let text = value.to_str().ok_or_else(|| self.error(name, "it is no text".into()))?;
+        text.parse().map(Some).map_err(|error: T::Err| self.error(name, error.to_string()))
+    }
+
+    /// A setting that is on or off. Any value of one of ccache's variables means on, as there.
+    ///
+    /// # Errors
+    /// [`SettingError`] where it is neither.
+    pub fn is_on(&self, name: &str) -> Result<bool, SettingError> {
+        let is_ccaches =
+            matches!(self.values.get(name), Some((_, Origin::Variable(variable))) if variable.starts_with("CCACHE_"));
+        match self.get(name).unwrap_or_default().as_bytes() {
+            b"true" | b"1" | b"yes" | b"on" => Ok(true),
+            b"false" | b"0" | b"no" | b"off" | b"" => Ok(false),
+            _ if is_ccaches => Ok(true),
+            other => Err(self.error(name, format!("`{}` is neither `true` nor `false`", other.as_bstr()))),
+        }
+    }
+
+    /// Whether commands run in a sandbox.
+    ///
+    /// # Errors
+    /// [`SettingError`].
+    pub fn isolation(&self) -> Result<Isolation, SettingError> {
+        match self.get("sandbox").unwrap_or_default().as_bytes() {
+            b"auto" => Ok(Isolation::Auto),
+            b"on" => Ok(Isolation::On),
+            b"off" => Ok(Isolation::Off),
+            other => Err(self.error("sandbox", format!("`{}` is none of `auto`, `on` and `off`", other.as_bstr()))),
+        }
+    }
+
+    /// Which compiles run at the canonical root.
+    ///
+    /// # Errors
+    /// [`SettingError`].
+    pub fn root_mode(&self) -> Result<Mode, SettingError> {
+        Ok(self.parsed("root_mode")?.unwrap_or_default())
+    }
+
+    /// What the store may take.
+    ///
+    /// # Errors
+    /// [`SettingError`].
+    pub fn max_size(&self) -> Result<Option<Size>, SettingError> {
+        self.parsed("max_size")
+    }
+}
+
+/// The file of the user's settings.
+pub fn user_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+    if let Some(file) = variable("CCWRAP_CONFIGPATH") {
+        return Some(file.into());
+    }
+    let home = || Some(variable("HOME").and_then(absolute)?.join(".config"));
+    Some(variable("XDG_CONFIG_HOME").and_then(absolute).or_else(home)?.join("ccwrap/ccwrap.conf"))
+}
+
+/// The text of a file of settings with one of them changed, its comments and the rest as they are.
+pub fn with_setting(text: &str, name: &str, value: &str) -> String {
+    let is_it = |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+    let mut lines: Vec<String> = text.lines().filter(|line| !is_it(line)).map(str::to_owned).collect();
+    lines.push(format!("{name} = {value}"));
+    lines.join("\n") + "\n"
+}
+
+/// The directory of the cache, where the settings do not say it.
+pub fn default_directory(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    Some(localstore::cache(&|name: &str| variable(name))?.join("ccwrap"))
+}
+
+/// Reads the files of settings that are there.
+pub fn files(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = std::iter::once(PathBuf::from("/etc/ccwrap.conf")).chain(user_file(variable));
+    paths.filter_map(|path| std::fs::read(&path).ok().map(|text| (path, text))).collect()
+}
+
+/// The store that is meant: as it is named; else with a cache that is named, one in that; else the user's.
+pub fn store(settings: &Settings, directory: Option<&Path>) -> OsString {
+    match (settings.get("store"), settings.get("cache_dir"), directory) {
+        (Some(store), ..) => store.to_owned(),
+        (None, Some(_), Some(directory)) => directory.join("store").into_os_string(),
+        _ => "auto".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, variables: &[(&str, &str)], words: &[&str]) -> Result<Settings, SettingError> {
+        let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        Settings::read(&[("/etc/x".into(), file.into())], &variable, &words)
+    }
+
+    #[test]
+    fn what_is_said_later_counts() {
+        let file = "# ours\nmax_size = 5G\n\nnamespace=a\n";
+        let namespace = |variables: &[(&str, &str)], words: &[&str]| {
+            read(file, variables, words).unwrap().get("namespace").unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(namespace(&[], &[]), "a");
+        assert_eq!(namespace(&[("CCACHE_NAMESPACE", "b")], &[]), "b");
+        assert_eq!(namespace(&[("CCACHE_NAMESPACE", "b"), ("CCWRAP_NAMESPACE", "c")], &[]), "c");
+        assert_eq!(namespace(&[("CCWRAP_NAMESPACE", "c")], &["namespace=d"]), "d");
+        assert_eq!(namespace(&[], &["CCACHE_NAMESPACE=e"]), "e");
+    }
+
+    #[test]
+    fn variables_of_ccache_are_on_whatever_they_hold_and_have_a_contrary() {
+        let is_on = |name: &str, variables: &[(&str, &str)]| read("", variables, &[]).unwrap().is_on(name).unwrap();
+        assert!(is_on("disable", &[("CCACHE_DISABLE", "please")]));
+        assert!(!is_on("direct_mode", &[("CCACHE_NODIRECT", "1")]));
+        assert!(is_on("direct_mode", &[]));
+        let settings = read("", &[("CCWRAP_DISABLE", "please")], &[]).unwrap();
+        assert!(settings.is_on("disable").unwrap_err().to_string().contains("`please` is neither"));
+    }
+
+    #[test]
+    fn what_is_no_setting_is_told_with_its_place() {
+        let error = |file: &str| read(file, &[], &[]).unwrap_err().to_string();
+        assert!(error("\nmaxsize = 1G").starts_with("/etc/x:2: `maxsize` is no setting"));
+        assert!(error("what").starts_with("/etc/x:1: `what` is not of the form"));
+        let size = read("max_size = much", &[], &[]).unwrap().max_size().unwrap_err().to_string();
+        assert!(size.starts_with("/etc/x: max_size: "), "{size}");
+    }
+
+    #[test]
+    fn a_file_keeps_what_is_not_changed() {
+        assert_eq!(
+            with_setting("# x\nmax_size = 1G\nlink = true\n", "max_size", "2G"),
+            "# x\nlink = true\nmax_size = 2G\n"
+        );
+        assert_eq!(with_setting("", "max_size", "2G"), "max_size = 2G\n");
+    }
+}

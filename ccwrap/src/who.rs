@@ -1,0 +1,168 @@
+//! Who is meant by a call: ourselves, or which compiler.
+
+use bstr::{BString, ByteSlice as _};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// Names under which we are called to say something, or with a compiler behind.
+pub const OWN_NAMES: [&str; 2] = ["ccwrap", "ccache"];
+
+/// Who is meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Who {
+    /// We, with these arguments.
+    Ourselves(Vec<OsString>),
+    /// A compiler, which may not be there.
+    Compiler {
+        /// Settings for this call, each `KEY=VALUE`.
+        settings: Vec<OsString>,
+        /// Its file, if there is one.
+        file: Option<PathBuf>,
+        /// The command: the compiler as it was named, and its arguments.
+        words: Vec<BString>,
+    },
+}
+
+/// Reads a command line. A program that is ourselves is none: `ccwrap ccwrap cc`, and a link `cc` to us on `PATH`, are the
+/// `cc` behind that.
+pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: Own) -> Who {
+    let mut arguments = arguments.peekable();
+    let called = arguments.next().unwrap_or_default();
+    let is_own_name = |word: &OsStr| OWN_NAMES.iter().any(|name| Path::new(word).file_name() == Some(name.as_ref()));
+    let mut settings = Vec::new();
+    let named = if is_own_name(&called) {
+        settings.extend(std::iter::from_fn(|| arguments.next_if(|word| is_setting(word))));
+        while arguments.next_if(|word| is_own_name(word) && own.is(&find(word, path, &Own::none()))).is_some() {}
+        match arguments.peek() {
+            Some(word) if !word.as_bytes().starts_with(b"-") => arguments.next().expect("it was seen"),
+            _ => return Who::Ourselves(arguments.collect()),
+        }
+    } else {
+        Path::new(&called).file_name().unwrap_or(&called).to_owned()
+    };
+    let file = find(&named, path, &own).or_else(|| {
+        // `/usr/lib/ccwrap/cc`, which is ourselves.
+        let base = Path::new(&named).file_name()?;
+        if own.is(&Some(named.clone().into())) { find(base, path, &own) } else { None }
+    });
+    let words = std::iter::once(named).chain(arguments).map(|word| BString::from(word.as_bytes())).collect();
+    Who::Compiler { settings, file, words }
+}
+
+/// A word such as `CCACHE_DIR=/x` or `max_size=5G`: no compiler is called so.
+fn is_setting(word: &OsStr) -> bool {
+    word.as_bytes().split_once_str("=").is_some_and(|(name, _)| {
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    })
+}
+
+/// The program that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Own(Option<(u64, u64)>);
+
+impl Own {
+    /// This one.
+    pub fn this() -> Self {
+        Self(fs::metadata("/proc/self/exe").ok().map(|metadata| (metadata.dev(), metadata.ino())))
+    }
+
+    /// None.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    fn is(self, file: &Option<PathBuf>) -> bool {
+        let metadata = file.as_ref().and_then(|file| fs::metadata(file).ok());
+        metadata.is_some_and(|metadata| self.0 == Some((metadata.dev(), metadata.ino())))
+    }
+}
+
+/// The file of a program, found as execvp(3) does, but never ourselves.
+fn find(program: &OsStr, path: &OsStr, own: &Own) -> Option<PathBuf> {
+    let is_program = |file: &PathBuf| {
+        let metadata = fs::metadata(file).ok();
+        metadata.is_some_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+            && !own.is(&Some(file.clone()))
+    };
+    if program.as_bytes().contains(&b'/') {
+        return std::path::absolute(program).ok().filter(is_program);
+    }
+    let directories = env::split_paths(path);
+    directories.filter_map(|directory| std::path::absolute(directory.join(program)).ok()).find(is_program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Host {
+        directory: tempfile::TempDir,
+    }
+
+    impl Host {
+        /// `bin/ours/cc` and `bin/ours/ccwrap` are us; `bin/theirs/cc` is a compiler.
+        fn new() -> Self {
+            let host = Self { directory: tempfile::tempdir().unwrap() };
+            for directory in ["ours", "theirs"] {
+                fs::create_dir(host.at(directory)).unwrap();
+            }
+            for program in ["ours/ccwrap", "theirs/cc"] {
+                fs::write(host.at(program), "").unwrap();
+                fs::set_permissions(host.at(program), fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            for link in ["ours/cc", "theirs/ccache"] {
+                std::os::unix::fs::symlink(host.at("ours/ccwrap"), host.at(link)).unwrap();
+            }
+            host
+        }
+
+        fn at(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn means(&self, words: &[&str]) -> Who {
+            let metadata = fs::metadata(self.at("ours/ccwrap")).unwrap();
+            let path = env::join_paths([self.at("ours"), self.at("theirs")]).unwrap();
+            let own = Own(Some((metadata.dev(), metadata.ino())));
+            is_meant(words.iter().map(OsString::from), &path, own)
+        }
+
+        fn compiler(&self, words: &[&str]) -> Who {
+            let words = words.iter().map(|word| BString::from(*word)).collect();
+            Who::Compiler { settings: Vec::new(), file: Some(self.at("theirs/cc")), words }
+        }
+    }
+
+    #[test]
+    fn a_link_with_the_name_of_a_compiler_means_the_next_one_on_the_path() {
+        let host = Host::new();
+        assert_eq!(host.means(&["cc", "-c"]), host.compiler(&["cc", "-c"]));
+        let link = host.at("ours/cc").display().to_string();
+        assert_eq!(host.means(&[&link, "-c"]), host.compiler(&["cc", "-c"]));
+    }
+
+    #[test]
+    fn what_stands_behind_our_name_is_meant() {
+        let host = Host::new();
+        assert_eq!(host.means(&["ccwrap", "cc", "-c"]), host.compiler(&["cc", "-c"]));
+        assert_eq!(host.means(&["ccwrap", "ccache", "ccwrap", "cc"]), host.compiler(&["cc"]));
+        let compiler = host.at("theirs/cc").display().to_string();
+        assert_eq!(host.means(&["/x/ccache", &compiler]), host.compiler(&[&compiler]));
+        let missing = Who::Compiler { settings: vec![], file: None, words: vec!["none".into()] };
+        assert_eq!(host.means(&["ccwrap", "none"]), missing);
+    }
+
+    #[test]
+    fn options_are_ours_and_settings_come_before() {
+        let host = Host::new();
+        assert_eq!(host.means(&["ccache", "-s"]), Who::Ourselves(vec!["-s".into()]));
+        assert_eq!(host.means(&["ccwrap"]), Who::Ourselves(vec![]));
+        let Who::Compiler { settings, words, .. } = host.means(&["ccache", "max_size=5G", "cc", "A=1"]) else {
+            panic!()
+        };
+        assert_eq!((settings, words), (vec![OsString::from("max_size=5G")], vec!["cc".into(), "A=1".into()]));
+    }
+}

@@ -1,0 +1,40 @@
+//! Why a call goes straight to the compiler.
+
+/// Why nothing is to be remembered of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It links.
+    Link,
+    /// It preprocesses.
+    Preprocess,
+    /// It has no source: it is asked something.
+    NoInput,
+    /// The source comes by standard input.
+    StandardInput,
+    /// An option that is not understood, or does more than make an object.
+    Option,
+    /// What it makes is no file of its own, or its directory is not there.
+    Output,
+    /// A language that is none of C, C++, Objective-C and assembler.
+    Language,
+    /// A probe of a configure script.
+    Probe,
+    /// Words that the compiler will complain of.
+    Bad,
+    /// A variable of the environment.
+    Environment,
+    /// The date or the time is in it.
+    Time,
+    /// It may read anything.
+    Unknowable,
+    /// It is no compiler that is known.
+    Compiler,
+    /// The compiler has failed: it says itself why.
+    Failed,
+    /// There is nothing to be had, and nothing is to be written.
+    ReadOnly,
+    /// Switched off.
+    Disabled,
+    /// Its working directory is known to it by a name that leads through a link.
+    Directory,
+}
