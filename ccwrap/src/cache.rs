@@ -4,6 +4,10 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// An entry that is used often is not noted each time.
+const BETWEEN_TOUCHES: Duration = Duration::from_secs(3600);
 
 /// The directory of the cache. It need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,27 @@ impl Cache {
     /// Reads the entry of a name; none if there is none, or it cannot be read.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.entry(name)).ok()
+    }
+
+    /// Notes that the entry of a name is in use, for those who look for what is not.
+    pub fn touch(&self, name: &str) {
+        let now = SystemTime::now();
+        let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > BETWEEN_TOUCHES);
+        let file = self.entry(name);
+        if fs::metadata(&file).and_then(|metadata| metadata.modified()).is_ok_and(is_old) {
+            File::options().write(true).open(file).and_then(|file| file.set_modified(now)).ok(); // it is only a note
+        }
+    }
+
+    /// Does something with each entry: its file, when it was used last, and what it holds.
+    pub fn each(&self, entry: &mut dyn FnMut(&Path, SystemTime, Vec<u8>)) {
+        let directories = fs::read_dir(self.entries()).into_iter().flatten().flatten();
+        for file in directories.flat_map(|directory| fs::read_dir(directory.path()).into_iter().flatten().flatten()) {
+            let used = file.metadata().and_then(|metadata| metadata.modified());
+            if let (Ok(used), Ok(bytes)) = (used, fs::read(file.path())) {
+                entry(&file.path(), used, bytes);
+            }
+        }
     }
 
     /// Writes the entry of a name.

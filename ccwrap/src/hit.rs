@@ -10,7 +10,7 @@ use splitter::identity::Identity;
 use splitter::materialise;
 use std::fs::File;
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::time::SystemTime;
 
 /// What the cache says of a call.
@@ -96,9 +96,12 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
                 }
             },
         };
-        if fresh {
-            entry.results[..=i].rotate_right(1);
-            cache.write(name, &entry::encode(&entry)).ok(); // else the next one does it
+        match fresh {
+            false => cache.touch(name),
+            true => {
+                entry.results[..=i].rotate_right(1);
+                cache.write(name, &entry::encode(&entry)).ok(); // else the next one does it
+            }
         }
         return Ok(answer);
     }
@@ -129,15 +132,12 @@ fn open(outputs: &mut [Output<'_>], fresh: &mut bool) -> Result<Vec<File>, BStri
 
 /// Whether the store path of a file in a store has the content that it is named by.
 fn is_as_named(file: &Path) -> bool {
-    let below = |top: &Path| {
-        let name = top.file_name()?.to_str()?.parse::<StorePath>().ok()?;
-        guard::holds(top, &name).then_some(())
-    };
-    // The store path is the first part that is named as one.
-    let is_store = |path: &&Path| path.components().next_back() == Some(Component::Normal("store".as_ref()));
-    let store = file.ancestors().skip(1).find(is_store);
-    let top = store.and_then(|store| Some(store.join(file.strip_prefix(store).ok()?.components().next()?)));
-    top.is_some_and(|top| below(&top).is_some())
+    store_path_of(file).is_some_and(|(top, name)| guard::holds(top, &name))
+}
+
+/// The store path that a file in a store is, or lies below, and where that is: the nearest part that is named as one.
+pub fn store_path_of(file: &Path) -> Option<(&Path, StorePath)> {
+    file.ancestors().find_map(|top| Some((top, top.file_name()?.to_str()?.parse().ok()?)))
 }
 
 /// Puts a result in front of what is known of a call, in the place of an equal one.

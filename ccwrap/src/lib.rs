@@ -7,8 +7,11 @@
 pub mod arguments;
 pub mod cache;
 pub mod call;
+pub mod clean;
+pub mod command_line;
 pub mod entry;
 pub mod environment;
+pub mod explain;
 pub mod guard;
 pub mod hit;
 pub mod miss;

@@ -1,11 +1,15 @@
 //! The `ccwrap` command: reads the environment once, finds out who is meant, and answers.
 
+mod ourselves;
+
 use bstr::{BString, ByteSlice as _};
 use ccwrap::arguments::{self, Compile};
 use ccwrap::cache::Cache;
 use ccwrap::call::{self, Call, Manner};
+use ccwrap::command_line;
 use ccwrap::entry::Refusal;
 use ccwrap::environment;
+use ccwrap::explain;
 use ccwrap::hit::{self, Answer, Miss};
 use ccwrap::miss::{Job, NotMade};
 use ccwrap::settings::{self, SettingError, Settings};
@@ -29,8 +33,28 @@ use std::{env, fs};
 fn main() -> ExitCode {
     let path = env::var_os("CCWRAP_PATH").or_else(|| env::var_os("CCACHE_PATH")).or_else(|| env::var_os("PATH"));
     match who::is_meant(env::args_os(), &path.unwrap_or_default(), Own::this()) {
-        Who::Ourselves(_) => ExitCode::FAILURE,
+        Who::Ourselves(arguments) => own(&arguments),
         Who::Compiler { settings, file, words } => compile(&settings, file, words),
+    }
+}
+
+fn own(arguments: &[OsString]) -> ExitCode {
+    let asked = match command_line::read(arguments) {
+        Ok(asked) => asked,
+        Err(problem) => {
+            eprintln!("ccwrap: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match ourselves::act(&asked) {
+        Ok((said, code)) => {
+            io::stdout().lock().write_all(said.as_bytes()).ok(); // nobody listens
+            ExitCode::from(code)
+        }
+        Err(error) => {
+            eprintln!("ccwrap: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -103,7 +127,11 @@ impl Around {
                 Err(error) => return Ok(self.in_trouble(Trouble::Internal, &with_causes(&error))),
             }
         }
-        self.log(&format!("{}: {miss}", compile.outputs[0]));
+        let output = absolute(compile.outputs[0].as_bstr(), call.directory.as_bstr());
+        self.log(&format!("{output}: {miss}"));
+        if let Some(cache) = &self.cache {
+            explain::note(cache, output.as_bstr(), text.as_bstr(), &miss);
+        }
         Ok(self.make(&call, &compile, text, &name))
     }
 

@@ -4,13 +4,13 @@
 use crate::arguments::Compile;
 use crate::cache::Cache;
 use crate::call::Call;
+use crate::clean;
 use crate::entry::{File, Gave, Guards, Known, Output, Place, Refusal};
 use crate::guard;
 use crate::hit;
 use crate::settings::{self, Settings};
 use bstr::{BStr, BString, ByteSlice as _};
 use frontend::{Opened, Tell, Want, places};
-use nixstore::StorePath;
 use nixstore::store::Failure;
 use splitter::discover::{Found, to_path};
 use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
@@ -22,7 +22,7 @@ use splitter::roots::Mode;
 use splitter::scan::lex::has_word;
 use splitter::shell;
 use splitter::toolchain::{Probe, Toolchains, resolve_program};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::AtomicBool;
@@ -142,9 +142,9 @@ impl Job<'_> {
         if let Some(warning) = &product.warning {
             tell(&format!("warning: {warning}"));
         }
-        let outputs: BTreeSet<StorePath> = BTreeSet::new();
-        let keep = self.cache.map(|cache| cache.directory().join("outputs")).unwrap_or_default();
-        opened.end(&frontend::End { limit: self.settings.max_size()?, keep, outputs: &outputs, verbose: false }, tell);
+        let outputs = || self.cache.map(clean::in_use).unwrap_or_default();
+        let limit = self.settings.max_size()?;
+        opened.end(&frontend::End { limit, keep: None, outputs: &outputs, verbose: false }, tell);
         match refusal {
             // It ran where it is: all is in place.
             Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),

@@ -45,14 +45,13 @@ pub struct Want {
 }
 
 /// What is to be kept of a store when a run has ended.
-#[derive(Debug)]
 pub struct End<'a> {
     /// What an embedded store may take; by default what its disk allows.
     pub limit: Option<Size>,
-    /// The link that is a daemon's root.
-    pub keep: PathBuf,
-    /// What the build has made.
-    pub outputs: &'a BTreeSet<StorePath>,
+    /// The link that is a daemon's root, if there is to be one.
+    pub keep: Option<PathBuf>,
+    /// What is in use though this run did not ask the store for it; asked for where it matters.
+    pub outputs: &'a dyn Fn() -> BTreeSet<StorePath>,
     /// Whether to tell of what was not needed.
     pub verbose: bool,
 }
@@ -101,7 +100,8 @@ impl Opened {
                 }
             }
             Kind::Daemon(store) => {
-                if let Err(error) = store.keep(&end.keep, end.outputs) {
+                let Some(link) = &end.keep else { return };
+                if let Err(error) = store.keep(link, &(end.outputs)()) {
                     let error = with_causes(&error);
                     tell(&format!("warning: the next garbage collection may take what was built: {error}"));
                 }
@@ -161,7 +161,7 @@ fn sandbox(isolation: Isolation, store: &LocalStore, tell: Tell<'_>) -> Result<S
 
 /// Makes the store smaller, which is above its limit. A tenth is left free, so that not every run has to.
 fn keep_within(root: &Path, limit: u64, end: &End<'_>, tell: Tell<'_>) {
-    let outputs: Vec<StorePath> = end.outputs.iter().cloned().collect();
+    let outputs: Vec<StorePath> = (end.outputs)().into_iter().collect();
     // What an up-to-date step made is in use too, though the store was not asked for it.
     let used = LocalStore::open(root).map_err(Error::from).and_then(|store| Ok(store.path_infos(&outputs)?));
     if let Err(error) = used {

@@ -54,6 +54,27 @@ pub enum Evicted {
 /// # Errors
 /// [`CollectError`]; what is deleted by then is no longer valid.
 pub fn evict(root: &Path, limit: u64) -> Result<Evicted, CollectError> {
+    evict_until(root, Until::Size(limit))
+}
+
+/// As [`evict`], of the paths that were last used before `time`, in microseconds of the Unix epoch.
+///
+/// # Errors
+/// As there.
+pub fn evict_unused_since(root: &Path, time: i64) -> Result<Evicted, CollectError> {
+    evict_until(root, Until::Used(time))
+}
+
+/// How much is deleted.
+#[derive(Clone, Copy)]
+enum Until {
+    /// Until what is left takes no more bytes.
+    Size(u64),
+    /// Until what is left was used then or later.
+    Used(i64),
+}
+
+fn evict_until(root: &Path, until: Until) -> Result<Evicted, CollectError> {
     let layout = Layout::new(root);
     layout.check()?;
     let layout = layout.create()?;
@@ -69,13 +90,13 @@ pub fn evict(root: &Path, limit: u64) -> Result<Evicted, CollectError> {
     let total = database.totals()?.nar_size;
     // Somebody thinks that it is too large, and it is going to be smaller.
     remove_tree(&layout.size())?;
-    if total <= limit {
+    if matches!(until, Until::Size(limit) if total <= limit) {
         return Ok(Evicted::WithinLimit);
     }
     let temporary = temporary_roots(&layout, &store_dir)?;
     let mut roots = permanent_roots(&layout, &store_dir)?;
     roots.extend(temporary.iter().flatten().cloned());
-    let (doomed, freed) = choose(&layout, &database, &roots, total - limit)?;
+    let (doomed, freed) = choose(&layout, &database, &roots, total, until)?;
     database.invalidate(&doomed)?;
     for path in &doomed {
         remove_tree(&layout.store().join(path.to_string()))?;
@@ -94,7 +115,8 @@ fn choose(
     layout: &Layout,
     database: &Database,
     roots: &BTreeSet<StorePath>,
-    wanted: u64,
+    total: u64,
+    until: Until,
 ) -> Result<(Vec<StorePath>, u64), CollectError> {
     let entries = database.all()?;
     // Lost times are no reason to delete nothing.
@@ -116,9 +138,14 @@ fn choose(
         .map(|index| Reverse((last_use(index), index)))
         .collect();
     let (mut doomed, mut freed) = (Vec::new(), 0);
-    while freed < wanted
-        && let Some(Reverse((_, index))) = leaves.pop()
-    {
+    while let Some(Reverse((used, index))) = leaves.pop() {
+        let is_enough = match until {
+            Until::Size(limit) => total - freed <= limit,
+            Until::Used(time) => used >= time,
+        };
+        if is_enough {
+            break;
+        }
         doomed.push(entries[index].path.clone());
         freed += entries[index].nar_size;
         for &reference in &entries[index].references {

@@ -138,9 +138,9 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         localstore::runner::put_back(&own);
     }
     if end != End::Interrupted {
-        let keep = options.keep.clone().unwrap_or_else(|| own.join("outputs"));
+        let keep = Some(options.keep.clone().unwrap_or_else(|| own.join("outputs")));
         let verbose = options.debugs("explain");
-        opened.end(&frontend::End { limit: options.store_limit, keep, outputs: &outputs, verbose }, &complain);
+        opened.end(&frontend::End { limit: options.store_limit, keep, outputs: &|| outputs.clone(), verbose }, &complain);
     }
     Ok(end)
 }

@@ -1,0 +1,112 @@
+//! What is in use, and what is not any more: entries are kept as long as what they lead to is in the store, and the store is
+//! kept within its limit by when its paths were used last.
+
+use crate::cache::Cache;
+use crate::entry::{self, Entry, Gave};
+use crate::hit::store_path_of;
+use bstr::ByteSlice as _;
+use localstore::{Evicted, LocalStore};
+use nixstore::{Store as _, StorePath};
+use splitter::discover::to_path;
+use splitter::drive::Error;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What entries that were used in the last while lead to. The store does not know of hits.
+pub fn in_use(cache: &Cache) -> BTreeSet<StorePath> {
+    const LATELY: Duration = Duration::from_secs(24 * 3600);
+    let now = SystemTime::now();
+    used_since(cache, now.checked_sub(LATELY).unwrap_or(UNIX_EPOCH))
+}
+
+fn used_since(cache: &Cache, time: SystemTime) -> BTreeSet<StorePath> {
+    let mut paths = BTreeSet::new();
+    cache.each(&mut |_, used, bytes| {
+        if let (true, Ok(entry)) = (used >= time, entry::decode(&bytes)) {
+            paths.extend(outputs(&entry));
+        }
+    });
+    paths
+}
+
+fn outputs(entry: &Entry<'_>) -> Vec<StorePath> {
+    let made = entry.results.iter().filter_map(|known| match &known.gave {
+        Gave::Made { outputs, .. } => Some(outputs),
+        Gave::Refused(_) => None,
+    });
+    made.flatten().filter_map(|output| Some(store_path_of(to_path(output.from.as_bstr()))?.1)).collect()
+}
+
+/// How much is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until what is left takes no more bytes.
+    Size(u64),
+    /// What was not used for so long.
+    Age(Duration),
+}
+
+/// Deletes from the embedded store at `root` what was used longest ago, and entries that lead to nothing any more.
+///
+/// # Errors
+/// Those of the store.
+pub fn clean(cache: &Cache, root: &Path, until: Until) -> Result<Evicted, Error> {
+    if !root.join("nix").is_dir() {
+        return Ok(Evicted::WithinLimit);
+    }
+    let cut = match until {
+        Until::Size(_) => UNIX_EPOCH,
+        Until::Age(age) => SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH),
+    };
+    let used: Vec<StorePath> = match until {
+        Until::Size(0) => Vec::new(),
+        Until::Size(_) => in_use(cache).into_iter().collect(),
+        Until::Age(_) => used_since(cache, cut).into_iter().collect(),
+    };
+    LocalStore::open(root)?.path_infos(&used)?;
+    let evicted = match until {
+        Until::Size(limit) => localstore::evict(root, limit)?,
+        Until::Age(_) => {
+            let micros = cut.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+            localstore::evict_unused_since(root, i64::try_from(micros).unwrap_or(i64::MAX))?
+        }
+    };
+    remove_dead(cache);
+    Ok(evicted)
+}
+
+/// Removes entries that lead to nothing.
+fn remove_dead(cache: &Cache) {
+    cache.each(&mut |file, _, bytes| {
+        let is_there = |output: &entry::Output<'_>| fs::symlink_metadata(to_path(output.from.as_bstr())).is_ok();
+        let lives = entry::decode(&bytes).is_ok_and(|entry| {
+            entry.results.iter().any(|known| match &known.gave {
+                Gave::Made { outputs, .. } => outputs.iter().all(is_there),
+                Gave::Refused(_) => true,
+            })
+        });
+        if !lives {
+            fs::remove_file(file).ok(); // another may have done it
+        }
+    });
+}
+
+/// Removes all entries.
+///
+/// # Errors
+/// Those of the file system.
+pub fn forget_all(cache: &Cache) -> std::io::Result<()> {
+    match fs::remove_dir_all(cache.entries()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// How many entries there are, and the bytes in them.
+pub fn size(cache: &Cache) -> (usize, u64) {
+    let mut size = (0, 0);
+    cache.each(&mut |_, _, bytes| size = (size.0 + 1, size.1 + bytes.len() as u64));
+    size
+}

@@ -1,0 +1,262 @@
+//! Does what is asked of ourselves.
+
+use bstr::ByteSlice as _;
+use ccwrap::cache::{Cache, replace};
+use ccwrap::clean::{self, Until};
+use ccwrap::command_line::{Action, Asked, Format, HELP};
+use ccwrap::explain;
+use ccwrap::settings::{self, Settings};
+use ccwrap::statistics::{Counter, Statistics, Sums, now};
+use localstore::{Choice, Evicted, Size};
+use splitter::drive::Error;
+use splitter::graph::absolute;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// Does all that is asked; answers what is to be printed and the exit code.
+///
+/// # Errors
+/// What could not be done.
+pub fn act(asked: &Asked) -> Result<(String, u8), Error> {
+    let variable = |name: &str| env::var_os(name);
+    let words: Vec<OsString> = asked
+        .directory
+        .iter()
+        .map(|directory| {
+            let mut word = OsString::from("cache_dir=");
+            word.push(directory);
+            word
+        })
+        .collect();
+    let mut said = String::new();
+    let mut code = 0;
+    for action in &asked.actions {
+        // Each sees what the one before it has written.
+        let settings = Settings::read(&settings::files(&variable), &variable, &words)?;
+        let directory = settings.get("cache_dir").map(PathBuf::from).and_then(|path| std::path::absolute(path).ok());
+        let directory = directory.or_else(|| settings::default_directory(&variable));
+        let directory = directory.ok_or("there is no place for a cache: set CCWRAP_DIR, XDG_CACHE_HOME or HOME")?;
+        let here = Here { settings, cache: Cache::new(directory), verbose: asked.verbose };
+        let (text, end) = here.act(action)?;
+        said += &text;
+        code = code.max(end);
+    }
+    Ok((said, code))
+}
+
+struct Here {
+    settings: Settings,
+    cache: Cache,
+    verbose: bool,
+}
+
+impl Here {
+    fn act(&self, action: &Action) -> Result<(String, u8), Error> {
+        let statistics = Statistics::new(self.cache.directory());
+        let said = match action {
+            Action::Version => format!("ccwrap {}\n", env!("CARGO_PKG_VERSION")),
+            Action::Help => HELP.into(),
+            Action::ShowStatistics => self.statistics(&statistics.sums()?)?,
+            Action::PrintStatistics(format) => printed(&statistics.sums()?, *format),
+            Action::ZeroStatistics => {
+                statistics.zero()?;
+                "Statistics zeroed\n".into()
+            }
+            Action::Clear => {
+                clean::forget_all(&self.cache)?;
+                let evicted = self.clean(Until::Size(0))?;
+                format!("Cleared the cache\n{evicted}")
+            }
+            Action::Cleanup => match self.limit()? {
+                Some(limit) => format!("Cleaned the cache\n{}", self.clean(Until::Size(limit))?),
+                None => return Err("a Nix daemon collects its garbage itself".into()),
+            },
+            Action::EvictOlderThan(age) => self.clean(Until::Age(*age))?,
+            Action::MaxSize(size) => {
+                let size: Size = size.parse()?;
+                self.set("max_size", &size.0.to_string())?;
+                format!("Set cache size limit to {size}\n")
+            }
+            Action::ShowSettings => {
+                let line =
+                    |(name, value, origin): (&str, OsString, _)| format!("({origin}) {name} = {}\n", value.display());
+                self.settings.all().map(line).collect()
+            }
+            Action::GetSetting(name) if Settings::is_key(name) => {
+                format!("{}\n", self.settings.get(name).unwrap_or_default().display())
+            }
+            Action::SetSetting(name, value) if Settings::is_key(name) => {
+                self.set(name, value)?;
+                String::new()
+            }
+            Action::GetSetting(name) | Action::SetSetting(name, _) => {
+                return Err(format!("`{name}` is no setting; `ccwrap --show-config` lists them").into());
+            }
+            Action::Explain(output) => self.explained(output.as_deref())?,
+            Action::Compare(words) => return compare(words),
+        };
+        Ok((said, 0))
+    }
+
+    /// Where the embedded store is; none where another is meant.
+    fn store(&self) -> Result<Option<PathBuf>, Error> {
+        let store = settings::store(&self.settings, Some(self.cache.directory()));
+        match localstore::store_of(&store, |name| env::var_os(name), &env::current_dir()?)? {
+            Choice::Embedded(root) => Ok(Some(root)),
+            Choice::Daemon { .. } => Ok(None),
+        }
+    }
+
+    fn limit(&self) -> Result<Option<u64>, Error> {
+        let Some(root) = self.store()? else { return Ok(None) };
+        match self.settings.max_size()? {
+            Some(size) => Ok(Some(size.0)),
+            None if root.exists() => Ok(Some(localstore::default_limit(&root)?)),
+            None => Ok(Some(u64::MAX)),
+        }
+    }
+
+    fn clean(&self, until: Until) -> Result<String, Error> {
+        let Some(root) = self.store()? else { return Ok(String::new()) };
+        Ok(match clean::clean(&self.cache, &root, until)? {
+            Evicted::Deleted { paths, bytes, left } => {
+                format!("Deleted {paths} paths, {}; {} left\n", Size(bytes), Size(left))
+            }
+            Evicted::WithinLimit => String::new(),
+            Evicted::InUse => "The store is in use by another build: nothing is deleted from it\n".into(),
+        })
+    }
+
+    fn set(&self, name: &str, value: &str) -> Result<(), Error> {
+        let file =
+            settings::user_file(&|name: &str| env::var_os(name)).ok_or("there is no place for settings: set HOME")?;
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        Ok(replace(&file, settings::with_setting(&text, name, value).as_bytes())?)
+    }
+
+    fn statistics(&self, sums: &Sums) -> Result<String, Error> {
+        let mut said = String::new();
+        let of = |counter: Counter| sums.of(counter);
+        let calls: u64 = Counter::all().map(of).sum();
+        let hits = of(Counter::Hit) + of(Counter::StoreHit);
+        let cacheable = hits + of(Counter::Miss);
+        writeln!(said, "Calls:           {calls:>9}")?;
+        writeln!(said, "Cacheable calls: {cacheable:>9}{}", percent(cacheable, calls))?;
+        writeln!(said, "  Hits:          {hits:>9}{}", percent(hits, cacheable))?;
+        writeln!(said, "    By entry:    {:>9}{}", of(Counter::Hit), percent(of(Counter::Hit), hits))?;
+        writeln!(said, "    By store:    {:>9}{}", of(Counter::StoreHit), percent(of(Counter::StoreHit), hits))?;
+        writeln!(said, "  Misses:        {:>9}{}", of(Counter::Miss), percent(of(Counter::Miss), cacheable))?;
+        let others = |kind: fn(&Counter) -> bool| Counter::all().filter(kind).map(|counter| (counter, of(counter)));
+        let uncacheable = || others(|counter| matches!(counter, Counter::Uncacheable(_)));
+        let errors = || others(|counter| matches!(counter, Counter::Error(_)));
+        for (title, counters) in [("Uncacheable", uncacheable().collect::<Vec<_>>()), ("Errors", errors().collect())] {
+            let sum: u64 = counters.iter().map(|(_, times)| times).sum();
+            if sum > 0 || self.verbose {
+                writeln!(said, "{:<17}{sum:>9}{}", format!("{title}:"), percent(sum, calls))?;
+                for (counter, times) in counters.iter().filter(|(_, times)| *times > 0) {
+                    writeln!(said, "  {:<40} {times:>9}", format!("{}:", counter.meaning()))?;
+                }
+            }
+        }
+        if self.verbose {
+            for (compiler, counters) in &sums.by_compiler {
+                let get = |counter: Counter| counters.get(counter.name()).copied().unwrap_or_default();
+                let hits = get(Counter::Hit) + get(Counter::StoreHit);
+                let all: u64 = counters.values().sum();
+                writeln!(said, "{compiler}: {all} calls, {hits} hits, {} misses", get(Counter::Miss))?;
+            }
+            if sums.since > 0 {
+                let ago = |time: u64| now().saturating_sub(time);
+                writeln!(said, "First and last call: {} s and {} s ago", ago(sums.since), ago(sums.until))?;
+            }
+        }
+        let (entries, bytes) = clean::size(&self.cache);
+        writeln!(said, "Cache directory: {}", self.cache.directory().display())?;
+        writeln!(said, "  Entries:       {entries:>9}, {}", Size(bytes))?;
+        if let Some(root) = self.store()? {
+            writeln!(said, "Store:           {}", root.display())?;
+            if root.join("nix").is_dir() {
+                let size = localstore::LocalStore::open(&root)?.size_at_most()?;
+                let limit = self.limit()?.unwrap_or(u64::MAX);
+                writeln!(said, "  Size:          {} of {}{}", Size(size), Size(limit), percent(size, limit))?;
+            }
+        }
+        Ok(said)
+    }
+
+    fn explained(&self, output: Option<&Path>) -> Result<String, Error> {
+        let here = env::current_dir()?;
+        let here = here.as_os_str().as_bytes().as_bstr();
+        let explained = match output {
+            Some(output) => {
+                let output = absolute(output.as_os_str().as_bytes().as_bstr(), here);
+                explain::of(&self.cache, output.as_bstr()).ok_or_else(|| format!("`{output}` was never a miss here"))?
+            }
+            None => explain::newest(&self.cache).ok_or("nothing was a miss yet")?,
+        };
+        Ok(format!("{}: {}\n", explained.output, explained.reason))
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 { String::new() } else { format!(" ({:.1} %)", part as f64 / whole as f64 * 100.0) }
+}
+
+fn printed(sums: &Sums, format: Format) -> String {
+    let mut lines: Vec<(String, u64)> =
+        Counter::all().map(|counter| (counter.name().to_owned(), sums.of(counter))).collect();
+    // The names by which scripts for ccache look.
+    lines.push(("local_storage_hit".into(), sums.of(Counter::Hit) + sums.of(Counter::StoreHit)));
+    lines.push(("local_storage_miss".into(), sums.of(Counter::Miss)));
+    lines.push(("stats_updated_timestamp".into(), sums.until));
+    lines.push(("stats_zeroed_timestamp".into(), sums.since));
+    match format {
+        Format::Tab => lines.iter().map(|(name, times)| format!("{name}\t{times}\n")).collect(),
+        Format::Json => {
+            let members: Vec<String> = lines.iter().map(|(name, times)| format!("  \"{name}\": {times}")).collect();
+            format!("{{\n{}\n}}\n", members.join(",\n"))
+        }
+    }
+}
+
+/// Runs a compiler by us and by itself. The second leaves what it makes.
+fn compare(words: &[OsString]) -> Result<(String, u8), Error> {
+    let made = {
+        let words: Vec<bstr::BString> = words.iter().map(|word| word.as_bytes().into()).collect();
+        let read = |file: &bstr::BStr| fs::read(splitter::discover::to_path(file)).ok().map(bstr::BString::from);
+        let compile = ccwrap::arguments::read(&words, &read);
+        let compile = compile.map_err(|why| format!("nothing is remembered of this call: {:?}", why))?;
+        compile.outputs.into_iter().chain(compile.depfile).collect::<Vec<_>>()
+    };
+    let read = || -> Vec<Option<Vec<u8>>> {
+        made.iter().map(|path| fs::read(splitter::discover::to_path(path.as_bstr())).ok()).collect()
+    };
+    let run = |program: &Path, arguments: &[OsString]| -> Result<_, Error> {
+        for path in &made {
+            fs::remove_file(splitter::discover::to_path(path.as_bstr())).ok(); // it may not be there
+        }
+        let output = Command::new(program).args(arguments).output()?;
+        Ok((output.status.code(), output.stderr, output.stdout, read()))
+    };
+    let ours = run(&env::current_exe()?, words)?;
+    let mut off = vec![OsString::from("disable=true")];
+    off.extend(words.iter().cloned());
+    let theirs = run(&env::current_exe()?, &off)?;
+    let mut said = String::new();
+    let mut differ = |what: &str, is_same: bool| {
+        if !is_same {
+            said += &format!("{what}: differs\n");
+        }
+    };
+    differ("exit code", ours.0 == theirs.0);
+    differ("standard error", ours.1 == theirs.1);
+    differ("standard output", ours.2 == theirs.2);
+    for ((path, ours), theirs) in made.iter().zip(&ours.3).zip(&theirs.3) {
+        differ(&path.to_string(), ours == theirs);
+    }
+    Ok(if said.is_empty() { ("the same both ways\n".into(), 0) } else { (said, 1) })
+}
