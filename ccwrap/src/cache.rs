@@ -155,7 +155,7 @@ mod tests {
     fn an_entry_is_there_until_it_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path().join("cache"));
-        let name = crate::call::name(b"call");
+        let name = crate::raw::name(b"call");
         assert_eq!(cache.read(&name), None);
         cache.write(&name, b"1").unwrap();
         cache.write(&name, b"2").unwrap();

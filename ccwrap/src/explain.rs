@@ -2,8 +2,8 @@
 //! output, and the name of the last.
 
 use crate::cache::{Cache, replace};
-use crate::call;
 use crate::hit::Miss;
+use crate::raw;
 use bstr::{BStr, BString, ByteSlice as _};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub struct Explained {
     pub output: BString,
     /// A phrase.
     pub reason: String,
-    /// As [`crate::call::Call::text`].
+    /// As [`raw::Raw::text`].
     call: BString,
 }
 
@@ -44,7 +44,7 @@ pub fn newest(cache: &Cache) -> Option<Explained> {
 }
 
 fn file(cache: &Cache, output: &BStr) -> PathBuf {
-    cache.directory().join("explained").join(call::name(output))
+    cache.directory().join("explained").join(raw::name(output))
 }
 
 fn last(cache: &Cache) -> PathBuf {

@@ -16,8 +16,8 @@ use std::time::SystemTime;
 /// What the cache says of a call.
 #[derive(Debug)]
 pub enum Answer {
-    /// It is answered.
-    Hit,
+    /// It is answered: by what this compiler gave, which is a name for people.
+    Hit(String),
     /// Nothing is to be remembered of it.
     Refused(Refusal),
     /// Nothing that still holds is known of it.
@@ -77,7 +77,7 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
         };
         let answer = match &mut known.gave {
             Gave::Refused(refusal) => Answer::Refused(*refusal),
-            Gave::Made { outputs, depfile, log } => match open(outputs, &mut fresh) {
+            Gave::Made { compiler, outputs, depfile, log } => match open(outputs, &mut fresh) {
                 Ok(files) => {
                     for (output, mut file) in outputs.iter().zip(files) {
                         materialise::copy(&mut file, to_path(output.at.as_bstr()))?;
@@ -86,7 +86,7 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
                         materialise::write(text, to_path(at.as_bstr()))?;
                     }
                     errors.write_all(log)?;
-                    Answer::Hit
+                    Answer::Hit(compiler.to_string())
                 }
                 Err(lost) => {
                     miss = Miss::Lost(lost);

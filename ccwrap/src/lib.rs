@@ -1,8 +1,9 @@
 //! One call of a compiler, answered as if the compiler had run: from an entry of the cache where all that it read is as it
 //! was (a *hit*), else by the derivation that every front end makes of it (a *miss*), else by the compiler itself.
 //!
-//! The way of a call: [`who`] is meant → [`arguments`] → [`call`] → [`cache`] → [`guard`] → [`hit`] or [`miss`] → [`entry`].
-//! A hit reads one file, looks at the files that are named there, and opens neither store nor socket.
+//! The way of a call: [`raw`] → [`cache`] → [`entry`] → [`guard`] → [`hit`]; else [`who`] is meant → [`settings`] →
+//! [`arguments`] → [`call`] → [`miss`] → [`entry`]. A hit reads one file, looks at the files that are named there, and opens
+//! neither store nor socket; nothing of the call need be understood for it.
 
 pub mod arguments;
 pub mod cache;
@@ -15,6 +16,7 @@ pub mod explain;
 pub mod guard;
 pub mod hit;
 pub mod miss;
+pub mod raw;
 pub mod settings;
 pub mod statistics;
 pub mod who;

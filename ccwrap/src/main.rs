@@ -5,13 +5,14 @@ mod ourselves;
 use bstr::{BString, ByteSlice as _};
 use ccwrap::arguments::{self, Compile};
 use ccwrap::cache::Cache;
-use ccwrap::call::{self, Call, Manner};
+use ccwrap::call::{Call, Manner};
 use ccwrap::command_line;
 use ccwrap::entry::Refusal;
 use ccwrap::environment;
 use ccwrap::explain;
 use ccwrap::hit::{self, Answer, Miss};
 use ccwrap::miss::{Job, NotMade};
+use ccwrap::raw::{self, Raw};
 use ccwrap::settings::{self, SettingError, Settings};
 use ccwrap::statistics::{Counter, Statistics, Trouble};
 use ccwrap::who::{self, Own, Who};
@@ -31,11 +32,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs};
 
 fn main() -> ExitCode {
-    let path = env::var_os("CCWRAP_PATH").or_else(|| env::var_os("CCACHE_PATH")).or_else(|| env::var_os("PATH"));
+    let raw = raw_call();
+    let variable = |name: &str| env::var_os(name);
+    let cache = settings::directory(&variable).map(Cache::new);
+    let text = raw.text();
+    let name = raw::name(&text);
+    let mut miss = Miss::New;
+    if let Some(cache) = cache.as_ref().filter(|_| !raw.asks_for_more()) {
+        match hit::answer(cache, &name, &text, &mut io::stderr().lock()) {
+            Ok(Answer::Hit(compiler)) => {
+                Statistics::new(cache.directory()).count(Counter::Hit, &compiler);
+                return ExitCode::SUCCESS;
+            }
+            Ok(Answer::Miss(why)) => miss = why,
+            // Whoever has to do it finds out.
+            Ok(Answer::Refused(_)) | Err(_) => {}
+        }
+    }
+    let path = variable("CCWRAP_PATH").or_else(|| variable("CCACHE_PATH")).or_else(|| variable("PATH"));
     match who::is_meant(env::args_os(), &path.unwrap_or_default(), Own::this()) {
         Who::Ourselves(arguments) => own(&arguments),
-        Who::Compiler { settings, file, words } => compile(&settings, file, words),
+        Who::Compiler { settings, file, absent, words } => {
+            let known = Known { text, name, miss };
+            compile(&settings, file, absent, words, cache, &known)
+        }
     }
+}
+
+/// How this process was called.
+fn raw_call() -> Raw {
+    let bytes = |text: OsString| BString::from(text.as_bytes());
+    let directory = env::current_dir().unwrap_or_default();
+    Raw {
+        words: env::args_os().map(bytes).collect(),
+        directory: directory.as_os_str().as_bytes().into(),
+        env: env::vars_os().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+        terminal: io::stderr().is_terminal(),
+    }
+}
+
+/// What the cache is asked for, and what it has said.
+struct Known {
+    text: BString,
+    name: String,
+    miss: Miss,
 }
 
 fn own(arguments: &[OsString]) -> ExitCode {
@@ -59,29 +99,41 @@ fn own(arguments: &[OsString]) -> ExitCode {
 }
 
 /// A call of a compiler, with all that is found around it.
-struct Around {
+struct Around<'a> {
     compiler: PathBuf,
     words: Vec<BString>,
+    /// Files that decided how the call was understood.
+    decided: Vec<PathBuf>,
     settings: Settings,
     cache: Option<Cache>,
+    known: &'a Known,
     strict: bool,
 }
 
-fn compile(set: &[OsString], compiler: Option<PathBuf>, words: Vec<BString>) -> ExitCode {
+fn compile(
+    set: &[OsString],
+    file: Option<PathBuf>,
+    absent: Vec<PathBuf>,
+    words: Vec<BString>,
+    cache: Option<Cache>,
+    known: &Known,
+) -> ExitCode {
     let variable = |name: &str| env::var_os(name);
-    let Some(compiler) = compiler else {
-        eprintln!("ccwrap: no compiler `{}` is found", words[0]);
-        return ExitCode::FAILURE;
-    };
     let settings = Settings::read(&settings::files(&variable), &variable, set);
     let (settings, problem) = match settings {
         Ok(settings) => (settings, None),
         Err(error) => (Settings::read(&[], &|_| None, &[]).expect("nothing is set"), Some(error)),
     };
-    let named = settings.get("cache_dir").map(PathBuf::from).and_then(|path| std::path::absolute(path).ok());
-    let cache = named.or_else(|| settings::default_directory(&variable)).map(Cache::new);
     let strict = settings.is_on("strict").unwrap_or_default();
-    let around = Around { compiler, words, settings, cache, strict };
+    let Some(compiler) = settings.get("compiler").map(PathBuf::from).or(file) else {
+        eprintln!("ccwrap: no compiler `{}` is found", words[0]);
+        if let Some(cache) = &cache {
+            Statistics::new(cache.directory()).count(Counter::Error(Trouble::CompilerMissing), &words[0].to_string());
+        }
+        return ExitCode::FAILURE;
+    };
+    let decided = settings::places(&variable).into_iter().chain(absent).chain([compiler.clone()]).collect();
+    let around = Around { compiler, words, decided, settings, cache, known, strict };
     if let Some(error) = problem {
         return around.in_trouble(Trouble::Settings, &error.to_string());
     }
@@ -91,8 +143,8 @@ fn compile(set: &[OsString], compiler: Option<PathBuf>, words: Vec<BString>) -> 
     }
 }
 
-impl Around {
-    /// Answers a call by what is remembered, else by making it, else by the compiler.
+impl Around<'_> {
+    /// Answers a call that no entry has answered yet.
     fn answer(&self) -> Result<ExitCode, SettingError> {
         if self.settings.is_on("disable")? {
             return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
@@ -101,60 +153,59 @@ impl Around {
             Ok(read) => read,
             Err(why) => return Ok(self.pass(Counter::Uncacheable(why))),
         };
-        let text = call.text(&self.setting()?);
-        let name = call::name(&text);
         let (recache, read_only) = (self.settings.is_on("recache")?, self.settings.is_on("read_only")?);
-        let by_entry = self.cache.as_ref().filter(|_| self.settings.is_on("direct_mode").unwrap_or(true));
-        let mut miss = Miss::New;
-        if let Some(cache) = by_entry.filter(|_| !recache) {
-            match hit::answer(cache, &name, &text, &mut io::stderr().lock()) {
-                Ok(Answer::Hit) => return Ok(self.done(Counter::Hit)),
-                Ok(Answer::Refused(refusal)) => return Ok(self.pass(Counter::Uncacheable(why(refusal)))),
-                Ok(Answer::Miss(why)) => miss = why,
+        let by_entry = self.settings.is_on("direct_mode")?;
+        let cache = self.cache.as_ref().filter(|_| by_entry);
+        let Known { text, name, miss } = self.known;
+        // Who else makes the same is waited for.
+        let alone = cache.filter(|_| !read_only).and_then(|cache| cache.lock(name).ok());
+        let mut miss = miss.clone();
+        if let Some(cache) = cache.filter(|_| !recache) {
+            match hit::answer(cache, name, text, &mut io::stderr().lock()) {
+                Ok(Answer::Hit(_)) => return Ok(self.done(Counter::Hit)),
+                Ok(Answer::Refused(refusal)) => {
+                    drop(alone);
+                    return Ok(self.pass(Counter::Uncacheable(why(refusal))));
+                }
+                Ok(Answer::Miss(why)) if why != Miss::New => miss = why,
+                Ok(Answer::Miss(_)) => {}
                 Err(error) => return Ok(self.in_trouble(Trouble::Internal, &with_causes(&error))),
             }
         }
         if read_only {
             return Ok(self.pass(Counter::Uncacheable(Why::ReadOnly)));
         }
-        // Who else makes the same is waited for.
-        let alone = by_entry.and_then(|cache| cache.lock(&name).ok().map(|alone| (cache, alone)));
-        if let Some((cache, _)) = alone.as_ref().filter(|_| !recache) {
-            match hit::answer(cache, &name, &text, &mut io::stderr().lock()) {
-                Ok(Answer::Hit) => return Ok(self.done(Counter::Hit)),
-                Ok(Answer::Refused(refusal)) => return Ok(self.pass(Counter::Uncacheable(why(refusal)))),
-                Ok(Answer::Miss(_)) => {}
-                Err(error) => return Ok(self.in_trouble(Trouble::Internal, &with_causes(&error))),
-            }
-        }
         let output = absolute(compile.outputs[0].as_bstr(), call.directory.as_bstr());
         self.log(&format!("{output}: {miss}"));
         if let Some(cache) = &self.cache {
             explain::note(cache, output.as_bstr(), text.as_bstr(), &miss);
         }
-        Ok(self.make(&call, &compile, text, &name))
+        let made = self.make(&call, &compile, cache.filter(|_| !recache));
+        drop(alone); // what is left to be done makes nothing for others
+        Ok(made.unwrap_or_else(|counter| self.pass(counter)))
     }
 
-    fn make(&self, call: &Call, compile: &Compile, text: BString, name: &str) -> ExitCode {
+    /// Makes it in the store; else says why the compiler has to.
+    fn make(&self, call: &Call, compile: &Compile, cache: Option<&Cache>) -> Result<ExitCode, Counter> {
         let cancelled = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
             signal_hook::flag::register(signal, cancelled.clone()).ok(); // then it ends without being asked
         }
-        let (settings, cache) = (&self.settings, self.cache.as_ref());
-        let text = text.as_bstr();
-        let job = Job { call, compile, settings, cache, text, name, cancelled: &cancelled };
-        match job.make(&|phrase| self.warn(phrase)) {
+        let (settings, decided) = (&self.settings, self.decided.as_slice());
+        let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
+        let job = Job { call, compile, settings, cache, decided, text, name, cancelled: &cancelled };
+        match job.make(&|phrase| self.log(phrase)) {
             Ok(made) => {
                 io::stderr().lock().write_all(&made.log).ok(); // nobody listens
-                self.done(if made.ran { Counter::Miss } else { Counter::StoreHit })
+                Ok(self.done(if made.ran { Counter::Miss } else { Counter::StoreHit }))
             }
-            Err(_) if cancelled.load(Ordering::Relaxed) => ExitCode::from(130),
+            Err(_) if cancelled.load(Ordering::Relaxed) => Ok(ExitCode::from(130)),
             Err(NotMade::Failed(failure)) => {
                 self.log(&format!("{}: {failure}", compile.outputs[0]));
-                self.pass(Counter::Uncacheable(Why::Failed))
+                Err(Counter::Uncacheable(Why::Failed))
             }
-            Err(NotMade::Refused(refusal)) => self.pass(Counter::Uncacheable(why(refusal))),
-            Err(NotMade::Trouble(error)) => self.in_trouble(Trouble::Internal, &with_causes(&*error)),
+            Err(NotMade::Refused(refusal)) => Err(Counter::Uncacheable(why(refusal))),
+            Err(NotMade::Trouble(error)) => Ok(self.in_trouble(Trouble::Internal, &with_causes(&*error))),
         }
     }
 
@@ -201,13 +252,6 @@ impl Around {
         Ok((call, compile))
     }
 
-    /// The settings that make another result.
-    fn setting(&self) -> Result<String, SettingError> {
-        let text = |name: &str| self.settings.get(name).map(|value| value.to_string_lossy().into_owned());
-        let all = ["namespace", "root_mode", "base_dir", "map", "store", "sandbox"].map(text);
-        Ok(format!("{all:?}"))
-    }
-
     fn statistics(&self, counter: Counter) {
         let counts = self.settings.is_on("stats").unwrap_or(true);
         if let Some(cache) = self.cache.as_ref().filter(|_| counts) {
@@ -241,10 +285,6 @@ impl Around {
         }
         eprintln!("ccwrap: warning: {}; the compiler is called", problem.lines().next().unwrap_or_default());
         self.pass(Counter::Error(trouble))
-    }
-
-    fn warn(&self, phrase: &str) {
-        self.log(phrase);
     }
 
     /// Writes a line to the log file, if there is one.

@@ -12,7 +12,7 @@ use crate::settings::{self, Settings};
 use bstr::{BStr, BString, ByteSlice as _};
 use frontend::{Opened, Tell, Want, places};
 use nixstore::store::Failure;
-use splitter::discover::{Found, to_path};
+use splitter::discover::{Found, parent, to_path};
 use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
 use splitter::graph::{Command, absolute};
 use splitter::host_tools::{HostTools, SEARCH_PATH};
@@ -25,6 +25,7 @@ use splitter::toolchain::{Probe, Toolchains, resolve_program};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 use std::{env, fs};
@@ -39,6 +40,8 @@ pub struct Job<'a> {
     pub settings: &'a Settings,
     /// Where it is remembered, if it is.
     pub cache: Option<&'a Cache>,
+    /// Files that decided how the call was understood: settings and programs. Some are to be absent.
+    pub decided: &'a [PathBuf],
     /// By which text and name.
     pub text: &'a BStr,
     /// See there.
@@ -195,16 +198,18 @@ impl Job<'_> {
 
     /// Writes the entry of what was made; without one, the next call asks the store.
     fn remember(&self, cache: &Cache, product: &Product, tools: &[Probe], refusal: Option<Refusal>, begun: SystemTime) {
-        let Some(kept) = Kept::of(product, tools, begun) else { return };
+        let Some(kept) = Kept::of(product, tools, self.decided, begun) else { return };
         let depfile = self.compile.depfile.as_ref().map(|path| {
             let path = absolute(path.as_bstr(), self.call.directory.as_bstr());
             let text = fs::read(to_path(path.as_bstr())).unwrap_or_default();
             (path, text)
         });
+        let compiler = self.call.compiler.file_name().unwrap_or_default().to_string_lossy();
         let gave = match refusal {
             Some(refusal) => Gave::Refused(refusal),
             None if !product.unwritten.is_empty() => return,
             None => Gave::Made {
+                compiler: &compiler,
                 outputs: product
                     .outputs
                     .iter()
@@ -228,23 +233,28 @@ struct Kept {
 
 impl Kept {
     /// None where something has changed since the call began, so that nobody knows what it was when it was read.
-    fn of(product: &Product, tools: &[Probe], begun: SystemTime) -> Option<Self> {
+    fn of(product: &Product, tools: &[Probe], decided: &[PathBuf], begun: SystemTime) -> Option<Self> {
         if !product.found.listed.is_empty() {
             return None;
         }
         let settled = |identity: &Identity| identity.settled(begun);
         let mut host: Vec<(BString, Option<Identity>)> =
             tools.iter().map(|probe| (BString::from(probe.path.as_os_str().as_bytes()), probe.identity)).collect();
-        for path in &product.found.system {
+        let decided = decided.iter().map(|path| BString::from(path.as_os_str().as_bytes()));
+        let mut waiting: Vec<BString> = product.found.system.iter().cloned().chain(decided).collect();
+        while let Some(path) = waiting.pop() {
             let file = to_path(path.as_bstr());
-            let identity = Identity::of(file).filter(settled)?;
-            host.push((path.clone(), Some(identity)));
-            if file.is_symlink() {
-                let target = fs::canonicalize(file).ok()?;
-                let identity = Identity::of(&target).filter(settled)?;
-                host.push((target.as_os_str().as_bytes().into(), Some(identity)));
+            let Some(identity) = Identity::of(file) else {
+                host.push((path, None));
+                continue;
+            };
+            if let Ok(target) = fs::read_link(file) {
+                waiting.push(absolute(target.as_os_str().as_bytes().as_bstr(), parent(path.as_bstr())));
             }
+            host.push((path, Some(Some(identity).filter(settled)?)));
         }
+        host.sort_by(|(a, _), (b, _)| a.cmp(b));
+        host.dedup_by(|(a, _), (b, _)| a == b);
         let mut places = Vec::new();
         for absent in &product.found.absent {
             for directory in &absent.directories {

@@ -37,8 +37,8 @@ pub fn act(asked: &Asked) -> Result<(String, u8), Error> {
     for action in &asked.actions {
         // Each sees what the one before it has written.
         let settings = Settings::read(&settings::files(&variable), &variable, &words)?;
-        let directory = settings.get("cache_dir").map(PathBuf::from).and_then(|path| std::path::absolute(path).ok());
-        let directory = directory.or_else(|| settings::default_directory(&variable));
+        let named = asked.directory.as_ref().and_then(|directory| std::path::absolute(directory).ok());
+        let directory = named.or_else(|| settings::directory(&variable));
         let directory = directory.ok_or("there is no place for a cache: set CCWRAP_DIR, XDG_CACHE_HOME or HOME")?;
         let here = Here { settings, cache: Cache::new(directory), verbose: asked.verbose };
         let (text, end) = here.act(action)?;

@@ -149,6 +149,11 @@ impl Settings {
             .iter()
             .find(is_meant)
             .ok_or_else(|| format!("`{}` is no setting; `ccwrap --show-config` lists them", name.as_bstr()))?;
+        if key.name == "cache_dir" && matches!(origin, Origin::File(_)) {
+            return Err(
+                "the place of the cache is set by the variable CCWRAP_DIR alone, where every call finds it".into()
+            );
+        }
         self.values.insert(key.name, (OsStr::from_bytes(value).to_owned(), origin));
         Ok(())
     }
@@ -253,15 +258,24 @@ pub fn with_setting(text: &str, name: &str, value: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The directory of the cache, where the settings do not say it.
-pub fn default_directory(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    Some(localstore::cache(&|name: &str| variable(name))?.join("ccwrap"))
+/// The directory of the cache.
+pub fn directory(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let named =
+        ["CCWRAP_DIR", "CCACHE_DIR"].into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    match named {
+        Some(directory) => std::path::absolute(directory).ok(),
+        None => Some(localstore::cache(&|name: &str| variable(name))?.join("ccwrap")),
+    }
+}
+
+/// The files that settings are read from, whether or not they are there.
+pub fn places(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    std::iter::once(PathBuf::from("/etc/ccwrap.conf")).chain(user_file(variable)).collect()
 }
 
 /// Reads the files of settings that are there.
 pub fn files(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<(PathBuf, Vec<u8>)> {
-    let paths = std::iter::once(PathBuf::from("/etc/ccwrap.conf")).chain(user_file(variable));
-    paths.filter_map(|path| std::fs::read(&path).ok().map(|text| (path, text))).collect()
+    places(variable).into_iter().filter_map(|path| std::fs::read(&path).ok().map(|text| (path, text))).collect()
 }
 
 /// The store that is meant: as it is named; else with a cache that is named, one in that; else the user's.

@@ -21,6 +21,8 @@ pub enum Who {
         settings: Vec<OsString>,
         /// Its file, if there is one.
         file: Option<PathBuf>,
+        /// Where else it was looked for, in vain: programs there would come before it.
+        absent: Vec<PathBuf>,
         /// The command: the compiler as it was named, and its arguments.
         words: Vec<BString>,
     },
@@ -35,7 +37,10 @@ pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: Ow
     let mut settings = Vec::new();
     let named = if is_own_name(&called) {
         settings.extend(std::iter::from_fn(|| arguments.next_if(|word| is_setting(word))));
-        while arguments.next_if(|word| is_own_name(word) && own.is(&find(word, path, &Own::none()))).is_some() {}
+        let is_own = |word: &OsString| {
+            is_own_name(word) && find(word, path, &Own::none(), &mut Vec::new()).is_some_and(|file| own.is(&file))
+        };
+        while arguments.next_if(is_own).is_some() {}
         match arguments.peek() {
             Some(word) if !word.as_bytes().starts_with(b"-") => arguments.next().expect("it was seen"),
             _ => return Who::Ourselves(arguments.collect()),
@@ -43,13 +48,14 @@ pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: Ow
     } else {
         Path::new(&called).file_name().unwrap_or(&called).to_owned()
     };
-    let file = find(&named, path, &own).or_else(|| {
+    let mut absent = Vec::new();
+    let file = find(&named, path, &own, &mut absent).or_else(|| {
         // `/usr/lib/ccwrap/cc`, which is ourselves.
         let base = Path::new(&named).file_name()?;
-        if own.is(&Some(named.clone().into())) { find(base, path, &own) } else { None }
+        if own.is(&named.clone().into()) { find(base, path, &own, &mut absent) } else { None }
     });
     let words = std::iter::once(named).chain(arguments).map(|word| BString::from(word.as_bytes())).collect();
-    Who::Compiler { settings, file, words }
+    Who::Compiler { settings, file, absent, words }
 }
 
 /// A word such as `CCACHE_DIR=/x` or `max_size=5G`: no compiler is called so.
@@ -74,24 +80,29 @@ impl Own {
         Self(None)
     }
 
-    fn is(self, file: &Option<PathBuf>) -> bool {
-        let metadata = file.as_ref().and_then(|file| fs::metadata(file).ok());
-        metadata.is_some_and(|metadata| self.0 == Some((metadata.dev(), metadata.ino())))
+    fn is(self, file: &PathBuf) -> bool {
+        fs::metadata(file).is_ok_and(|metadata| self.is_of(&metadata))
+    }
+
+    fn is_of(self, metadata: &fs::Metadata) -> bool {
+        self.0 == Some((metadata.dev(), metadata.ino()))
     }
 }
 
-/// The file of a program, found as execvp(3) does, but never ourselves.
-fn find(program: &OsStr, path: &OsStr, own: &Own) -> Option<PathBuf> {
-    let is_program = |file: &PathBuf| {
-        let metadata = fs::metadata(file).ok();
-        metadata.is_some_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-            && !own.is(&Some(file.clone()))
+/// The file of a program, found as execvp(3) does, but never ourselves. Where it is not at all is added to `absent`.
+fn find(program: &OsStr, path: &OsStr, own: &Own, absent: &mut Vec<PathBuf>) -> Option<PathBuf> {
+    let mut is_program = |file: &PathBuf| match fs::metadata(file) {
+        Ok(metadata) => metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !own.is_of(&metadata),
+        Err(_) => {
+            absent.push(file.clone());
+            false
+        }
     };
     if program.as_bytes().contains(&b'/') {
         return std::path::absolute(program).ok().filter(is_program);
     }
-    let directories = env::split_paths(path);
-    directories.filter_map(|directory| std::path::absolute(directory.join(program)).ok()).find(is_program)
+    let files = env::split_paths(path).filter_map(|directory| std::path::absolute(directory.join(program)).ok());
+    files.into_iter().find(|file| is_program(file))
 }
 
 #[cfg(test)]
@@ -127,12 +138,17 @@ mod tests {
             let metadata = fs::metadata(self.at("ours/ccwrap")).unwrap();
             let path = env::join_paths([self.at("ours"), self.at("theirs")]).unwrap();
             let own = Own(Some((metadata.dev(), metadata.ino())));
-            is_meant(words.iter().map(OsString::from), &path, own)
+            match is_meant(words.iter().map(OsString::from), &path, own) {
+                Who::Compiler { settings, file, words, .. } => {
+                    Who::Compiler { settings, file, words, absent: Vec::new() }
+                }
+                ourselves => ourselves,
+            }
         }
 
         fn compiler(&self, words: &[&str]) -> Who {
             let words = words.iter().map(|word| BString::from(*word)).collect();
-            Who::Compiler { settings: Vec::new(), file: Some(self.at("theirs/cc")), words }
+            Who::Compiler { settings: Vec::new(), file: Some(self.at("theirs/cc")), absent: Vec::new(), words }
         }
     }
 
@@ -151,7 +167,7 @@ mod tests {
         assert_eq!(host.means(&["ccwrap", "ccache", "ccwrap", "cc"]), host.compiler(&["cc"]));
         let compiler = host.at("theirs/cc").display().to_string();
         assert_eq!(host.means(&["/x/ccache", &compiler]), host.compiler(&[&compiler]));
-        let missing = Who::Compiler { settings: vec![], file: None, words: vec!["none".into()] };
+        let missing = Who::Compiler { settings: vec![], file: None, absent: vec![], words: vec!["none".into()] };
         assert_eq!(host.means(&["ccwrap", "none"]), missing);
     }
 

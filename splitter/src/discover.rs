@@ -284,7 +284,7 @@ pub(crate) fn list(directory: &BStr) -> BTreeSet<BString> {
 }
 
 /// The directory of a path.
-pub(crate) fn parent(path: &BStr) -> &BStr {
+pub fn parent(path: &BStr) -> &BStr {
     path.rsplit_once_str("/")
         .map_or(path, |(directory, _)| if directory.is_empty() { b"/" } else { directory }.as_bstr())
 }

@@ -39,6 +39,24 @@ impl Identity {
         }
     }
 
+    /// As numbers: device, inode, size in bytes, seconds and nanoseconds of the last change of the content, and of anything.
+    pub fn numbers(&self) -> [u64; 7] {
+        let Self { device, inode, size, modified, changed } = *self;
+        [device, inode, size, modified.0 as u64, modified.1 as u64, changed.0 as u64, changed.1 as u64]
+    }
+
+    /// Of [`Identity::numbers`].
+    pub fn from_numbers(numbers: [u64; 7]) -> Self {
+        let [device, inode, size, modified, modified_ns, changed, changed_ns] = numbers;
+        Self {
+            device,
+            inode,
+            size,
+            modified: (modified as i64, modified_ns as i64),
+            changed: (changed as i64, changed_ns as i64),
+        }
+    }
+
     /// In bytes; 0 for a directory.
     pub fn size(&self) -> u64 {
         self.size
