@@ -22,7 +22,7 @@ use splitter::roots::Mode;
 use splitter::scan::lex::has_word;
 use splitter::shell;
 use splitter::toolchain::{Probe, Toolchains, resolve_program};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -102,6 +102,7 @@ impl Job<'_> {
             .map(|maps| maps.to_string_lossy().split(' ').map(str::to_owned).collect())
             .unwrap_or_default();
         let roots = places::roots(checkout, &maps, directory)?;
+        let memory = opened.own.join("compilers");
         let make = |one: &One| -> Result<Product, NotMade> {
             let graph = one.graph(self.call.directory.clone())?;
             let drive = Drive {
@@ -109,6 +110,7 @@ impl Job<'_> {
                 store: &*opened.store,
                 tools: &tools,
                 runner: opened.runner.clone(),
+                memory: Some(&memory),
                 history: history.as_ref(),
                 roots: roots.clone(),
                 mode: if opened.sandbox == Sandbox::None { Mode::Same } else { self.settings.root_mode()? },
@@ -242,7 +244,11 @@ impl Kept {
             tools.iter().map(|probe| (BString::from(probe.path.as_os_str().as_bytes()), probe.identity)).collect();
         let decided = decided.iter().map(|path| BString::from(path.as_os_str().as_bytes()));
         let mut waiting: Vec<BString> = product.found.system.iter().cloned().chain(decided).collect();
+        let mut seen = BTreeSet::new();
         while let Some(path) = waiting.pop() {
+            if !seen.insert(path.clone()) {
+                continue;
+            }
             let file = to_path(path.as_bstr());
             let Some(identity) = Identity::of(file) else {
                 host.push((path, None));

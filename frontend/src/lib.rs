@@ -3,6 +3,7 @@
 
 mod opened;
 pub mod places;
+mod probed;
 
 pub use opened::{End, Opened, Want};
 pub use splitter::drive::Error;

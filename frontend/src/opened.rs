@@ -1,6 +1,6 @@
 //! The store that a run uses, whichever it is: opened, with the runner in it, and what is to be done with it at the end.
 
-use crate::{Isolation, Tell};
+use crate::{Isolation, Tell, probed};
 use localstore::Unusable;
 use localstore::sandbox::SandboxError;
 use localstore::{Choice, Evicted, LocalStore, Size};
@@ -146,7 +146,7 @@ fn daemon(address: &Address, shown: &str, want: &Want, runner: &Path) -> Result<
 
 /// Whether commands run in a sandbox; asked once, and not by every edge.
 fn sandbox(isolation: Isolation, store: &LocalStore, tell: Tell<'_>) -> Result<Sandbox, Error> {
-    let refused = match (isolation, store.probe()) {
+    let refused = match (isolation, probed::probe(store)) {
         (Isolation::Auto | Isolation::On, Ok(())) => return Ok(Sandbox::Root),
         (Isolation::Off, _) => None,
         (Isolation::Auto, Err(error @ SandboxError::Refused { .. })) => Some(error),

@@ -70,6 +70,7 @@ pub fn build(
     let history = frontend::places::history_file();
     let history = history.and_then(|file| frontend::places::open_history(&file, &complain));
     let roots = places::roots(options, directory)?;
+    let memory = opened.own.join("compilers");
     let mut teller = Teller::new(options, again)?;
     let jobserver = places::jobserver(options, jobs)?;
     let by_ninja = options.adopt.then(|| ByNinja::read(directory, options)).transpose()?;
@@ -84,6 +85,7 @@ pub fn build(
             store: &**store,
             tools: &tools,
             runner: runner.clone(),
+            memory: Some(&memory),
             history: history.as_ref(),
             roots: roots.clone(),
             mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },

@@ -75,6 +75,7 @@ fn would_run(
         store: &NoStore::default(),
         tools: &NoTools,
         runner: "00000000000000000000000000000000-none".parse()?,
+        memory: None,
         history: None,
         roots: places::roots(options, directory)?,
         mode: if in_place { Mode::Same } else { options.root },

@@ -140,7 +140,8 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     if end != End::Interrupted {
         let keep = Some(options.keep.clone().unwrap_or_else(|| own.join("outputs")));
         let verbose = options.debugs("explain");
-        opened.end(&frontend::End { limit: options.store_limit, keep, outputs: &|| outputs.clone(), verbose }, &complain);
+        opened
+            .end(&frontend::End { limit: options.store_limit, keep, outputs: &|| outputs.clone(), verbose }, &complain);
     }
     Ok(end)
 }

@@ -9,6 +9,7 @@
 
 pub mod absent;
 pub mod compile;
+mod compilers;
 pub mod headers;
 pub mod link;
 mod modules;

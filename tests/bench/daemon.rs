@@ -246,6 +246,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         store: &*store,
         tools: &HostTools::new(toolchains, Box::new(|_| {})),
         runner: store.add_path(&RUNNER.parse().expect("a valid name"), &program(RUNNER)).unwrap().path,
+        memory: None,
         history: None,
         roots: Roots::new([(BString::from(build.as_os_str().as_bytes()), "source".into())]),
         mode: Mode::Auto,

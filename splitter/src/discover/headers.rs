@@ -1,7 +1,7 @@
 //! The include scanner on the disk: files are read once in a run, and each compiler is asked once what it defines and where
 //! it looks by itself.
 
-use super::compile::searched;
+use super::compilers::{Answer, Question};
 use super::{is_system, to_path};
 use crate::scan::lex::{FILE_WORDS, has_word, lex};
 use crate::scan::macros::{Builtin, Definition, Macro};
@@ -10,10 +10,8 @@ use crate::scan::{Files, Scanned, Search, Symbol, Symbols, There, Unit, lex::Dir
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// What a run has scanned. All threads share one.
@@ -25,6 +23,8 @@ pub struct Headers {
     /// By their words and language; none for one that does not answer.
     compilers: Mutex<HashMap<(Vec<BString>, Language), Asked>>,
     naming: Mutex<Naming>,
+    /// Where the answers of compilers are remembered between runs.
+    memory: Option<PathBuf>,
 }
 
 type Asked = Arc<OnceLock<Option<Compiler>>>;
@@ -76,6 +76,11 @@ impl Files for Headers {
 }
 
 impl Headers {
+    /// Nothing is scanned yet; the answers of compilers are remembered in a directory.
+    pub fn new(memory: Option<&Path>) -> Self {
+        Self { memory: memory.map(Path::to_owned), ..Self::default() }
+    }
+
     /// Says that the build has written a file.
     pub fn forget(&self, path: &BStr) {
         self.files.write().unwrap_or_else(PoisonError::into_inner).remove(path);
@@ -131,15 +136,11 @@ impl Headers {
         env: &BTreeMap<BString, BString>,
         cwd: &BStr,
     ) -> Option<Compiler> {
-        let word = |word: &BString| OsStr::from_bytes(word).to_owned();
-        let mut command = Command::new(word(words.first()?));
-        command.args(words[1..].iter().map(word)).args(["-x", language, "-E", "-dM", "-v", "/dev/null"]);
-        command.current_dir(to_path(cwd)).env_clear().envs(env.iter().map(|(name, value)| (word(name), word(value))));
-        let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
-        let defined =
-            output.stdout.lines().filter_map(|line| Macro::read(line.strip_prefix(b"#define ")?, &self.symbols));
+        let Answer { defined, search } = Question { words, language, env, cwd }.answer(self.memory.as_deref())?;
+        let lines = defined.lines();
+        let defined = lines.filter_map(|line| Macro::read(line.strip_prefix(b"#define ")?, &self.symbols));
         let builtin = defined.map(|(name, definition)| (name, Definition::Is(Arc::new(definition)))).collect();
-        output.status.success().then(|| Compiler { builtin, search: searched(&output.stderr) })
+        Some(Compiler { builtin, search })
     }
 
     /// Whether a text of the project among `files` may name the file that it stands in, so that what is made of it holds a
