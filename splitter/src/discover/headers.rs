@@ -14,6 +14,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// What a run has scanned. All threads share one.
@@ -22,6 +23,8 @@ pub struct Headers {
     symbols: Symbols,
     /// What the build has made since is forgotten: see [`Headers::forget`].
     files: RwLock<HashMap<BString, There>>,
+    /// How often that was said: what was read before and comes after it is not kept.
+    forgotten: AtomicUsize,
     /// By their words and language; none for one that does not answer.
     compilers: Mutex<HashMap<(Vec<BString>, Language), Asked>>,
     naming: Mutex<Naming>,
@@ -52,6 +55,7 @@ impl Files for Headers {
         if let Some(known) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(path) {
             return known.clone();
         }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
         let file = to_path(path);
         let there = match fs::metadata(file) {
             Ok(metadata) if metadata.is_file() => match fs::read(file) {
@@ -61,7 +65,11 @@ impl Files for Headers {
             Ok(_) => There::Other,
             Err(_) => There::Nothing,
         };
-        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), there.clone());
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if is_system(path) || self.forgotten.load(Ordering::SeqCst) == forgotten {
+            files.insert(path.into(), there.clone());
+        }
+        drop(files);
         if let There::File(lexed) = &there
             && is_system(path)
         {
@@ -78,12 +86,15 @@ impl Files for Headers {
 impl Headers {
     /// Says that the build has written a file.
     pub fn forget(&self, path: &BStr) {
-        self.files.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        files.remove(path);
     }
 
     /// Says that files were written, nobody knows which.
     pub fn forget_all(&self) {
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         files.retain(|path, _| is_system(path.as_bstr()));
     }
 
