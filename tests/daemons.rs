@@ -365,6 +365,7 @@ fn a_daemon_that_dies_ends_the_build_and_the_next_goes_on_from_there() {
             said.out.contains("ninja2drv: `b`: ") && said.out.contains("the Nix daemon closed the connection"),
             "{said}"
         );
+        assert!(said.out.contains("; start it again if it has ended; what it has realised so far is kept"), "{said}");
         waiting.is_stopped();
         // While nobody is there, that is what is said.
         let said = site.run();
@@ -409,6 +410,7 @@ fn a_full_disk_is_named_and_the_next_run_goes_on_from_there() {
         let said = site.run();
         assert!(said.code == Some(1) && said.ran() == ["a: not built here before"], "{said}");
         assert!(said.out.contains("ninja2drv: `b`: ") && said.out.contains("No space left on device"), "{said}");
+        assert!(said.out.contains("free space on the disk of its store"), "{said}");
         assert!(mount(&["-o", "remount,size=512m"]));
         let said = site.build();
         assert_eq!((said.ran().len(), said.reused()), (1, vec![]), "{said}");
