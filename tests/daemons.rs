@@ -89,6 +89,14 @@ impl Site {
         said
     }
 
+    /// Puts a socket before the daemon's, which is used from now on.
+    fn through_relay(&mut self) -> Relay {
+        let relay = Relay::new(&self.daemon.socket());
+        let (theirs, ours) = (self.daemon.socket(), relay.socket());
+        self.words[0] = self.words[0].replace(&*theirs.to_string_lossy(), &ours.to_string_lossy());
+        relay
+    }
+
     /// Where a store path is that a record or a link names.
     fn file(&self, path: &str) -> PathBuf {
         self.daemon.root().join("nix/store").join(path.trim_start_matches("/nix/store/"))
@@ -237,9 +245,7 @@ fn what_edges_came_out_as_is_not_asked_for_one_by_one() {
         site.scene.edges(&edges.collect::<String>());
         site.build();
 
-        let relay = Relay::new(&site.daemon.socket());
-        site.words[0] =
-            site.words[0].replace(&*site.daemon.socket().to_string_lossy(), &relay.socket().to_string_lossy());
+        let relay = site.through_relay();
         let forget = || {
             fs::remove_dir_all(site.scene.at("build/.splitter")).unwrap();
             (0..EDGES).for_each(|i| fs::remove_file(site.scene.at(&format!("build/{i}.o"))).unwrap());
@@ -390,6 +396,32 @@ fn an_interrupted_build_leaves_no_builder_behind() {
         waiting.is_stopped();
         goes_on(&site);
     }
+}
+
+#[test]
+fn a_second_interrupt_does_not_wait_for_a_daemon_that_does_not_answer() {
+    let test = "a_second_interrupt_does_not_wait_for_a_daemon_that_does_not_answer";
+    let Some(mut site) = Site::new(test, &[], CA) else { return };
+    site.scene.write("build/in", "text\n");
+    site.scene.edges("build a: sh in\n  cmd = cp in a\n");
+    let relay = site.through_relay();
+    site.build();
+    let exchanges = relay.exchanges();
+    site.scene.write("build/in", "other\n");
+    // When the store is open, and before the last.
+    relay.hold_back_from(exchanges - 5);
+    let mut child = site.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while !relay.holds_back() {
+        assert!(Instant::now() < until, "it asks for less");
+        thread::sleep(Duration::from_millis(20));
+    }
+    signal(&child, "INT");
+    thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none(), "it does not wait for an answer");
+    signal(&child, "INT");
+    let said = end(&site, child);
+    assert_eq!(said.code, Some(130), "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::rounds::Dyndeps;
 use crate::stats::Stats;
 use crate::stores::Opened;
 use crate::tracing::{self, Tracing};
-use crate::{End, places, read_own};
+use crate::{End, INTERRUPTED, places, read_own};
 use bstr::{BString, ByteSlice as _};
 use ninja2drv::manifest::Manifest;
 use nixstore::StorePath;
@@ -63,6 +63,8 @@ pub fn build(
     let mut plan = stats.time("plan", || Plan::new(&graph, &wanted))?;
     let cancelled = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // Who asks twice does not wait, such as for a daemon that does not answer: what was done may not be noted then.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), cancelled.clone())?;
         signal_hook::flag::register(signal, cancelled.clone())?;
     }
     let toolchains = Toolchains::new(store.clone(), &opened.own, &opened.scratch);
