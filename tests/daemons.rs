@@ -261,8 +261,8 @@ fn what_edges_came_out_as_is_not_asked_for_one_by_one() {
         let without = exchanges();
         // A few, and one for each sixteen paths or so, which are asked for in one go.
         assert!(with < EDGES, "{}: {with}", offer.name);
-        // Each header as it is found, what the edge came out as, and whether that is still there.
-        assert!(without > EDGES && without < EDGES * 7 / 2, "{}: {without}", offer.name);
+        // The same for what the edges came out as, which the daemon has to say.
+        assert!(without < EDGES, "{}: {without}", offer.name);
         let again = exchanges();
         assert!(again < EDGES, "{}: {again}, though it was found out before", offer.name);
     }

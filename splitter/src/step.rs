@@ -11,6 +11,7 @@ mod times;
 mod tools;
 mod versions;
 
+pub(crate) use ahead::Ahead;
 pub use dry::{NoStore, NoTools};
 pub(crate) use versions::Versions;
 
@@ -58,6 +59,7 @@ pub(crate) struct Steps<'a> {
     pub headers: Headers,
     pub presence: Presence,
     pub versions: Versions,
+    pub ahead: Ahead,
     /// What edges made that are bound to their path, and by what.
     pub bound: Mutex<BTreeMap<BString, BString>>,
 }
@@ -431,10 +433,7 @@ impl Steps<'_> {
         watch: Watch,
     ) -> Result<Realised, Failed> {
         let tools = self.tools(recipe, found)?;
-        if self.drive.mode == Mode::Same {
-            return self.realise(recipe, found, View::Real, &tools, watch);
-        }
-        if let bound @ Some(_) = self.binding(recipe, found)? {
+        if let (View::Real, bound) = self.view(recipe, found)? {
             return Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, watch)? });
         }
         let guarded = self.drive.mode == Mode::Auto;
@@ -450,6 +449,15 @@ impl Steps<'_> {
         let bound = Some("its output, which holds the path".into());
         let realised = self.realise(recipe, found, View::Real, &tools, watch)?;
         Ok(Realised { bound, holds_root: Some(true), ..realised })
+    }
+
+    /// Where a step runs first, and what binds it to its path, if anything does.
+    fn view(&self, recipe: &Recipe, found: &Found) -> Result<(View, Option<BString>), Failed> {
+        if self.drive.mode == Mode::Same {
+            return Ok((View::Real, None));
+        }
+        let bound = self.binding(recipe, found)?;
+        Ok((if bound.is_some() { View::Real } else { View::Canonical }, bound))
     }
 
     /// What binds a step to its path.
