@@ -94,14 +94,19 @@ pub(crate) struct Failed {
 impl Failed {
     /// Whether a command ended by itself and complained of a file that is not there.
     fn misses_a_file(&self) -> bool {
-        const WORDS: [&str; 9] = [
+        const WORDS: [&str; 14] = [
             "no such file",
             "not found",
             "cannot find",
             "can't find",
+            "could not find",
+            "unable to find",
             "cannot open",
             "can't open",
             "could not open",
+            "couldn't open",
+            "unable to open",
+            "failed to open",
             "not exist",
             "doesn't exist",
         ];
@@ -734,4 +739,29 @@ fn files_below(directory: &std::path::Path, at: &BString, files: &mut Vec<BStrin
         if entry.file_type()?.is_dir() { files_below(&entry.path(), &path, files)? } else { files.push(path) }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_missed_is_told_in_many_words() {
+        let misses = |reason: Failure, log: &str| Failed { error: reason.into(), log: log.into() }.misses_a_file();
+        for log in [
+            // GCC 12, GNU as 2.40 and ld, Clang 16, NASM 2.16, bison 3.8, dash, Python 3.11.
+            "a.c:1:10: fatal error: a.h: No such file or directory",
+            "a.S:2: Error: file not found: a.bin",
+            "/usr/bin/ld: cannot find -la: No such file or directory",
+            "<inline asm>:1:10: error: Could not find incbin file 'a.bin'",
+            "a.asm:1: error: unable to open include file `a.inc': No such file or directory",
+            "bison: error: a.y: cannot open: No such file or directory",
+            "sh: 1: a: not found",
+            "ModuleNotFoundError: No module named 'a'\nFileNotFoundError: [Errno 2] No such file or directory: 'a'",
+        ] {
+            assert!(misses(Failure::Exit(1), log), "{log}");
+        }
+        assert!(!misses(Failure::Exit(1), "a.c:1: error: unknown type name `a`"));
+        assert!(!misses(Failure::Signal(9), "No such file or directory"));
+    }
 }
