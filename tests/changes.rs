@@ -822,6 +822,29 @@ fn a_python_is_of_the_host_wherever_it_lies_and_a_script_is_seen_with_what_it_im
 }
 
 #[test]
+fn a_tool_of_the_build_may_look_for_its_leaks() {
+    let test = "a_tool_of_the_build_may_look_for_its_leaks";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("build/empty.c", "int main(void) { return 0; }\n");
+    let mut link = std::process::Command::new("gcc");
+    link.args(["-fsanitize=address", "empty.c", "-o", "empty"]).current_dir(scene.at("build"));
+    if !link.output().unwrap().status.success() {
+        return not_run(test, "gcc has no AddressSanitizer");
+    }
+    scene.write("build/tool.c", "#include <stdio.h>\nint main(void) { return puts(\"made\") < 0; }\n");
+    scene.edges(
+        "build tool: sh tool.c\n  cmd = gcc -fsanitize=address tool.c -o tool\n\
+         build made: sh | tool\n  cmd = ./tool > made\n",
+    );
+    scene.build();
+    assert_eq!(scene.read("build/made"), "made\n");
+    // By what is known of it by then, and so not traced.
+    scene.write("build/tool.c", "#include <stdio.h>\nint main(void) { return puts(\"other\") < 0; }\n");
+    scene.build();
+    assert_eq!(scene.read("build/made"), "other\n");
+}
+
+#[test]
 fn a_check_of_the_compilation_database_reads_it() {
     let test = "a_check_of_the_compilation_database_reads_it";
     let Some(scene) = Scene::new(test, &["python3"]) else { return };
