@@ -73,9 +73,11 @@ impl Opened {
                 }
             }
             Kind::Daemon(store) => {
-                let link = options.keep.clone().unwrap_or_else(|| own.join("outputs"));
-                if let Err(error) = store.keep(&link, outputs) {
-                    let error = with_causes(&error);
+                // The daemon is somewhere else, and would not see where a relative one leads.
+                let link = options.keep.as_ref().map_or_else(|| Ok(own.join("outputs")), std::path::absolute);
+                let kept = link.map_err(Error::from).and_then(|link| Ok(store.keep(&link, outputs)?));
+                if let Err(error) = kept {
+                    let error = with_causes(&*error);
                     eprintln!("ninja2drv: warning: the next garbage collection may take what was built: {error}");
                 }
             }
