@@ -25,10 +25,13 @@ pub struct Headers {
     files: RwLock<HashMap<BString, There>>,
     /// How often that was said: what was read before and comes after it is not kept.
     forgotten: AtomicUsize,
-    /// By their words and language; none for one that does not answer.
-    compilers: Mutex<HashMap<(Vec<BString>, Language), Asked>>,
+    /// None for one that does not answer.
+    compilers: Mutex<HashMap<Asking, Asked>>,
     naming: Mutex<Naming>,
 }
+
+/// The words of a compiler and its language; and where it is started, if a word may say where it looks from there.
+type Asking = (Vec<BString>, Language, BString);
 
 type Asked = Arc<OnceLock<Option<Compiler>>>;
 
@@ -49,6 +52,9 @@ struct Naming {
     looked: usize,
     files: HashMap<BString, (usize, bool)>,
 }
+
+/// Options by which a compiler looks elsewhere for what it brings with it: their paths may be relative.
+const PLACES: [&str; 7] = ["--sysroot", "-isysroot", "-B", "-specs", "--specs", "--gcc-toolchain", "-resource-dir"];
 
 impl Files for Headers {
     fn read(&self, path: &BStr) -> There {
@@ -122,9 +128,11 @@ impl Headers {
                 .any(|option| word.starts_with(option))
         };
         let words: Vec<BString> = words.iter().filter(matters).cloned().collect();
+        let names_place = |word: &BString| PLACES.iter().any(|option| word.starts_with(option.as_bytes()));
+        let place = if words.iter().any(names_place) { cwd.into() } else { BString::default() };
         let known = {
             let mut compilers = self.compilers.lock().unwrap_or_else(PoisonError::into_inner);
-            compilers.entry((words.clone(), language)).or_default().clone()
+            compilers.entry((words.clone(), language, place)).or_default().clone()
         };
         known.get_or_init(|| {
             // Plain assembler is not preprocessed.
