@@ -123,6 +123,31 @@ fn a_header_that_a_source_asks_for_runs_the_compile_when_it_appears() {
 }
 
 #[test]
+fn a_relative_system_root_is_that_of_the_directory_where_the_compiler_starts() {
+    let test = "a_relative_system_root_is_that_of_the_directory_where_the_compiler_starts";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("build/with/root/usr/include/may.h", "#undef MAY\n#define MAY 1\n");
+    for directory in ["without", "with"] {
+        let text = "#if __has_include(<may.h>)\n#include <may.h>\n#endif\nconst char may[] = {MAY + '0', '!'};\n";
+        scene.write(&format!("build/{directory}/a.c"), text);
+    }
+    let compile = |directory: &str| {
+        let inputs = if directory == "with" { "without/a.o" } else { "" };
+        format!(
+            "build {directory}/a.o: sh {directory}/a.c {inputs}\n  \
+             cmd = cd {directory} && gcc --sysroot=root -DMAY=0 -c a.c -o a.o\n"
+        )
+    };
+    // One after the other, so that the first is not the one that has it.
+    scene.edges(&(compile("without") + &compile("with")));
+    scene.build();
+    let holds = |directory: &str, text: &[u8]| {
+        fs::read(scene.at(&format!("build/{directory}/a.o"))).unwrap().windows(2).any(|bytes| bytes == text)
+    };
+    assert!(holds("without", b"0!") && holds("with", b"1!"));
+}
+
+#[test]
 fn a_header_that_a_built_tool_writes_is_found_by_those_who_come_after() {
     let test = "a_header_that_a_built_tool_writes_is_found_by_those_who_come_after";
     let Some(scene) = Scene::new(test, &["gcc"]) else { return };
@@ -819,6 +844,29 @@ fn a_python_is_of_the_host_wherever_it_lies_and_a_script_is_seen_with_what_it_im
     scene.write("scripts/kept/deep.py", "text = 'three'\n");
     assert_eq!(scene.build().ran(), ["out: `scripts/kept/deep.py` changed"]);
     assert_eq!(scene.read("build/out"), "\"three\"");
+}
+
+#[test]
+fn a_tool_of_the_build_may_look_for_its_leaks() {
+    let test = "a_tool_of_the_build_may_look_for_its_leaks";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    scene.write("build/empty.c", "int main(void) { return 0; }\n");
+    let mut link = std::process::Command::new("gcc");
+    link.args(["-fsanitize=address", "empty.c", "-o", "empty"]).current_dir(scene.at("build"));
+    if !link.output().unwrap().status.success() {
+        return not_run(test, "gcc has no AddressSanitizer");
+    }
+    scene.write("build/tool.c", "#include <stdio.h>\nint main(void) { return puts(\"made\") < 0; }\n");
+    scene.edges(
+        "build tool: sh tool.c\n  cmd = gcc -fsanitize=address tool.c -o tool\n\
+         build made: sh | tool\n  cmd = ./tool > made\n",
+    );
+    scene.build();
+    assert_eq!(scene.read("build/made"), "made\n");
+    // By what is known of it by then, and so not traced.
+    scene.write("build/tool.c", "#include <stdio.h>\nint main(void) { return puts(\"other\") < 0; }\n");
+    scene.build();
+    assert_eq!(scene.read("build/made"), "other\n");
 }
 
 #[test]

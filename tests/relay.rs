@@ -1,4 +1,5 @@
-//! A socket that stands before a daemon's, and counts how often its clients wait for an answer.
+//! A socket that stands before a daemon's, and counts how often its clients wait for an answer; and one that never answers
+//! from some time on.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -12,6 +13,7 @@ use std::thread;
 pub struct Relay {
     directory: tempfile::TempDir,
     exchanges: Arc<AtomicUsize>,
+    last: Arc<AtomicUsize>,
 }
 
 impl Relay {
@@ -23,15 +25,16 @@ impl Relay {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let listener = UnixListener::bind(directory.path().join("socket")).expect("it is free");
         let (socket, exchanges) = (socket.to_owned(), Arc::<AtomicUsize>::default());
-        let count = Arc::clone(&exchanges);
+        let last = Arc::new(AtomicUsize::new(usize::MAX));
+        let (count, until) = (Arc::clone(&exchanges), Arc::clone(&last));
         // Ends with the process.
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let daemon = UnixStream::connect(&socket).expect("it listens");
-                relay(client, daemon, Arc::clone(&count)).expect("sockets can be cloned");
+                relay(client, daemon, Arc::clone(&count), Arc::clone(&until)).expect("sockets can be cloned");
             }
         });
-        Self { directory, exchanges }
+        Self { directory, exchanges, last }
     }
 
     /// Its socket.
@@ -43,10 +46,20 @@ impl Relay {
     pub fn exchanges(&self) -> usize {
         self.exchanges.swap(0, Ordering::SeqCst)
     }
+
+    /// Has the daemon's answers held back from this exchange on, as it is counted by [`Relay::exchanges`].
+    pub fn hold_back_from(&self, exchange: usize) {
+        self.last.store(exchange, Ordering::SeqCst);
+    }
+
+    /// Whether an answer is held back.
+    pub fn holds_back(&self) -> bool {
+        self.exchanges.load(Ordering::SeqCst) >= self.last.load(Ordering::SeqCst)
+    }
 }
 
 /// Passes on what both say, until one has no more to say.
-fn relay(client: UnixStream, daemon: UnixStream, count: Arc<AtomicUsize>) -> io::Result<()> {
+fn relay(client: UnixStream, daemon: UnixStream, count: Arc<AtomicUsize>, last: Arc<AtomicUsize>) -> io::Result<()> {
     let spoken = Arc::new(AtomicBool::new(false));
     let (hears, says) = (client.try_clone()?, daemon.try_clone()?);
     let has_spoken = Arc::clone(&spoken);
@@ -55,6 +68,9 @@ fn relay(client: UnixStream, daemon: UnixStream, count: Arc<AtomicUsize>) -> io:
         pass(daemon, hears, &|| {
             if spoken.swap(false, Ordering::SeqCst) {
                 count.fetch_add(1, Ordering::SeqCst);
+            }
+            while count.load(Ordering::SeqCst) >= last.load(Ordering::SeqCst) {
+                thread::park();
             }
         });
     });

@@ -101,8 +101,10 @@ impl Opened {
             }
             Kind::Daemon(store) => {
                 let Some(link) = &end.keep else { return };
-                if let Err(error) = store.keep(link, &(end.outputs)()) {
-                    let error = with_causes(&error);
+                // The daemon is somewhere else, and would not see where a relative one leads.
+                let link = std::path::absolute(link).map_err(Error::from);
+                if let Err(error) = link.and_then(|link| Ok(store.keep(&link, &(end.outputs)())?)) {
+                    let error = with_causes(&*error);
                     tell(&format!("warning: the next garbage collection may take what was built: {error}"));
                 }
             }

@@ -8,7 +8,7 @@ use crate::report::{self, Teller};
 use crate::rounds::Dyndeps;
 use crate::stats::Stats;
 use crate::tracing::{self, Tracing};
-use crate::{End, complain, places, read_own};
+use crate::{End, INTERRUPTED, complain, places, read_own};
 use bstr::{BString, ByteSlice as _};
 use frontend::Opened;
 use ninja2drv::manifest::Manifest;
@@ -63,6 +63,8 @@ pub fn build(
     let mut plan = stats.time("plan", || Plan::new(&graph, &wanted))?;
     let cancelled = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // Who asks twice does not wait, such as for a daemon that does not answer: what was done may not be noted then.
+        signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED.into(), cancelled.clone())?;
         signal_hook::flag::register(signal, cancelled.clone())?;
     }
     let toolchains = Toolchains::new(store.clone(), &opened.own, &opened.scratch);

@@ -44,8 +44,7 @@ fn main() -> ExitCode {
         Ok(End::Success | End::Dry) => ExitCode::SUCCESS,
         Ok(End::Failure(code)) => ExitCode::from(code),
         Ok(End::Differs) => ExitCode::FAILURE,
-        // Ninja 1.13, `ExitInterrupted`: what a shell says of a program that Ctrl-C ended.
-        Ok(End::Interrupted) => ExitCode::from(130),
+        Ok(End::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             eprintln!("ninja: error: {error}");
             for cause in causes(&*error) {
@@ -61,6 +60,9 @@ const MOST_JOBS: usize = 512;
 
 /// Where a build directory keeps what is ours.
 const OWN: &str = ".splitter";
+
+/// What a shell says of a program that Ctrl-C ended (Ninja 1.13, `ExitInterrupted`).
+const INTERRUPTED: u8 = 130;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

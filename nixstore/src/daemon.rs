@@ -34,6 +34,7 @@ mod wait;
 pub mod wire;
 
 pub use connection::{Connection, ConnectionOptions, WINDOW};
+pub(crate) use error::FREE_SPACE;
 pub use error::{ConnectProblem, DaemonError, SshEnd};
 pub use handshake::Trust;
 pub use message::{Event, Listener};

@@ -182,19 +182,39 @@ impl DaemonStore {
         Ok(unknown)
     }
 
-    /// What a floating derivation has come out as, by the daemon's own record.
-    fn by_realisations(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, DaemonError> {
-        let path = derivation.path(&self.store_dir);
-        let ids = derivation.output_ids(&self.store_dir);
-        let queries = ids.values().map(|id| QueryRealisation { id, derivation: Some(&path) });
-        let found = self.pool.get()?.pipelined(queries, &mut |_| {})?;
-        let outputs = ids.keys().zip(found).map(|(name, found)| Some((name.clone(), found?.path)));
-        let Some(outputs) = outputs.collect::<Option<Outputs>>() else { return Ok(None) };
+    /// What floating derivations have come out as, by the daemon's own record.
+    fn by_realisations(&self, derivations: &[ResolvedDerivation]) -> Result<Vec<Option<Outputs>>, DaemonError> {
+        let asked = derivations.iter().map(|one| (one.path(&self.store_dir), one.output_ids(&self.store_dir)));
+        let asked: Vec<_> = asked.collect();
+        let queries = asked
+            .iter()
+            .flat_map(|(path, ids)| ids.values().map(move |id| QueryRealisation { id, derivation: Some(path) }));
+        let mut found = self.pool.get()?.pipelined(queries, &mut |_| {})?.into_iter();
+        let outputs = asked.iter().map(|(_, ids)| {
+            // Each takes as many answers as it has outputs, whether or not there is one to each.
+            let found: Vec<_> = found.by_ref().take(ids.len()).collect();
+            ids.keys().zip(found).map(|(name, found)| Some((name.clone(), found?.path))).collect()
+        });
+        let outputs = outputs.collect();
         self.if_valid(outputs)
     }
 
-    fn if_valid(&self, outputs: Outputs) -> Result<Option<Outputs>, DaemonError> {
-        Ok(self.invalid(outputs.values().cloned())?.is_empty().then_some(outputs))
+    /// Of the outputs of derivations those that are all valid.
+    fn if_valid(&self, outputs: Vec<Option<Outputs>>) -> Result<Vec<Option<Outputs>>, DaemonError> {
+        let invalid = self.invalid(outputs.iter().flatten().flat_map(Outputs::values).cloned())?;
+        let is_valid = |outputs: &Outputs| !outputs.values().any(|path| invalid.contains(path));
+        Ok(outputs.into_iter().map(|outputs| outputs.filter(is_valid)).collect())
+    }
+
+    fn came_out_as(&self, derivations: &[ResolvedDerivation]) -> Result<Vec<Option<Outputs>>, DaemonError> {
+        match self.way {
+            Way::ContentAddressed => self.by_realisations(derivations),
+            Way::Stock => self.by_inputs(derivations),
+            Way::Recursive => {
+                let built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(derivations.iter().map(|one| built.get(&one.path(&self.store_dir)).cloned()).collect())
+            }
+        }
     }
 }
 
@@ -234,15 +254,14 @@ impl Store for DaemonStore {
     }
 
     fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError> {
-        let found = match self.way {
-            Way::ContentAddressed => self.by_realisations(derivation),
-            Way::Stock => self.by_inputs(derivation),
-            Way::Recursive => {
-                let path = derivation.path(&self.store_dir);
-                Ok(self.built.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned())
-            }
-        };
-        found.map_err(told(format!("look up what `{}` has come out as", derivation.get().name)))
+        let mut found = self
+            .came_out_as(std::slice::from_ref(derivation))
+            .map_err(told(format!("look up what `{}` has come out as", derivation.get().name)))?;
+        Ok(found.pop().flatten())
+    }
+
+    fn all_realised(&self, derivations: &[ResolvedDerivation]) -> Result<Vec<Option<Outputs>>, StoreError> {
+        self.came_out_as(derivations).map_err(told("look up what derivations have come out as"))
     }
 
     fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError> {

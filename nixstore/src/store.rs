@@ -71,6 +71,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] where the store cannot be asked.
     fn realised(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, StoreError>;
 
+    /// As [`Store::realised`] for many, in as few exchanges as the store can.
+    ///
+    /// # Errors
+    /// As [`Store::realised`].
+    fn all_realised(&self, derivations: &[ResolvedDerivation]) -> Result<Vec<Option<Outputs>>, StoreError> {
+        derivations.iter().map(|derivation| self.realised(derivation)).collect()
+    }
+
     /// Runs a derivation, registers its outputs and records what they have come out as. One that has run before runs again,
     /// unless it is a daemon that knows better: [`Built::ran`] tells.
     ///

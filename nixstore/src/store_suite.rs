@@ -118,6 +118,7 @@ macro_rules! store_suite {
             an_output_names_the_inputs_whose_paths_it_holds
             a_realisation_of_an_output_is_found_again
             what_was_never_run_has_no_realisation
+            realisations_are_found_together
             a_derivation_runs_again_when_asked_to
             equal_outputs_of_two_derivations_are_one_path
             a_builder_that_fails_is_told_and_leaves_nothing
@@ -322,6 +323,17 @@ pub fn what_was_never_run_has_no_realisation(subject: &dyn Subject) {
     let built = run(subject, "never", &Script::Write("run".into()));
     assert_eq!(realised("not run"), None);
     assert_eq!(realised("run"), Some(built.outputs[&out()].path.clone()));
+}
+
+/// Those that are asked for together, each as if it were asked for alone.
+pub fn realisations_are_found_together(subject: &dyn Subject) {
+    let derivation = |text: &str| subject.derivation("together", &Script::Write(text.into()));
+    let run = ["one", "two"].map(|text| realise(subject, &derivation(text)).expect("the builder succeeds"));
+    let all = ["one", "not run", "two"].map(derivation);
+    let found = subject.store().all_realised(&all).expect("the store answers");
+    let known = run.map(|built| Some(BTreeMap::from([(out(), built.outputs[&out()].path.clone())])));
+    assert_eq!(found, [known[0].clone(), None, known[1].clone()]);
+    assert_eq!(subject.store().all_realised(&[]).expect("the store answers"), []);
 }
 
 /// And what comes out is found valid.

@@ -78,20 +78,26 @@ pub fn is_system(path: &BStr) -> bool {
 
 /// Answers for a command that is understood; none for [`Kind::Other`], and where names lead out of a link.
 pub fn discover(question: &Question<'_>) -> Option<Found> {
-    discover_by(question, compile::discover)
+    discover_by(question, |question| Some(compile::discover(question)))
+}
+
+/// The same where that takes no other program: none also where the compiler would be asked what it reads.
+pub fn discover_alone(question: &Question<'_>) -> Option<Found> {
+    discover_by(question, compile::discover_by_scan)
 }
 
 /// The same, where what the scanner found was too little: the compiler itself is asked.
 pub fn discover_again(question: &Question<'_>) -> Option<Found> {
-    if question.recipe.kind == Kind::Compile { discover_by(question, compile::discover_by_compiler) } else { None }
+    let by_compiler = |question: &Question<'_>| Some(compile::discover_by_compiler(question));
+    if question.recipe.kind == Kind::Compile { discover_by(question, by_compiler) } else { None }
 }
 
-fn discover_by(question: &Question<'_>, compile: fn(&Question<'_>) -> Found) -> Option<Found> {
+fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Option<Found>) -> Option<Found> {
     if question.recipe.runs().next().is_none() {
         return Some(Found::default()); // links are made and files removed, whatever they hold
     }
     let mut found = match question.recipe.kind {
-        Kind::Compile => compile(question),
+        Kind::Compile => compile(question)?,
         Kind::Link => link::discover(question),
         Kind::Words => {
             let mut found = Found::default();

@@ -16,7 +16,7 @@ use crate::queue::Queue;
 use crate::roots::{Mode, Roots};
 use crate::showincludes::without_includes;
 use crate::state::{self, Records, State};
-use crate::step::{Failed, Outcome, Steps, Versions};
+use crate::step::{Ahead, Failed, Outcome, Steps, Versions};
 pub use crate::step::{NoProduct, NoStore, NoTools, One, Product};
 use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
@@ -303,6 +303,7 @@ impl Drive<'_> {
             headers: Headers::new(self.memory),
             presence: Presence::default(),
             versions: Versions::new(self.graph, plan, old),
+            ahead: Ahead::default(),
             bound: Mutex::default(),
         })
     }

@@ -12,6 +12,7 @@ mod times;
 mod tools;
 mod versions;
 
+pub(crate) use ahead::Ahead;
 pub use dry::{NoStore, NoTools};
 pub use one::{NoProduct, One, Product};
 pub(crate) use versions::Versions;
@@ -60,6 +61,7 @@ pub(crate) struct Steps<'a> {
     pub headers: Headers,
     pub presence: Presence,
     pub versions: Versions,
+    pub ahead: Ahead,
     /// What edges made that are bound to their path, and by what.
     pub bound: Mutex<BTreeMap<BString, BString>>,
 }
@@ -96,14 +98,19 @@ pub(crate) struct Failed {
 impl Failed {
     /// Whether a command ended by itself and complained of a file that is not there.
     fn misses_a_file(&self) -> bool {
-        const WORDS: [&str; 9] = [
+        const WORDS: [&str; 14] = [
             "no such file",
             "not found",
             "cannot find",
             "can't find",
+            "could not find",
+            "unable to find",
             "cannot open",
             "can't open",
             "could not open",
+            "couldn't open",
+            "unable to open",
+            "failed to open",
             "not exist",
             "doesn't exist",
         ];
@@ -439,10 +446,7 @@ impl Steps<'_> {
         watch: Watch,
     ) -> Result<Realised, Failed> {
         let tools = self.tools(recipe, found)?;
-        if self.drive.mode == Mode::Same {
-            return self.realise(recipe, found, View::Real, &tools, watch);
-        }
-        if let bound @ Some(_) = self.binding(recipe, found)? {
+        if let (View::Real, bound) = self.view(recipe, found)? {
             return Ok(Realised { bound, ..self.realise(recipe, found, View::Real, &tools, watch)? });
         }
         let guarded = self.drive.mode == Mode::Auto;
@@ -458,6 +462,15 @@ impl Steps<'_> {
         let bound = Some("its output, which holds the path".into());
         let realised = self.realise(recipe, found, View::Real, &tools, watch)?;
         Ok(Realised { bound, holds_root: Some(true), ..realised })
+    }
+
+    /// Where a step runs first, and what binds it to its path, if anything does.
+    fn view(&self, recipe: &Recipe, found: &Found) -> Result<(View, Option<BString>), Failed> {
+        if self.drive.mode == Mode::Same {
+            return Ok((View::Real, None));
+        }
+        let bound = self.binding(recipe, found)?;
+        Ok((if bound.is_some() { View::Real } else { View::Canonical }, bound))
     }
 
     /// What binds a step to its path.
@@ -734,4 +747,29 @@ fn files_below(directory: &std::path::Path, at: &BString, files: &mut Vec<BStrin
         if entry.file_type()?.is_dir() { files_below(&entry.path(), &path, files)? } else { files.push(path) }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_missed_is_told_in_many_words() {
+        let misses = |reason: Failure, log: &str| Failed { error: reason.into(), log: log.into() }.misses_a_file();
+        for log in [
+            // GCC 12, GNU as 2.40 and ld, Clang 16, NASM 2.16, bison 3.8, dash, Python 3.11.
+            "a.c:1:10: fatal error: a.h: No such file or directory",
+            "a.S:2: Error: file not found: a.bin",
+            "/usr/bin/ld: cannot find -la: No such file or directory",
+            "<inline asm>:1:10: error: Could not find incbin file 'a.bin'",
+            "a.asm:1: error: unable to open include file `a.inc': No such file or directory",
+            "bison: error: a.y: cannot open: No such file or directory",
+            "sh: 1: a: not found",
+            "ModuleNotFoundError: No module named 'a'\nFileNotFoundError: [Errno 2] No such file or directory: 'a'",
+        ] {
+            assert!(misses(Failure::Exit(1), log), "{log}");
+        }
+        assert!(!misses(Failure::Exit(1), "a.c:1: error: unknown type name `a`"));
+        assert!(!misses(Failure::Signal(9), "No such file or directory"));
+    }
 }

@@ -135,6 +135,8 @@ impl DaemonError {
             Self::CutOff { operation, .. } if *operation == HANDSHAKE => {
                 Some("ask its administrator whether `allowed-users` in nix.conf names you".into())
             }
+            Self::CutOff { .. } => Some("start it again if it has ended; what it has realised so far is kept".into()),
+            Self::Refused { refusal, .. } if refusal.is_for_space() => Some(FREE_SPACE.into()),
             Self::Silent { .. } | Self::NotAnswering { .. } => {
                 Some("restart it, for instance by `systemctl restart nix-daemon`".into())
             }
@@ -143,6 +145,9 @@ impl DaemonError {
         }
     }
 }
+
+/// What a user can do where a daemon's disk is full.
+pub(crate) const FREE_SPACE: &str = "free space on the disk of its store, for instance by `nix-store --gc`";
 
 /// The name under which errors speak of the first words on a connection.
 pub(super) const HANDSHAKE: &str = "the handshake";

@@ -28,6 +28,11 @@ impl Refusal {
         })?;
         Ok(Self { message, traces })
     }
+
+    /// Whether its disk is full.
+    pub fn is_for_space(&self) -> bool {
+        self.message.contains("No space left on device")
+    }
 }
 
 /// The message, and the traces on lines of their own.

@@ -17,21 +17,27 @@ use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 
 impl DaemonStore {
-    /// What a derivation has come out as: its outputs by inputs are valid, and so are those by content, whose paths follow
-    /// from what the daemon says of the first.
-    pub(super) fn by_inputs(&self, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, DaemonError> {
-        let by_inputs = derivation.addressed_by_inputs(&self.store_dir);
-        let paths = by_inputs.input_addressed_outputs();
-        let wanted: Vec<StorePath> = paths.values().cloned().collect();
-        let Some(infos) = self.infos(&wanted)?.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let own: BTreeSet<&StorePath> = paths.values().collect();
-        let names_none = |info: &PathInfo| info.references.iter().all(|path| !own.contains(path));
-        if !infos.iter().all(names_none) {
-            return Ok(None); // its paths by content follow from its bytes alone
-        }
-        let outputs = paths.into_keys().zip(&infos);
-        let outputs = outputs.map(|(name, info)| (name, self.by_content(info).path));
-        self.if_valid(outputs.collect())
+    /// What derivations have come out as: their outputs by inputs are valid, and so are those by content, whose paths
+    /// follow from what the daemon says of the first.
+    pub(super) fn by_inputs(&self, derivations: &[ResolvedDerivation]) -> Result<Vec<Option<Outputs>>, DaemonError> {
+        let paths = derivations.iter().map(|one| one.addressed_by_inputs(&self.store_dir).input_addressed_outputs());
+        let paths: Vec<Outputs> = paths.collect();
+        let wanted: Vec<StorePath> = paths.iter().flat_map(Outputs::values).cloned().collect();
+        let mut infos = self.infos(&wanted)?.into_iter();
+        let outputs = paths.into_iter().map(|paths| {
+            // Each takes as many answers as it has outputs, whether or not there is one to each.
+            let infos: Vec<_> = infos.by_ref().take(paths.len()).collect();
+            let infos = infos.into_iter().collect::<Option<Vec<_>>>()?;
+            let own: BTreeSet<&StorePath> = paths.values().collect();
+            let names_none = |info: &PathInfo| info.references.iter().all(|path| !own.contains(path));
+            // Of another the paths by content follow from its bytes alone.
+            infos.iter().all(names_none).then(|| {
+                let outputs = paths.keys().cloned().zip(&infos);
+                outputs.map(|(name, info)| (name, self.by_content(info).path)).collect()
+            })
+        });
+        let outputs = outputs.collect();
+        self.if_valid(outputs)
     }
 
     /// A path by inputs, which names none of its siblings, as one by content.

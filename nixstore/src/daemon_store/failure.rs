@@ -1,5 +1,6 @@
 //! How a builder ended, told from what Nix says of it.
 
+use crate::daemon::FREE_SPACE;
 use crate::daemon::operation::{BuildResult, Status};
 use crate::store::Failure;
 use crate::{OutputName, StoreDir, StorePath};
@@ -43,6 +44,7 @@ pub(super) fn explained(message: &str, store_dir: &StoreDir) -> String {
              --verify --check-contents --repair`, mend that store",
             store_dir.print(&path)
         ),
+        None if line.contains("No space left on device") => format!("{line}; {FREE_SPACE}"),
         None => line,
     }
 }
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_whose_files_are_gone_is_named_with_what_mends_it() {
+    fn what_can_be_done_is_told_where_something_can() {
         let path = "/nix/store/xx9yip7admp1szd2bb3ndpmn25h15z3y-in";
         // Nix 2.34, with a root of its own, and 2.8.
         let new = format!(
@@ -131,6 +133,10 @@ mod tests {
         }
         let other = explained("error: unable to\n  build", &StoreDir::default());
         assert_eq!(other, "unable to build");
+        let full = explained("error: writing to file: No space left on device\n", &StoreDir::default());
+        assert!(full.ends_with(
+            "No space left on device; free space on the disk of its store, for instance by `nix-store --gc`"
+        ));
         let elsewhere = format!("while building '{path}': opening '/build/x': No such file or directory");
         assert_eq!(explained(&elsewhere, &StoreDir::default()), elsewhere);
     }

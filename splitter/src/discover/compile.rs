@@ -27,18 +27,19 @@ struct Answer {
 
 /// By the scanner where that can tell.
 pub(super) fn discover(question: &Question<'_>) -> Found {
+    discover_by_scan(question).unwrap_or_else(|| discover_by_compiler(question))
+}
+
+/// By the scanner; none where that cannot tell.
+pub(super) fn discover_by_scan(question: &Question<'_>) -> Option<Found> {
     let (compile, _, cwd) = read(question);
     let scanned = question.headers.scan(&compile.ask, &question.recipe.env, cwd.as_bstr());
     let suffices = |scanned: &Scanned| question.roots.is_empty() || !question.headers.name_themselves(&scanned.files);
-    match scanned.filter(suffices) {
-        Some(scanned) => {
-            let in_depfile = names_all(question) && !scanned.assembled;
-            let mut found = Found { in_depfile, ..Found::default() };
-            found.scanned(&scanned);
-            with_words(question, found)
-        }
-        None => discover_by_compiler(question),
-    }
+    let scanned = scanned.filter(suffices)?;
+    let in_depfile = names_all(question) && !scanned.assembled;
+    let mut found = Found { in_depfile, ..Found::default() };
+    found.scanned(&scanned);
+    Some(with_words(question, found))
 }
 
 /// Whether the depfile of a compile names every file: `-MMD` leaves out what it takes for the system's.

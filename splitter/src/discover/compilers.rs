@@ -32,6 +32,8 @@ pub(super) struct Question<'a> {
     pub env: &'a BTreeMap<BString, BString>,
     /// Where it is asked.
     pub cwd: &'a BStr,
+    /// The same, where that may change the answer; else empty.
+    pub place: &'a BStr,
 }
 
 /// What a compiler has answered.
@@ -90,10 +92,7 @@ impl Question<'_> {
 
     fn text(&self) -> Vec<BString> {
         let env = self.env.iter().map(|(name, value)| BString::from([name.as_slice(), b"=", value].concat()));
-        let is_relative = |word: &BString| word.contains_str("sysroot") || word.contains_str("gcc-toolchain");
-        let starts_here = self.words.first().is_some_and(|word| word.contains(&b'/') && !word.starts_with(b"/"));
-        let cwd = if starts_here || self.words.iter().any(is_relative) { self.cwd } else { b"".as_bstr() };
-        let fixed = [BString::from(self.language), BString::from(cwd)];
+        let fixed = [BString::from(self.language), BString::from(self.place)];
         fixed.into_iter().chain(env).chain(self.words.iter().cloned()).collect()
     }
 
@@ -199,7 +198,8 @@ mod tests {
         let memory = at("memory");
         let answer = |option: &str| {
             let words = [BString::from("./cc"), option.into()];
-            let question = Question { words: &words, language: "c", env: &env, cwd: cwd.as_bstr() };
+            let question =
+                Question { words: &words, language: "c", env: &env, cwd: cwd.as_bstr(), place: cwd.as_bstr() };
             question.answer(Some(&memory)).unwrap()
         };
         let first = answer("-O1");

@@ -12,6 +12,7 @@ use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// What a run has scanned. All threads share one.
@@ -20,12 +21,17 @@ pub struct Headers {
     symbols: Symbols,
     /// What the build has made since is forgotten: see [`Headers::forget`].
     files: RwLock<HashMap<BString, There>>,
-    /// By their words and language; none for one that does not answer.
-    compilers: Mutex<HashMap<(Vec<BString>, Language), Asked>>,
+    /// How often that was said: what was read before and comes after it is not kept.
+    forgotten: AtomicUsize,
+    /// None for one that does not answer.
+    compilers: Mutex<HashMap<Asking, Asked>>,
     naming: Mutex<Naming>,
     /// Where the answers of compilers are remembered between runs.
     memory: Option<PathBuf>,
 }
+
+/// The words of a compiler and its language; and where it is started, if a word may say where it looks from there.
+type Asking = (Vec<BString>, Language, BString);
 
 type Asked = Arc<OnceLock<Option<Compiler>>>;
 
@@ -47,11 +53,15 @@ struct Naming {
     files: HashMap<BString, (usize, bool)>,
 }
 
+/// Options by which a compiler looks elsewhere for what it brings with it: their paths may be relative.
+const PLACES: [&str; 7] = ["--sysroot", "-isysroot", "-B", "-specs", "--specs", "--gcc-toolchain", "-resource-dir"];
+
 impl Files for Headers {
     fn read(&self, path: &BStr) -> There {
         if let Some(known) = self.files.read().unwrap_or_else(PoisonError::into_inner).get(path) {
             return known.clone();
         }
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
         let file = to_path(path);
         let there = match fs::metadata(file) {
             Ok(metadata) if metadata.is_file() => match fs::read(file) {
@@ -61,7 +71,11 @@ impl Files for Headers {
             Ok(_) => There::Other,
             Err(_) => There::Nothing,
         };
-        self.files.write().unwrap_or_else(PoisonError::into_inner).insert(path.into(), there.clone());
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        if is_system(path) || self.forgotten.load(Ordering::SeqCst) == forgotten {
+            files.insert(path.into(), there.clone());
+        }
+        drop(files);
         if let There::File(lexed) = &there
             && is_system(path)
         {
@@ -83,12 +97,15 @@ impl Headers {
 
     /// Says that the build has written a file.
     pub fn forget(&self, path: &BStr) {
-        self.files.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        files.remove(path);
     }
 
     /// Says that files were written, nobody knows which.
     pub fn forget_all(&self) {
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         files.retain(|path, _| is_system(path.as_bstr()));
     }
 
@@ -116,27 +133,27 @@ impl Headers {
                 .any(|option| word.starts_with(option))
         };
         let words: Vec<BString> = words.iter().filter(matters).cloned().collect();
+        let names_place = |word: &BString| PLACES.iter().any(|option| word.starts_with(option.as_bytes()));
+        let place = if words.iter().any(names_place) { cwd.into() } else { BString::default() };
         let known = {
             let mut compilers = self.compilers.lock().unwrap_or_else(PoisonError::into_inner);
-            compilers.entry((words.clone(), language)).or_default().clone()
+            compilers.entry((words.clone(), language, place.clone())).or_default().clone()
         };
         known.get_or_init(|| {
             // Plain assembler is not preprocessed.
             let none = Compiler { builtin: Builtin::new(), search: Vec::new() };
-            if language.is_empty() { Some(none) } else { self.ask(&words, language, env, cwd) }
+            if language.is_empty() {
+                Some(none)
+            } else {
+                self.ask(Question { words: &words, language, env, cwd, place: place.as_bstr() })
+            }
         });
         known
     }
 
     /// Asks a compiler what it defines and where it looks; none if it does not answer.
-    fn ask(
-        &self,
-        words: &[BString],
-        language: Language,
-        env: &BTreeMap<BString, BString>,
-        cwd: &BStr,
-    ) -> Option<Compiler> {
-        let Answer { defined, search } = Question { words, language, env, cwd }.answer(self.memory.as_deref())?;
+    fn ask(&self, question: Question<'_>) -> Option<Compiler> {
+        let Answer { defined, search } = question.answer(self.memory.as_deref())?;
         let lines = defined.lines();
         let defined = lines.filter_map(|line| Macro::read(line.strip_prefix(b"#define ")?, &self.symbols));
         let builtin = defined.map(|(name, definition)| (name, Definition::Is(Arc::new(definition)))).collect();

@@ -16,6 +16,8 @@ pub struct Lexed {
     pub guard: Option<Symbol>,
     /// `#pragma once`, wherever it stands.
     pub once: bool,
+    /// There is a trigraph of which a directive may be made: `??=` for `#`, or `??/` for a backslash.
+    pub trigraphs: bool,
     /// Files that the assembler is told to read: `.incbin` and `.include`.
     pub assembled: Vec<BString>,
 }
@@ -87,7 +89,8 @@ pub const FILE_WORDS: [&[u8]; 4] = [b"__FILE__", b"__BASE_FILE__", b"__builtin_F
 
 /// Reads a file.
 pub fn lex(text: &[u8], symbols: &Symbols) -> Lexed {
-    let mut lexed = Lexed { assembled: assembled(text), ..Lexed::default() };
+    let trigraphs = text.find_iter("??").any(|at| matches!(text.get(at + 2), Some(b'=' | b'/')));
+    let mut lexed = Lexed { assembled: assembled(text), trigraphs, ..Lexed::default() };
     let mut reader = Reader { text, at: 0, line: Vec::new() };
     // The groups that are open, by the index of their last directive.
     let mut open: Vec<usize> = Vec::new();
@@ -384,16 +387,28 @@ impl Reader<'_> {
                 }
                 b'/' if self.rest().starts_with(b"//") => return self.skip_line(),
                 b'"' | b'\'' => {
+                    let raw = byte == b'"' && is_raw(&self.text[..self.at]);
                     let start = self.at;
                     self.skip_literal(byte);
                     let end = self.at.min(self.text.len());
-                    self.line.extend_from_slice(&self.text[start..end]);
+                    self.take(start, end, raw);
                 }
                 _ => {
                     self.line.push(byte);
                     self.at += 1;
                 }
             }
+        }
+    }
+
+    /// Takes a literal into `line`; lines are spliced within one, but for a raw string.
+    fn take(&mut self, mut start: usize, end: usize, raw: bool) {
+        while start < end {
+            let spliced = if raw { 0 } else { splice(&self.text[start..end]) };
+            if spliced == 0 {
+                self.line.push(self.text[start]);
+            }
+            start += spliced.max(1);
         }
     }
 }
@@ -460,6 +475,22 @@ mod tests {
                     char *s = \"\\\n#include <no>\";\nchar c = '\"';\n#include \"b.h\"\n// \\\n#include <no>\nint x = 1'000;\n\
                     const char *r = R\"x(\n#include <no>\n)\" )x\";\n  %:  define A \\\n 1 /* \n */ + 2\n#pragma once\nf(); #define NO\n";
         assert_eq!(told(text), ["Include Angled(\"a.h\")", "Include Quoted(\"b.h\")", "define A 1   + 2", "once"]);
+    }
+
+    #[test]
+    fn a_name_goes_on_in_the_next_line() {
+        let text = "#include \"a\\\n.h\"\n#include <b\\ \n.h>\n#define R R\"(\\\n)\"\n#inc\\\nlude \"c.h\"\n";
+        let told = told(text);
+        let names =
+            ["Include Quoted(\"a.h\")", "Include Angled(\"b.h\")", "define R R\"(\\\n)\"", "Include Quoted(\"c.h\")"];
+        assert_eq!(told, names);
+    }
+
+    #[test]
+    fn trigraphs_that_could_make_a_directive_are_noted() {
+        for (text, noted) in [("??=include <a.h>", true), ("// ??/\nx", true), ("what???", false), ("a ?? b", false)] {
+            assert_eq!(lex(text.as_bytes(), &Symbols::default()).trigraphs, noted, "{text}");
+        }
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub struct Options {
     pub system: Vec<BString>,
     /// Directories behind all others.
     pub after: Vec<BString>,
+    /// Directories for `#embed`.
+    pub embed: Vec<BString>,
+    /// Directories of which only the assembler is told.
+    pub assembler: Vec<BString>,
     /// Files read before the source: of `-imacros` and of `-include`.
     pub macros_of: Vec<BString>,
     /// See `macros_of`.
@@ -68,10 +72,29 @@ pub type Language = &'static str;
 /// Options whose value is a directory or a file.
 const WITH_PATH: [&str; 7] = ["-iquote", "-isystem", "-idirafter", "-imacros", "-include", "-I", "-F"];
 
+/// Long names of options, and the short ones (GCC 12, `c.opt`; Clang 16, `Options.td`). Their value is the next word, or
+/// stands behind `=`.
+const LONG: [(&str, &str); 9] = [
+    ("--include-directory-after", "-idirafter"),
+    ("--include-directory", "-I"),
+    ("--include", "-include"),
+    ("--imacros", "-imacros"),
+    ("--embed-directory", EMBED),
+    ("--embed-dir", EMBED),
+    ("--define-macro", "-D"),
+    ("--undefine-macro", "-U"),
+    ("--language", "-x"),
+];
+
+/// A directory for `#embed` (GCC 15, Clang 19).
+const EMBED: &str = "--embed-dir=";
+
 /// Options that say where to look, or what to read, in ways that are not followed.
-const NOT_FOLLOWED: [&[u8]; 14] = [
+const NOT_FOLLOWED: [&[u8]; 16] = [
     b"-I-",
-    b"-I=",
+    b"--include-barrier",
+    b"--include-prefix",
+    b"--include-with-prefix",
     b"-iframework",
     b"-iprefix",
     b"-iwithprefix",
@@ -100,7 +123,8 @@ impl Options {
         let mut language = None;
         let mut words = argv.iter().skip(1);
         while let Some(word) = words.next() {
-            let text = word.as_slice();
+            let short = short(word);
+            let text = short.as_slice();
             let mut value = |option: &str| match &text[option.len()..] {
                 b"" => words.next().cloned().unwrap_or_default(),
                 rest => rest.into(),
@@ -109,6 +133,9 @@ impl Options {
                 return Err(word.clone());
             } else if let Some(option) = WITH_PATH.iter().find(|option| text.starts_with(option.as_bytes())) {
                 let path = value(option);
+                if path.starts_with(b"=") || path.starts_with(b"$SYSROOT") {
+                    return Err(word.clone());
+                }
                 match *option {
                     "-iquote" => options.quote.push(path),
                     "-isystem" => options.system.push(path),
@@ -122,6 +149,8 @@ impl Options {
                 options.macros.push(Given::Defined(definition(&value("-D"))));
             } else if text.starts_with(b"-U") {
                 options.macros.push(Given::Undefined(value("-U")));
+            } else if text.starts_with(EMBED.as_bytes()) {
+                options.embed.push(value(EMBED));
             } else if text.starts_with(b"-x") {
                 language = named_language(value("-x").as_bstr());
                 if language.is_none() {
@@ -129,6 +158,7 @@ impl Options {
                 }
             } else if text.starts_with(b"-") {
                 options.compiler.push(word.clone());
+                options.assembler.extend(text.strip_prefix(b"-Wa,").map(directories).unwrap_or_default());
                 if WITH_VALUE.iter().any(|option| text == option.as_bytes()) {
                     options.compiler.extend(words.next().cloned());
                 }
@@ -139,6 +169,29 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// An option by its short name, as it stands with its value in one word.
+fn short(word: &BString) -> BString {
+    let named = |(long, short): &(&str, &str)| match word.strip_prefix(long.as_bytes())? {
+        b"" => Some(BString::from(*short)),
+        rest => Some([short.as_bytes(), rest.strip_prefix(b"=")?].concat().into()),
+    };
+    LONG.iter().find_map(named).unwrap_or_else(|| word.clone())
+}
+
+/// The directories among what `-Wa,` hands to the assembler: `-Idir`, or `-I,dir`.
+fn directories(words: &[u8]) -> Vec<BString> {
+    let mut words = words.split(|byte| *byte == b',');
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        match word.strip_prefix(b"-I") {
+            Some(b"") => found.extend(words.next().map(BString::from)),
+            Some(directory) => found.push(directory.into()),
+            None => {}
+        }
+    }
+    found
 }
 
 /// What `-D` takes as it would stand after `#define`.
@@ -193,9 +246,35 @@ mod tests {
 
     #[test]
     fn a_word_that_is_not_followed_is_named() {
-        for word in ["-Wp,-MD,x", "@list", "-fmodules-ts", "-I-", "x.f90"] {
+        for word in ["-Wp,-MD,x", "@list", "-fmodules-ts", "-I-", "x.f90", "-I=/a", "-isystem=/a", "--include-barrier"]
+        {
             assert_eq!(Options::read(&words(&format!("cc {word} x.c"))), Err(word.into()));
         }
+        // In the compiler's system root.
+        assert_eq!(Options::read(&words("cc -idirafter =/a x.c")), Err("-idirafter".into()));
         assert_eq!(Options::read(&words("cc -xc x.weird")).expect("it is C").sources, [("x.weird".into(), "c")]);
+    }
+    #[test]
+    fn long_names_mean_what_the_short_ones_do() {
+        for (long, short) in [
+            ("--include=p.h --imacros=m.h", "-include p.h -imacros m.h"),
+            ("--include p.h --imacros m.h", "-include p.h -imacros m.h"),
+            ("--include-directory=a --include-directory b", "-I a -I b"),
+            ("--include-directory-after=a", "-idirafter a"),
+            ("--define-macro=A=1 --define-macro B --undefine-macro=A", "-DA=1 -DB -UA"),
+            ("--language=c++", "-x c++"),
+            ("--embed-directory=a", "--embed-dir=a"),
+        ] {
+            let read = |given: &str| Options::read(&words(&format!("cc {given} x.c")));
+            assert_eq!(read(long), read(short), "{long}");
+            assert!(read(long).is_ok_and(|options| options.compiler == words("cc")), "{long}");
+        }
+    }
+
+    #[test]
+    fn the_assembler_has_directories_of_its_own() {
+        let options = Options::read(&words("cc -Wa,-Ia,--noexecstack,-I,b -Wa,-Ic x.S")).expect("all is followed");
+        assert_eq!(options.assembler, words("a b c"));
+        assert_eq!(options.compiler, words("cc -Wa,-Ia,--noexecstack,-I,b -Wa,-Ic"));
     }
 }

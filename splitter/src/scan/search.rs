@@ -11,6 +11,9 @@ pub struct Search {
     directories: Vec<Directory>,
     /// How many of them are for names between quotes alone.
     quote: usize,
+    /// Those for `#embed`, and those of the assembler alone.
+    embed: Vec<Directory>,
+    assembler: Vec<Directory>,
 }
 
 /// Where a file was found: after how many of the directories the search for the next of its name goes on.
@@ -42,7 +45,9 @@ impl Search {
             }
         }
         directories.extend(rest);
-        Self { directories, quote }
+        let embed = options.embed.iter().map(plain).collect();
+        let assembler = options.assembler.iter().map(plain).collect();
+        Self { directories, quote, embed, assembler }
     }
 
     /// Where a name between quotes is looked for, but for the directory of the file that names it.
@@ -53,6 +58,17 @@ impl Search {
     /// Where a name between angles is looked for.
     pub fn angled(&self) -> impl Iterator<Item = (Place, &Directory)> {
         self.after(self.quote)
+    }
+
+    /// Where what is embedded is looked for, but for the directory of the file that names it (GCC 15 manual, "Binary
+    /// Resource Inclusion").
+    pub fn embedded(&self) -> impl Iterator<Item = (Place, &Directory)> {
+        self.embed.iter().map(|directory| (0, directory))
+    }
+
+    /// Where the assembler looks besides.
+    pub fn assembler(&self) -> impl Iterator<Item = (Place, &Directory)> {
+        self.assembler.iter().map(|directory| (0, directory))
     }
 
     /// Where the next of a name is looked for.

@@ -51,6 +51,8 @@ pub enum Incomplete {
     Computed(BString),
     /// A file that includes itself without end, or as good as that.
     Endless(BString),
+    /// A file with trigraphs, which some standards know and others do not.
+    Trigraphs(BString),
     /// A header for which there is a precompiled one.
     Precompiled(BString),
     /// A header of a framework that may include one of a framework in it.
@@ -138,6 +140,14 @@ impl Words {
                 "__TIMESTAMP__",
             ]),
         }
+    }
+}
+
+/// The name of what is embedded, without what follows it, such as `limit(4)`.
+fn without_parameters(words: &[Token]) -> &[Token] {
+    match words {
+        [Token::Text(_), ..] => &words[..1],
+        _ => words.iter().position(|word| *word == punctuator(b">")).map_or(words, |end| &words[..=end]),
     }
 }
 
@@ -233,6 +243,9 @@ impl Walk<'_> {
         }
         if self.stack.len() >= DEEPEST || self.steps > MOST_STEPS {
             return self.give_up(Incomplete::Endless(path));
+        }
+        if lexed.trigraphs {
+            self.give_up(Incomplete::Trigraphs(path.clone()));
         }
         self.steps += FILE;
         self.walked.insert(path.clone(), known.map_or(reach, |known| known.max(reach)));
@@ -366,12 +379,15 @@ impl Walk<'_> {
         if kind == Kind::Next {
             return self.first(name, search.after(place));
         }
-        if !quoted {
-            return self.first(name, search.angled());
+        match (quoted, kind) {
+            (false, Kind::Embed) => return self.first(name, search.embedded()),
+            (false, _) => return self.first(name, search.angled()),
+            (true, _) => {}
         }
         let beside = includer.rfind_byte(b'/').map_or(includer.as_slice(), |end| &includer[..end]);
         match self.below(name, &Directory::Plain(beside.into())) {
             Some((path, lexed)) => Some((path, 0, lexed)),
+            None if kind == Kind::Embed => self.first(name, search.embedded()),
             None => self.first(name, search.quoted()),
         }
     }
@@ -419,7 +435,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What the assembler reads: found where it is started, or in the directories for names between angles.
+    /// What the assembler reads: found where it is started, in the directories for names between angles, or in its own.
     fn assembled(&mut self, lexed: &Lexed) {
         self.scanned.assembled |= !lexed.assembled.is_empty();
         let mut names: Vec<BString> = lexed.assembled.clone();
@@ -433,6 +449,7 @@ impl Walk<'_> {
             }
             let beside = self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
             let found = beside.or_else(|| self.first(&name, self.unit.search.angled()));
+            let found = found.or_else(|| self.first(&name, self.unit.search.assembler()));
             if let Some((path, _, lexed)) = found
                 && self.walked.insert(path, Reach::Surely).is_none()
             {
@@ -515,7 +532,14 @@ impl Walk<'_> {
                 let kind = if name == self.words.has_include { Kind::Include } else { Kind::Next };
                 let found = self.has(&words[1..words.len() - 1], kind, place);
                 out.push(found.map_or(Token::Unknown, |found| answer(name, found)));
-            } else if name == self.words.has_embed || self.words.asked.contains(&name) {
+            } else if name == self.words.has_embed {
+                let words = in_parentheses().unwrap_or_default();
+                i += words.len();
+                if let [_, words @ .., _] = words {
+                    self.has(without_parameters(words), Kind::Embed, place);
+                }
+                out.push(Token::Unknown); // how large it is counts, and what the compiler makes of the parameters
+            } else if self.words.asked.contains(&name) {
                 i += in_parentheses().map_or(0, <[Token]>::len);
                 out.push(Token::Unknown);
             } else if self.words.opaque.contains(&name) {
@@ -724,10 +748,28 @@ mod tests {
             ("/w/f.h", "#define P\n#include \"g.h\"\n"),
             ("/w/g.h", ""),
             ("/w/d/i.inc", ".incbin \"q.bin\"\n"),
-            ("/w/d/q.bin", ""),
+            ("/w/e/q.bin", ""),
         ];
-        let scanned = scanned("-include f.h -Id x.S", &texts);
-        assert_eq!(names(&scanned.files), "/w/d/i.inc /w/d/q.bin /w/f.h /w/g.h /w/p.bin /w/x.S");
+        let scanned = scanned("-include f.h -Id -Wa,-I,e x.S", &texts);
+        assert_eq!(names(&scanned.files), "/w/d/i.inc /w/e/q.bin /w/f.h /w/g.h /w/p.bin /w/x.S");
+    }
+
+    #[test]
+    fn what_is_embedded_is_read_and_not_gone_through() {
+        let text = "#embed \"a.bin\" limit(4)\n#embed <b.bin>\n#if __has_embed(<c.bin> limit(1)) && __has_embed(\"d.bin\")\n#endif\n";
+        let texts = [
+            ("/w/x.c", text),
+            ("/w/a.bin", "#include \"y.h\"\n"),
+            ("/w/i/b.bin", "not here"),
+            ("/w/e/b.bin", ""),
+            ("/w/e/c.bin", ""),
+        ];
+        let scanned = scanned("-Ii --embed-dir=e x.c", &texts);
+        assert_eq!(
+            (names(&scanned.files).as_str(), scanned.incomplete),
+            ("/w/a.bin /w/e/b.bin /w/e/c.bin /w/x.c", None)
+        );
+        assert!(["/w/d.bin", "/w/e/d.bin"].iter().all(|path| scanned.absent.contains(&BString::from(*path))));
     }
 
     #[test]
@@ -759,6 +801,12 @@ mod tests {
             paths.iter().map(String::as_str).zip(bodies.iter().map(String::as_str)).collect();
         texts.push(("/w/x.S", ".include \"0\"\n"));
         assert_eq!(scanned("x.S", &texts).files.len(), LONG + 2);
+    }
+
+    #[test]
+    fn a_trigraph_makes_it_incomplete() {
+        let texts = [("/w/x.c", "??=include \"a.h\"\n"), ("/w/a.h", "")];
+        assert_eq!(scanned("x.c", &texts).incomplete, Some(Incomplete::Trigraphs("/w/x.c".into())));
     }
 
     #[test]

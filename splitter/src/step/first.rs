@@ -32,7 +32,8 @@ impl Steps<'_> {
         let none = Roots::default();
         let roots = if self.is_bound_by_text(recipe) { &self.drive.roots } else { &none };
         let question = Question { recipe, stated: &stated, roots, headers: &self.headers };
-        let Some(mut found) = discover::discover(&question) else {
+        let found = self.found_ahead(edge).or_else(|| discover::discover(&question));
+        let Some(mut found) = found else {
             let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;
             return Ok(First { found, realised, missed: None });
         };
@@ -48,7 +49,7 @@ impl Steps<'_> {
     }
 
     /// Whether it depends on the preprocessed text alone where a step can run, so that it is worth to be looked at.
-    fn is_bound_by_text(&self, recipe: &Recipe) -> bool {
+    pub(super) fn is_bound_by_text(&self, recipe: &Recipe) -> bool {
         self.drive.mode == Mode::Auto
             && recipe.bound_by(&self.drive.roots).is_none()
             && recipe.word_for_counts().is_none()
