@@ -107,7 +107,9 @@ fn run(tree: &Path, suites: &[&str], ninja: &OsStr, home: Option<&Home>) -> Resu
     // Without `--use-tmpdir`, Pythons before 3.12 give it relative names, with which it finds no compiler.
     command.args(["run_project_tests.py", "-j2", "--use-tmpdir", "--only"]).args(suites).current_dir(tree);
     // Under `CI` it asks for the name of one of Meson's own jobs.
-    ["CI", "MESON_CI_JOBNAME", "NINJA_1_12_OR_NEWER"].iter().for_each(|name| drop(command.env_remove(name)));
+    for name in ["CI", "MESON_CI_JOBNAME", "NINJA_1_12_OR_NEWER"] {
+        command.env_remove(name);
+    }
     command.env("NINJA", ninja).env("TMPDIR", &temporary);
     let report = tree.join("meson-test-run.xml");
     fs::remove_file(&report).ok(); // that of the run before
