@@ -281,6 +281,7 @@ impl<'l> Parser<'l> {
         // Room for about as many as there are: growing would copy the tables of a large manifest many times.
         self.program.bindings.reserve(bytes.len() / 128);
         self.program.edges.reserve(bytes.len() / 1024);
+        self.graph.reserve(bytes.len() / 1024, bytes.len() / 512);
         Ok(())
     }
 
