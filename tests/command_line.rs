@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use tests::Scene;
+use tests::{Scene, not_run};
 
 /// Each file below a directory, with its time of change.
 fn files(directory: &Path) -> BTreeMap<String, std::time::SystemTime> {
@@ -74,8 +74,8 @@ fn what_a_build_ends_with_is_what_ninja_ends_with() {
         assert_eq!((said.code, said.out.lines().last()), (Some(code), Some(last)), "{words:?}\n{said}");
     }
     let said = scene.said(scene.command("ninja2drv").args(["-C", "nowhere"]));
-    assert_eq!(said.code, Some(1), "{said}");
-    assert!(said.errors.starts_with("ninja: error: chdir to 'nowhere': No such file or directory"), "{said}");
+    let chdir = "ninja: fatal: chdir to 'nowhere' - No such file or directory\n";
+    assert_eq!((said.code, said.errors.as_str()), (Some(1), chdir), "{said}");
     let said = scene.run(&["-f", "nothing"]);
     assert!(said.code == Some(1) && said.errors.starts_with("ninja: error: loading 'nothing': No such file"), "{said}");
 }
@@ -129,6 +129,33 @@ fn what_a_front_end_asks_first_is_answered_as_by_ninja() {
         let said = said(&words);
         assert_eq!((said.code, said.errors.as_str()), (Some(1), error));
     }
+    // What a front end may still ask for, though it does nothing.
+    scene.edges("");
+    for (words, warning) in [
+        (["-w", "dupbuild=err"], "ninja: warning: deprecated warning 'dupbuild'\n"),
+        (["-w", "depfilemulti=warn"], "ninja: warning: deprecated warning 'depfilemulti'\n"),
+        (["-d", "nostatcache"], ""),
+    ] {
+        let said = said(&words);
+        assert_eq!((said.code, said.errors.as_str()), (Some(0), warning), "{said}");
+    }
+    // Of what is said twice the last counts.
+    let said = said(&[
+        "-C",
+        "nowhere",
+        "-C",
+        ".",
+        "-j2",
+        "-j",
+        "1",
+        "-v",
+        "--verbose",
+        "-n",
+        "-n",
+        "-fother",
+        "-fbuild.ninja",
+    ]);
+    assert_eq!((said.code, said.errors.as_str()), (Some(0), ""), "{said}");
     scene.edges("build a: phony a\n");
     let said = scene.run(&["-w", "phonycycle=err"]);
     assert_eq!(
@@ -161,6 +188,30 @@ fn commands_that_run_where_they_are_share_our_job_server() {
             fs::remove_file(scene.at("build").join(name)).ok(); // an old make has made none
         }
     }
+}
+
+#[test]
+fn a_ninja_that_a_command_starts_shares_our_job_server() {
+    let test = "a_ninja_that_a_command_starts_shares_our_job_server";
+    let Some(scene) = Scene::new(test, &["ninja"]) else { return };
+    let version = scene.said(Command::new("ninja").arg("--version")).out;
+    let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+    if minor.is_none_or(|minor| minor < 13) {
+        return not_run(test, &format!("ninja is {}, older than 1.13", version.trim_end()));
+    }
+    // Two of these at once fail, and it starts two at once unless there is but one token.
+    let alone = "rule alone\n  command = mkdir busy && sleep 0.4 && rmdir busy && touch $out\n";
+    scene.write("build/inner/build.ninja", format!("{alone}build a: alone\nbuild b: alone\n"));
+    scene.edges("build all: sh\n  cmd = ninja -C inner && touch all\n  pool = console\n");
+    let run = |words: &[&str]| {
+        let mut command = scene.command("ninja2drv");
+        scene.said(command.args(["-j1"]).args(words).env_remove("MAKEFLAGS"))
+    };
+    let said = run(&[]);
+    assert_eq!(said.code, Some(1), "without a job server: {said}");
+    fs::remove_dir(scene.at("build/inner/busy")).ok(); // whoever made it has removed it
+    let said = run(&["--jobserver", "fifo"]);
+    assert_eq!(said.code, Some(0), "{said}");
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn a_build_directory_in_use_is_waited_for() {
     let said = scene.heard(&second.wait_with_output().unwrap());
     assert_eq!(said.code, Some(0), "{said}");
     assert_eq!(said.errors, "ninja2drv: another run is at work in `build`; waiting for it\n");
-    assert_eq!(said.out.lines().last(), Some("ninja2drv: 0 ran, 0 reused, 1 up to date; done"), "{said}");
+    said.has(&["ninja2drv: 0 ran, 0 reused, 1 up to date; done", "ninja: no work to do."]);
 }
 
 #[test]

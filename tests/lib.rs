@@ -88,6 +88,14 @@ impl Scene {
     /// # Panics
     /// Where there is no temporary directory.
     pub fn new(test: &str, needs: &[&str]) -> Option<Self> {
+        Self::new_in(test, needs, &env::temp_dir())
+    }
+
+    /// The same, below a directory.
+    ///
+    /// # Panics
+    /// Where there is no temporary directory.
+    pub fn new_in(test: &str, needs: &[&str], parent: &Path) -> Option<Self> {
         if let Some(missing) = ["ninja2drv", "splitter", "splitter-runner"].iter().find(|name| !program(name).exists())
         {
             not_run(test, &format!("`{missing}` is not built"));
@@ -99,7 +107,7 @@ impl Scene {
             not_run(test, &format!("there is no `{missing}`"));
             return None;
         }
-        let scene = Self { directory: tempfile::tempdir().expect("a temporary directory") };
+        let scene = Self { directory: tempfile::tempdir_in(parent).expect("a temporary directory") };
         fs::create_dir(scene.at("build")).expect("it is empty");
         Some(scene)
     }

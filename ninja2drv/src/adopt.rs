@@ -70,7 +70,9 @@ impl Adopt for ByNinja {
         let is_clean = |output: &BStr| {
             let (Some(entry), Some(mtime_ns)) = (self.build.get(output), self.mtime_ns(output)) else { return false };
             let is_newer = |time: i64| newest.is_none_or(|newest| newest <= time);
-            entry.command_hash == hash && is_newer(entry.mtime_ns) && (command.restat || is_newer(mtime_ns))
+            (command.generator || entry.command_hash == hash)
+                && is_newer(entry.mtime_ns)
+                && (command.restat || is_newer(mtime_ns))
         };
         outputs.into_iter().all(is_clean).then_some(discovered)
     }

@@ -59,6 +59,7 @@ pub fn build(
         stats.time(".ninja parse", || regenerate::current_manifest(directory, options))?;
     let Manifest { mut graph, .. } = manifest;
     let wanted = regenerate::wanted(&graph, targets)?;
+    let settled = regenerate::settled(&graph, options)?;
     let mut dyndeps = Dyndeps::default();
     let mut plan = stats.time("plan", || Plan::new(&graph, &wanted))?;
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -93,6 +94,7 @@ pub fn build(
             mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },
             sandbox: *sandbox,
             outside: &outside,
+            settled: &settled,
             adopt: by_ninja.as_ref().map(|by_ninja| by_ninja as &dyn Adopt),
             exact: options.exact,
             every_file: false,

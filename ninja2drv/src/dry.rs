@@ -56,6 +56,7 @@ fn would_run(
     let old: Records = crate::read_own(&directory.join(OWN).join("records"));
     let graph = &mut manifest.graph;
     let wanted = regenerate::wanted(graph, targets)?;
+    let settled = regenerate::settled(graph, options)?;
     let mut dyndeps = Dyndeps::default();
     let mut plan = Plan::new(graph, &wanted)?;
     loop {
@@ -81,6 +82,7 @@ fn would_run(
         mode: if in_place { Mode::Same } else { options.root },
         sandbox: if in_place { Sandbox::None } else { Sandbox::Root },
         outside: &Asked::new(&options.outside)?,
+        settled: &settled,
         adopt: None,
         exact: options.exact,
         every_file: false,

@@ -11,6 +11,7 @@ mod restat;
 
 pub use clean::{clean, clean_dead};
 pub use deps::deps;
+pub use disk::reason;
 pub use missing_deps::missing_deps;
 pub use opened::recompact;
 pub use restat::restat;

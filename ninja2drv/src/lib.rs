@@ -4,3 +4,5 @@ mod file_tools;
 pub mod logs;
 pub mod manifest;
 pub mod tools;
+
+pub use file_tools::reason;

@@ -20,6 +20,7 @@ use bstr::{BStr, BString, ByteSlice as _};
 use build::Ended;
 use frontend::{Opened, Want};
 use localstore::{Choice, Place, Warning};
+use ninja2drv::reason;
 use ninja2drv::tools::{self, Call, Stop, Tool};
 use nixstore::causes::causes;
 use options::Options;
@@ -83,7 +84,10 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         if options.tool.is_empty() && !options.quiet {
             say!("ninja: Entering directory `{}'", directory.display());
         }
-        env::set_current_dir(directory).map_err(|e| format!("chdir to '{}': {e}", directory.display()))?;
+        if let Err(error) = env::set_current_dir(directory) {
+            eprintln!("ninja: fatal: chdir to '{}' - {}", directory.display(), reason(&error));
+            return Ok(End::Failure(1));
+        }
     }
     if let Some((tool, arguments)) = options.tool.split_first() {
         let mode = tools::Mode { verbose: options.verbose, dry_run: options.dry };

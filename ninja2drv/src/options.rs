@@ -18,8 +18,9 @@ use std::process::ExitCode;
 pub const VERSION: &str = concat!("1.13.2.splitter-", env!("CARGO_PKG_VERSION"));
 
 /// Builds as ninja does, with every command a derivation of its own in a Nix-compatible store.
+// Of an option that is given twice the last counts, as with ninja: scripts add theirs to those of others.
 #[derive(Debug, Parser)]
-#[command(name = "ninja2drv", disable_version_flag = true)]
+#[command(name = "ninja2drv", disable_version_flag = true, args_override_self = true)]
 pub struct Options {
     /// Print the version of ninja whose language is spoken, with ours at its end.
     #[arg(long)]
@@ -184,6 +185,8 @@ impl Options {
                     println!("multiple modes can be enabled via -d FOO -d BAR");
                 }
                 mode if MODES.iter().any(|(known, _)| *known == mode) => continue,
+                // Ninja knows it everywhere and obeys it on Windows, where alone it lists it.
+                "nostatcache" => continue,
                 mode => eprintln!("ninja: error: unknown debug setting '{mode}'"),
             }
             return Err(ExitCode::FAILURE);
@@ -191,8 +194,11 @@ impl Options {
         for flag in &self.warnings {
             match flag.split_once('=') {
                 Some((name, "err" | "warn")) if name == FLAG.0 => continue,
-                // Ninja 1.13 takes it and does nothing.
-                Some(("depfilemulti", "err" | "warn")) => continue,
+                // Ninja 1.13 takes them, says so and does nothing.
+                Some((name @ ("dupbuild" | "depfilemulti"), "err" | "warn")) => {
+                    eprintln!("ninja: warning: deprecated warning '{name}'");
+                    continue;
+                }
                 None if flag == "list" => println!("warning flags:\n  {}={{err,warn}}  {}", FLAG.0, FLAG.1),
                 _ => eprintln!("ninja: error: unknown warning flag '{flag}'"),
             }

@@ -10,7 +10,7 @@ use splitter::drive::{Error, Refused};
 use splitter::graph::{EdgeId, FileId, Graph, absolute};
 use splitter::identity::Identity;
 use splitter::plan::Plan;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -99,14 +99,25 @@ fn read_noting(
     Ok(manifest)
 }
 
+/// The edges that make the manifest, in order.
+fn makers(graph: &Graph, options: &Options) -> Result<Vec<EdgeId>, Error> {
+    let target = graph.find(options.file.as_os_str().as_bytes().as_bstr());
+    let Some(target) = target.filter(|file| graph.file(*file).maker.is_some()) else { return Ok(Vec::new()) };
+    Ok(Plan::new(graph, &[target])?.order)
+}
+
 /// The edges that would be run to make the manifest anew.
 pub fn outdated(manifest: &Manifest, options: &Options) -> Result<Vec<EdgeId>, Error> {
     let graph = &manifest.graph;
-    let target = graph.find(options.file.as_os_str().as_bytes().as_bstr());
-    let Some(target) = target.filter(|file| graph.file(*file).maker.is_some()) else { return Ok(Vec::new()) };
-    let plan = Plan::new(graph, &[target])?;
     let mut phony = Phony::default();
-    Ok(plan.order.into_iter().filter(|edge| phony.is_outdated(graph, *edge)).collect())
+    Ok(makers(graph, options)?.into_iter().filter(|edge| phony.is_outdated(graph, *edge)).collect())
+}
+
+/// The generators among the edges that make the manifest: [`current_manifest`] has run them. Another generator, such as
+/// Meson's `reconfigure`, is an edge as others are.
+pub fn settled(graph: &Graph, options: &Options) -> Result<BTreeSet<EdgeId>, Error> {
+    let is_generator = |edge: &EdgeId| !graph.edge(*edge).phony && graph.command(*edge).generator;
+    Ok(makers(graph, options)?.into_iter().filter(is_generator).collect())
 }
 
 fn run(graph: &Graph, edge: EdgeId) -> Result<(), Error> {

@@ -237,8 +237,9 @@ impl<'a> Teller<'a> {
         let counts = format!("{} ran, {} reused, {} up to date", self.ran, self.reused, self.up_to_date);
         let (ours, theirs) = match end {
             End::Dry if self.ran == 0 => (None, "no work to do."),
-            End::Success if (self.ran, self.reused) == (0, 0) && !self.explains => (None, "no work to do."),
+            End::Success if (self.ran, self.reused) == (0, 0) => (self.explains.then_some("; done"), "no work to do."),
             End::Success => (Some("; done"), ""),
+            End::Dry if self.quiet => return,
             End::Dry => return say!("ninja2drv: {} would run; nothing was done", self.ran),
             End::Differs => (Some("; stopped by --tracing=error"), ""),
             End::Failure(_) if self.failed < self.allowed => {

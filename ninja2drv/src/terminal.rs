@@ -34,7 +34,7 @@ impl Terminal {
             self.line(line);
             return;
         }
-        let width = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col).max(20));
+        let width = rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| width(size.ws_col));
         self.write(format!("\r{}\x1b[K", elided(line, width)).as_bytes());
         self.open = true;
     }
@@ -92,6 +92,11 @@ impl Terminal {
     }
 }
 
+/// How wide lines may be on a terminal of so many columns. One that does not know shows them whole, as by ninja.
+fn width(columns: u16) -> usize {
+    if columns == 0 { usize::MAX } else { usize::from(columns).max(20) }
+}
+
 /// As much of a line as fits, with dots in the middle.
 fn elided(line: &str, width: usize) -> String {
     const DOTS: &str = "...";
@@ -131,6 +136,13 @@ mod tests {
         assert_eq!(elided("0123456789", 11), "0123456789");
         assert_eq!(elided("0123456789", 10), "012...789");
         assert_eq!(elided("ä".repeat(30).as_str(), 20).chars().count(), 19);
+    }
+
+    #[test]
+    fn a_terminal_that_does_not_know_its_width_shows_lines_whole() {
+        let line = "0123456789".repeat(30);
+        assert_eq!(elided(&line, width(0)), line);
+        assert_eq!(elided(&line, width(3)), elided(&line, 20));
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl fmt::Display for Finding {
 pub fn audit(stated: &Stated, reads: &Reads, build_directory: &BStr, there: &dyn Fn(&BStr) -> There) -> Vec<Finding> {
     let mut findings = BTreeSet::new();
     let own = |path: &BString| stated.outputs.contains(path) || stated.left.contains(path);
-    let of_project = |path: &BString| !is_system(path.as_bstr()) && !own(path) && !is_private(path.as_bstr());
+    let of_project =
+        |path: &BString| !is_system(path.as_bstr()) && !own(path) && !is_private(path.as_bstr(), build_directory);
     let told = |path: &BString| stated.inputs.contains(path) || stated.depfile.contains(path);
     let read: BTreeSet<BString> = bytes(&reads.files).chain(bytes(&reads.looked)).collect();
     for path in read.iter().filter(|path| of_project(path) && !told(path)) {
@@ -167,11 +168,11 @@ fn bytes(texts: &[String]) -> impl Iterator<Item = BString> {
     texts.iter().map(|text| text::to_bytes(text).into())
 }
 
-/// What is of the sandbox, of a user, or of this project's programs.
-fn is_private(path: &BStr) -> bool {
+/// What is of the sandbox, of a user, or of this project's programs; where the build lies is of the project.
+fn is_private(path: &BStr, build_directory: &BStr) -> bool {
     [&b"/nix/"[..], b"/homeless-shelter", b"/proc/", b"/dev/", b"/var/", b"/run/"]
         .iter()
-        .any(|top| path.starts_with(top))
+        .any(|top| path.starts_with(top) && !build_directory.starts_with(top))
         || path.split_str("/").any(|name| name == b".splitter")
 }
 
@@ -218,6 +219,13 @@ mod tests {
             ..Reads::default()
         };
         assert_eq!(audit(&stated, &reads, "/p/b".into(), &there), []);
+    }
+
+    #[test]
+    fn a_project_may_lie_where_the_system_has_its_own() {
+        let reads = Reads { files: list(&["/var/ci/p/a.c", "/run/lock/x"]), ..Reads::default() };
+        let findings = audit(&Stated::default(), &reads, "/var/ci/p/b".into(), &there);
+        assert_eq!(findings, [Finding::UndeclaredInput("/var/ci/p/a.c".into())]);
     }
 
     #[test]

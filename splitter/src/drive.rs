@@ -92,6 +92,8 @@ pub struct Drive<'a> {
     pub sandbox: Sandbox,
     /// Commands that the user does not want in the sandbox.
     pub outside: &'a Asked,
+    /// Edges that were run before, since they make the build file: whoever needs them takes them for up to date.
+    pub settled: &'a BTreeSet<EdgeId>,
     /// Who else has built here, if that is to be taken over.
     pub adopt: Option<&'a dyn Adopt>,
     /// Whether commands are given what they were seen to read, and no more, once that is known.

@@ -342,6 +342,13 @@ impl GraphBuilder {
         Self { working_directory, files: vec![], edges: vec![], by_path: PathIndex::default(), defaults: vec![] }
     }
 
+    /// Makes room for so many more edges and files.
+    pub fn reserve(&mut self, edges: usize, files: usize) {
+        self.edges.reserve(edges);
+        self.files.reserve(files);
+        self.by_path.table.reserve(files, |(hash, _)| *hash);
+    }
+
     /// The file of a path, new if no edge has named it yet.
     pub fn file(&mut self, path: &BStr) -> FileId {
         self.by_path.add(&mut self.files, self.working_directory.as_bstr(), path)

@@ -148,7 +148,7 @@ impl Realised {
 impl Steps<'_> {
     pub fn step(&self, edge: EdgeId) -> Result<Outcome, Failed> {
         let command = self.drive.graph.command(edge);
-        if command.generator {
+        if self.drive.settled.contains(&edge) {
             return Ok(Outcome::plain(Done::UpToDate, Vec::new()));
         }
         let recipe = self.recipe(edge, &command);
@@ -182,9 +182,14 @@ impl Steps<'_> {
         Recipe::new(command, outputs, self.drive.graph.working_directory(), &read)
     }
 
+    /// Whether an edge is one that does not run again for another command: Ninja manual, "generator".
+    fn is_generator(&self, edge: EdgeId) -> bool {
+        self.drive.graph.command(edge).generator
+    }
+
     /// Why the result of a record no longer stands.
     fn changed(&self, edge: EdgeId, record: &Record, recipe: &Recipe) -> Result<Option<Reason>, Failed> {
-        if record.recipe != recipe.fingerprint() {
+        if record.recipe != recipe.fingerprint() && !self.is_generator(edge) {
             return Ok(Some(Reason::Command));
         }
         if record.canonical != (self.drive.mode == Mode::Canonical) {

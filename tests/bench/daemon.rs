@@ -252,6 +252,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         mode: Mode::Auto,
         sandbox: Sandbox::Root,
         outside: &Asked::default(),
+        settled: &BTreeSet::new(),
         adopt: None,
         exact: false,
         every_file: false,

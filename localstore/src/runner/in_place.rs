@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 const OWN: &str = ".splitter";
 
 /// What every host has of its own, and the toolchain snapshot stands for.
-const OF_HOST: [&str; 14] = [
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/run", "/sbin", "/usr",
-    "/var",
-];
+const OF_HOST: [&str; 11] =
+    ["/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/sbin", "/usr"];
+
+/// As [`OF_HOST`], unless the build lies there.
+const OF_STATE: [&str; 3] = ["/dev", "/run", "/var"];
 
 /// Runs it to its end.
 pub fn run(edge: &Edge<Manifest>) -> Result<Report, Error> {
@@ -141,9 +142,12 @@ fn undeclared(manifest: &Manifest, reads: &Reads) -> Vec<String> {
     let known = [manifest.inputs.keys(), manifest.files.keys()].into_iter().flatten();
     let known = known.chain(manifest.writes.values()).chain(&manifest.names).chain(&manifest.directories);
     let known: BTreeSet<PathBuf> = known.flat_map(|path| both(&to_path(path))).collect();
-    let own = to_path(&manifest.rest).join(OWN);
+    let build = to_path(&manifest.rest);
+    let own = build.join(OWN);
+    let of_state = OF_STATE.into_iter().filter(|top| !build.starts_with(top));
+    let of_host: Vec<&str> = OF_HOST.into_iter().chain(of_state).collect();
     let is_known =
-        |path: &Path| known.contains(path) || path.starts_with(&own) || OF_HOST.iter().any(|top| path.starts_with(top));
+        |path: &Path| known.contains(path) || path.starts_with(&own) || of_host.iter().any(|top| path.starts_with(top));
     let files = reads.files.iter().chain(&reads.looked).filter(|path| {
         let path = to_path(path);
         !is_known(&path) && fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_dir())

@@ -225,6 +225,17 @@ fn a_traced_edge_says_what_it_opened_and_listed() {
 }
 
 #[test]
+fn what_lies_in_memory_is_a_file_and_what_the_kernel_has_beside_it_is_none() {
+    let edges = edges();
+    let script = "read line < /dev/shm/project/in; test -e /dev/shm/project/none; read line < /dev/null; echo > out";
+    let reads = edges.all_reads(&traced(&edges, script, &["/dev/shm/project/in"]));
+    let of_devices =
+        |paths: &[String]| -> Vec<String> { paths.iter().filter(|path| path.starts_with("/dev/")).cloned().collect() };
+    assert_eq!(of_devices(&reads.files), ["/dev/shm/project/in"]);
+    assert_eq!(of_devices(&reads.absent), ["/dev/shm/project/none"]);
+}
+
+#[test]
 fn a_traced_edge_says_what_it_looked_for() {
     let script = "test -e in; test -e none || :; test -d dir/sub; . ./dir/../script; read x < nothing/at/all || :; \
                   echo > out";

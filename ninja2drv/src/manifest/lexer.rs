@@ -202,6 +202,17 @@ impl<'a> Lexer<'a> {
 
     /// Whether the next token is `token`, which is then read.
     pub fn accept(&mut self, token: Token) -> bool {
+        // Mostly it is another, as its first byte shows unless blanks or a comment are before it.
+        let may_be = match (token, self.source.get(self.at)) {
+            (_, Some(b' ' | b'#')) => true,
+            (Token::Pipe | Token::PipePipe | Token::PipeAt, first) => first == Some(&b'|'),
+            (Token::Indent, _) => false,
+            _ => true,
+        };
+        if !may_be {
+            (self.last, self.last_lines) = (self.at, self.lines);
+            return false;
+        }
         let found = self.token() == token;
         if !found {
             self.unread();
@@ -211,6 +222,13 @@ impl<'a> Lexer<'a> {
 
     /// Reads `token`.
     pub fn expect(&mut self, token: Token) -> Result<(), Problem> {
+        if token == Token::Equals && self.source.get(self.at) == Some(&b'=') {
+            // The one that each variable has; no other token begins so.
+            (self.last, self.last_lines) = (self.at, self.lines);
+            self.at += 1;
+            self.skip_blanks();
+            return Ok(());
+        }
         let got = self.token();
         if got == token {
             return Ok(());
@@ -234,18 +252,6 @@ impl<'a> Lexer<'a> {
     /// The value of a variable, up to the end of the line, which is read.
     pub fn value(&mut self) -> Result<Raw, Problem> {
         let start = self.at;
-        // Most values are one line without anything special.
-        let rest = &self.source[start..];
-        if let Some(length) = rest.find_byte(b'\n') {
-            let special = rest[..length].find_byteset(b"$\r");
-            if special.is_none() || special == Some(length - 1) && rest[length - 1] == b'\r' {
-                let end = start + special.unwrap_or(length);
-                self.last = end;
-                self.at = start + length + 1;
-                self.lines += 1;
-                return Ok(Raw { start, end, special: false });
-            }
-        }
         let mut special = false;
         loop {
             let Some(length) = self.source[self.at..].find_byteset(b"$\r\n") else {
@@ -321,17 +327,15 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_blanks(&mut self) {
-        loop {
-            match self.source[self.at..] {
-                [b' ', ..] => {
-                    self.at += 1;
-                    continue;
-                }
-                [b'$', b'\n', ..] => self.at += 2,
-                [b'$', b'\r', b'\n', ..] => self.at += 3,
+        while let Some(byte @ (b' ' | b'$')) = self.source.get(self.at) {
+            let length = match self.source[self.at + 1..] {
+                _ if *byte == b' ' => 1,
+                [b'\n', ..] => 2,
+                [b'\r', b'\n', ..] => 3,
                 _ => return,
-            }
-            self.lines += 1;
+            };
+            self.at += length;
+            self.lines += u32::from(length > 1);
         }
     }
 

@@ -10,6 +10,7 @@ use super::path::canonicalise;
 use super::program::{Binding, EdgeRecord, NAMES, Program, Rule, Sets, Text, Texts, TooLong, size};
 use super::scopes::MAIN;
 use super::{LANGUAGE, Manifest, ParseError, Version, Warning};
+use crate::reason;
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
 use splitter::graph::{EdgeId, EdgeSpec, Graph, GraphBuilder, Location, Pool, normalise};
@@ -280,6 +281,7 @@ impl<'l> Parser<'l> {
         // Room for about as many as there are: growing would copy the tables of a large manifest many times.
         self.program.bindings.reserve(bytes.len() / 128);
         self.program.edges.reserve(bytes.len() / 1024);
+        self.graph.reserve(bytes.len() / 1024, bytes.len() / 512);
         Ok(())
     }
 
@@ -719,11 +721,9 @@ fn locate(file: &BStr, bytes: &[u8], at: usize, message: String) -> ParseError {
     }
 }
 
-/// In Ninja's words: without the number that Rust adds.
+/// In Ninja's words.
 fn cannot_load(name: &BStr, error: &std::io::Error) -> String {
-    let cause = error.to_string();
-    let cause = cause.split_once(" (os error").map_or(cause.as_str(), |(cause, _)| cause);
-    format!("loading '{name}': {cause}")
+    format!("loading '{name}': {}", reason(error))
 }
 
 /// As `ParseVersion` of Ninja 1.13.2.

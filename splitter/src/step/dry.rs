@@ -37,10 +37,10 @@ impl Steps<'_> {
 
     /// Why an edge is not up to date, whose stated inputs are.
     fn reason(&self, edge: EdgeId) -> Result<Option<Reason>, Failed> {
-        let command = self.drive.graph.command(edge);
-        if command.generator {
+        if self.drive.settled.contains(&edge) {
             return Ok(None);
         }
+        let command = self.drive.graph.command(edge);
         let recipe = self.recipe(edge, &command);
         if let Some(why) = self.outside_by_rule(edge, &command, &recipe) {
             return self.due(edge, &recipe, &why);

@@ -45,22 +45,24 @@ impl Steps<'_> {
         if graph.pool(edge) != Pool::Console {
             return None;
         }
-        let command = graph.command(edge);
-        if command.generator {
+        if self.drive.settled.contains(&edge) {
             return None;
         }
+        let command = graph.command(edge);
         self.due(edge, &self.recipe(edge, &command), &Outside::Terminal).unwrap_or(Some(Reason::New))
     }
 
     /// Why a command that runs where it is has to.
     pub(super) fn due(&self, edge: EdgeId, recipe: &Recipe, why: &Outside) -> Result<Option<Reason>, Failed> {
         match why {
+            // On the terminal, too: so Meson has a target that is always stale.
+            _ if self.always.contains(&edge) => return Ok(Some(Reason::Always)),
             Outside::Always => return Ok(Some(Reason::Always)),
             Outside::Reads(_) => return Ok(Some(Reason::EachTime)),
             Outside::Terminal | Outside::Build | Outside::Asked(_) => {}
         }
         let Some((record, begun)) = self.record_of_outside(edge) else { return Ok(Some(Reason::New)) };
-        if record.recipe != recipe.fingerprint() {
+        if record.recipe != recipe.fingerprint() && !self.is_generator(edge) {
             return Ok(Some(Reason::Command));
         }
         if goes_by_times(recipe, why) {

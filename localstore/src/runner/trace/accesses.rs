@@ -197,7 +197,7 @@ impl Accesses {
     pub fn into_reads(self) -> Reads {
         let mut reads = Reads::default();
         for (path, access) in self.paths {
-            if KERNEL.iter().any(|top| path.starts_with(top)) {
+            if KERNEL.iter().any(|top| path.starts_with(top)) && !path.starts_with(MEMORY) {
                 continue;
             }
             let name = text::from_bytes(path.as_os_str().as_bytes());
@@ -223,6 +223,9 @@ impl Accesses {
 
 /// What is no file, but the kernel.
 const KERNEL: [&str; 3] = ["/proc", "/dev", "/sys"];
+
+/// Among it, a directory as others are: projects lie there, too.
+const MEMORY: &str = "/dev/shm";
 
 /// Puts the components of a path on a stack, the last first.
 fn push(waiting: &mut Vec<OsString>, path: &Path) {
