@@ -116,6 +116,7 @@ impl Job<'_> {
                 mode: if opened.sandbox == Sandbox::None { Mode::Same } else { self.settings.root_mode()? },
                 sandbox: opened.sandbox,
                 outside: &Asked::new(&[])?,
+                settled: &BTreeSet::new(),
                 adopt: None,
                 exact: false,
                 every_file: true,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// How the name of a file begins that is being written beside the one whose place it will take.
@@ -65,6 +65,11 @@ pub fn date(file: &Path, like: &Path) -> io::Result<()> {
 }
 
 fn replace(to: &Path, executable: bool, fill: &mut dyn FnMut(&mut File) -> io::Result<()>) -> io::Result<()> {
+    // What is no file, such as /dev/null, is written to: in its place a file would stand for everybody.
+    let kind = fs::metadata(to).map(|metadata| metadata.file_type()).ok();
+    if kind.is_some_and(|kind| kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()) {
+        return fill(&mut File::options().write(true).open(to)?);
+    }
     let mut new = tempfile::Builder::new()
         .prefix(IN_THE_MAKING)
         .permissions(fs::Permissions::from_mode(0o666))
@@ -76,4 +81,16 @@ fn replace(to: &Path, executable: bool, fill: &mut dyn FnMut(&mut File) -> io::R
     }
     new.persist(to)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_written_to_and_stays_one() {
+        let null = Path::new("/dev/null");
+        write(b"text", null).unwrap();
+        assert!(fs::metadata(null).unwrap().file_type().is_char_device());
+    }
 }
