@@ -1,7 +1,7 @@
 //! Where the cache keeps what: one file for each call, by the call's name. Files are replaced whole; whoever loses a race loses
 //! time.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -75,20 +75,24 @@ impl Cache {
         fs::remove_file(self.entry(name)).ok(); // another may have done it
     }
 
-    /// Waits until nobody else makes what has this name.
+    /// Waits until nobody else makes what has this name. Tells whether somebody did.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn lock(&self, name: &str) -> io::Result<Alone> {
+    pub fn lock(&self, name: &str) -> io::Result<(Alone, bool)> {
         let directory = self.directory.join("locks");
         let path = directory.join(name);
+        let mut waited = false;
         loop {
             let open = || File::options().create(true).truncate(false).write(true).open(&path);
             let file = open().or_else(|_| fs::create_dir_all(&directory).and_then(|()| open()))?;
-            file.lock()?;
+            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+                waited = true;
+                file.lock()?;
+            }
             // Whoever held it has removed it.
             if same(&file, &path) {
-                return Ok(Alone { path, _file: file });
+                return Ok((Alone { path, _file: file }, waited));
             }
         }
     }

@@ -3,10 +3,10 @@
 
 use crate::entry::{File, Guards, Place};
 use bstr::{BStr, BString, ByteSlice as _};
-use nixstore::{StoreDir, StorePath, nar};
+use nixstore::{Sha256, StoreDir, StorePath, nar};
 use splitter::discover::to_path;
 use splitter::identity::Identity;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -47,11 +47,31 @@ impl std::fmt::Display for Change {
     }
 }
 
+/// The contents of files that do not look as they did, each read once: one call may have had many results.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// By path: the hash of the file as a NAR, if it can be read, and its identity before it was read.
+    read: HashMap<BString, (Option<Sha256>, Identity)>,
+}
+
+impl Contents {
+    /// Whether a file that has an identity now holds what a store path is named by.
+    fn holds(&mut self, path: &BStr, identity: Identity, content: &StorePath) -> bool {
+        let known = self.read.get(path).filter(|(_, of)| *of == identity).map(|(hash, _)| *hash);
+        let hash = known.unwrap_or_else(|| {
+            let hash = nar::nar_hash(to_path(path)).ok().map(|(hash, _)| hash);
+            self.read.insert(path.into(), (hash, identity));
+            hash
+        });
+        hash.is_some_and(|hash| names(&hash, content))
+    }
+}
+
 /// Checks all guards. What is found to be the same by its content gets the identity that it has now.
-pub fn check(guards: &mut Guards<'_>) -> Check {
+pub fn check(guards: &mut Guards<'_>, contents: &mut Contents) -> Check {
     let mut refreshed = false;
     for file in &mut guards.files {
-        match check_file(file) {
+        match check_file(file, contents) {
             Some(Fresh(fresh)) => refreshed |= fresh,
             None => return Check::Changed(Change::File(file.path.into())),
         }
@@ -76,14 +96,14 @@ pub fn check(guards: &mut Guards<'_>) -> Check {
 struct Fresh(bool);
 
 /// None for a file that is not as it was.
-fn check_file(file: &mut File<'_>) -> Option<Fresh> {
+fn check_file(file: &mut File<'_>, contents: &mut Contents) -> Option<Fresh> {
     let path = to_path(file.path.as_bstr());
     let (identity, now) = (Identity::of(path)?, SystemTime::now());
     if file.identity == Some(identity) {
         return Some(Fresh(false));
     }
     let known: StorePath = file.content.parse().ok()?;
-    if !holds(path, &known) {
+    if !contents.holds(file.path.as_bstr(), identity, &known) {
         return None;
     }
     let standing = Some(identity).filter(|identity| identity.settled(now));
@@ -94,9 +114,11 @@ fn check_file(file: &mut File<'_>) -> Option<Fresh> {
 
 /// Whether the file, link or tree at a path has the content that a store path is named by.
 pub fn holds(path: &std::path::Path, content: &StorePath) -> bool {
-    nar::nar_hash(path).is_ok_and(|(hash, _)| {
-        StoreDir::default().source_path(content.name(), &hash, &BTreeSet::new(), false) == *content
-    })
+    nar::nar_hash(path).is_ok_and(|(hash, _)| names(&hash, content))
+}
+
+fn names(hash: &Sha256, content: &StorePath) -> bool {
+    StoreDir::default().source_path(content.name(), hash, &BTreeSet::new(), false) == *content
 }
 
 /// The path that has appeared, if one has.
@@ -180,15 +202,15 @@ mod tests {
         let file = File { path: &path, identity: None, content: &content };
         let mut guards = Guards { files: vec![file], ..Guards::default() };
         settle();
-        assert_eq!(check(&mut guards), Check::Refreshed);
-        assert_eq!(check(&mut guards), Check::Same);
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
         tree.write("a.c", "int a;");
         settle();
-        assert_eq!(check(&mut guards), Check::Refreshed);
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
         tree.write("a.c", "int b;");
-        assert_eq!(check(&mut guards), Check::Changed(Change::File(path.clone())));
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::File(path.clone())));
         fs::remove_file(to_path(path.as_bstr())).unwrap();
-        assert_eq!(check(&mut guards), Check::Changed(Change::File(path.clone())));
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::File(path.clone())));
     }
 
     #[test]
@@ -198,7 +220,7 @@ mod tests {
         let (path, content) = (tree.path("a.c"), tree.content("a.c"));
         let file = File { path: &path, identity: None, content: &content };
         let mut guards = Guards { files: vec![file], ..Guards::default() };
-        assert_eq!(check(&mut guards), Check::Same);
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
         assert_eq!(guards.files[0].identity, None);
     }
 
@@ -212,13 +234,16 @@ mod tests {
             let place = Place { directory, identity: None, names: names.as_bytes() };
             let mut guards = Guards { places: vec![place], ..Guards::default() };
             settle();
-            assert_eq!(check(&mut guards), Check::Refreshed);
-            assert_eq!(check(&mut guards), Check::Same);
+            assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
+            assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
             tree.write("c.h", "");
             settle();
-            assert_eq!(check(&mut guards), Check::Refreshed);
+            assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
             tree.write("a.h", "");
-            assert_eq!(check(&mut guards), Check::Changed(Change::Appeared(tree.path("a.h"))));
+            assert_eq!(
+                check(&mut guards, &mut Contents::default()),
+                Check::Changed(Change::Appeared(tree.path("a.h")))
+            );
             fs::remove_file(to_path(tree.path("a.h").as_bstr())).unwrap();
             fs::remove_file(to_path(tree.path("c.h").as_bstr())).unwrap();
         }
@@ -230,10 +255,10 @@ mod tests {
         let directory = tree.path("i");
         let place = Place { directory: &directory, identity: None, names: b"a.h" };
         let mut guards = Guards { places: vec![place], ..Guards::default() };
-        assert_eq!(check(&mut guards), Check::Same);
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
         fs::create_dir(to_path(directory.as_bstr())).unwrap();
         tree.write("i/a.h", "");
-        assert_eq!(check(&mut guards), Check::Changed(Change::Appeared(tree.path("i/a.h"))));
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::Appeared(tree.path("i/a.h"))));
     }
 
     #[test]
@@ -243,9 +268,9 @@ mod tests {
         let (path, none) = (tree.path("cc"), tree.path("none"));
         let host = vec![(path.as_slice(), Identity::of(to_path(path.as_bstr()))), (none.as_slice(), None)];
         let mut guards = Guards { host, ..Guards::default() };
-        assert_eq!(check(&mut guards), Check::Same);
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
         settle();
         tree.write("cc", "1");
-        assert_eq!(check(&mut guards), Check::Changed(Change::Host(path.clone())));
+        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::Host(path.clone())));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cache::Cache;
 use crate::entry::{self, Entry, Gave, Known, Output, Refusal, Spoilt};
-use crate::guard::{self, Change, Check};
+use crate::guard::{self, Change, Check, Contents};
 use bstr::{BString, ByteSlice as _};
 use nixstore::StorePath;
 use splitter::discover::to_path;
@@ -64,9 +64,10 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
         }
     };
     let mut miss = Miss::New;
+    let mut contents = Contents::default();
     for i in 0..entry.results.len() {
         let known = &mut entry.results[i];
-        let mut fresh = match guard::check(&mut known.guards) {
+        let mut fresh = match guard::check(&mut known.guards, &mut contents) {
             Check::Same => i > 0,
             Check::Refreshed => true,
             Check::Changed(change) => {

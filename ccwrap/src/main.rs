@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     match who::is_meant(env::args_os(), &path.unwrap_or_default(), Own::this()) {
         Who::Ourselves(arguments) => own(&arguments),
         Who::Compiler { settings, file, absent, words } => {
-            let known = Known { text, name, miss };
+            let known = Known { text, name, miss, unasked: raw.asks_for_more() };
             compile(&settings, file, absent, words, cache, &known)
         }
     }
@@ -76,6 +76,8 @@ struct Known {
     text: BString,
     name: String,
     miss: Miss,
+    /// It was not asked.
+    unasked: bool,
 }
 
 fn own(arguments: &[OsString]) -> ExitCode {
@@ -156,11 +158,12 @@ impl Around<'_> {
         let (recache, read_only) = (self.settings.is_on("recache")?, self.settings.is_on("read_only")?);
         let by_entry = self.settings.is_on("direct_mode")?;
         let cache = self.cache.as_ref().filter(|_| by_entry);
-        let Known { text, name, miss } = self.known;
+        let Known { text, name, miss, .. } = self.known;
         // Who else makes the same is waited for.
         let alone = cache.filter(|_| !read_only).and_then(|cache| cache.lock(name).ok());
+        let is_asked_again = self.known.unasked || alone.as_ref().is_some_and(|(_, waited)| *waited);
         let mut miss = miss.clone();
-        if let Some(cache) = cache.filter(|_| !recache) {
+        if let Some(cache) = cache.filter(|_| !recache && is_asked_again) {
             match hit::answer(cache, name, text, &mut io::stderr().lock()) {
                 Ok(Answer::Hit(_)) => return Ok(self.done(Counter::Hit)),
                 Ok(Answer::Refused(refusal)) => {
