@@ -3,12 +3,14 @@
 //!
 //!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
 //!
-//! WHAT is `clean`, `edge`, `load`, `noop`, `scan`, `second`, `tracing`, `memory` or `daemon`, by default all; PROJECT one of `corpus/projects`, by default a
+//! WHAT is `calls`, `clean`, `edge`, `load`, `noop`, `scan`, `second`, `tracing`, `memory` or `daemon`, by default all; PROJECT one of `corpus/projects`, by default a
 //! few small ones; for `scan` also a directory that is built, with a slash in its name. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
 //!
 //! Medians are told, with the best of each in brackets. The figures are of a machine that does nothing else. A figure
 //! above its limit is marked `OVER`; that is no failure, for clocks are none.
 
+#[path = "bench/calls.rs"]
+mod calls;
 #[path = "bench/daemon.rs"]
 mod daemon;
 #[path = "bench/load.rs"]
@@ -27,7 +29,8 @@ use tests::units::{environment, units};
 const SMALL: [&str; 5] = ["json-c", "fribidi", "inih", "lz4", "fmt"];
 
 type Measure = fn(&Bench);
-const SECTIONS: [(&str, Measure); 9] = [
+const SECTIONS: [(&str, Measure); 10] = [
+    ("calls", calls::calls),
     ("load", load::load),
     ("edge", edge),
     ("memory", memory),

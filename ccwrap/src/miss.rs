@@ -12,6 +12,7 @@ use crate::settings::{self, Settings};
 use bstr::{BStr, BString, ByteSlice as _};
 use frontend::{Opened, Tell, Want, places};
 use nixstore::store::Failure;
+use splitter::compiler;
 use splitter::discover::{Found, parent, to_path};
 use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
 use splitter::graph::{Command, absolute};
@@ -90,7 +91,10 @@ impl Job<'_> {
         let opened = Opened::open(&choice, &want, tell)?;
         let toolchains = Toolchains::new(opened.store.clone(), &opened.own, &opened.scratch);
         let tools = HostTools::new(toolchains, Box::new(|_| {}));
+        // A compile is scanned faster than a history is opened; what it reads is known by that.
+        let is_scanned = compiler::Compile::read(&self.call.words).is_some();
         let history = match self.settings.get("cache_dir").and(self.cache) {
+            _ if is_scanned => None,
             Some(cache) => Some(cache.directory().join("history.sqlite")),
             None => places::history_file(),
         };

@@ -327,14 +327,20 @@ impl Database {
     /// Runs `query` in one read transaction, on a connection that nobody else uses meanwhile.
     fn read<T>(&self, what: &str, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, DatabaseError> {
         let fail = |source| DatabaseError { operation: format!("{what} from `{}`", self.file.display()), source };
-        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => connect(&self.file, self.journal).map_err(fail)?,
+        let ask = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let result = query(&transaction)?;
+            transaction.finish()?;
+            Ok(result)
         };
-        let transaction = connection.transaction().map_err(fail)?;
-        let result = query(&transaction).map_err(fail)?;
-        transaction.finish().map_err(fail)?;
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match (idle, self.writer.try_lock()) {
+            (Some(connection), _) => connection,
+            // Who is alone needs no second connection.
+            (None, Ok(mut writer)) => return ask(&mut writer).map_err(fail),
+            (None, Err(_)) => connect(&self.file, self.journal).map_err(fail)?,
+        };
+        let result = ask(&mut connection).map_err(fail)?;
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         Ok(result)
     }

@@ -1,0 +1,428 @@
+//! What a call of a compiler costs through us, through ccache and through sccache: hits, misses, a rebuild; and whether what
+//! comes out is right after a change that is easily overlooked.
+
+use crate::{Bench, Samples, limited, remove};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime};
+use tests::checkout::Project;
+use tests::program;
+
+/// Somebody who stands before a compiler.
+struct Rival {
+    name: String,
+    /// The program, and words before the compiler.
+    words: Vec<PathBuf>,
+    env: Vec<(String, PathBuf)>,
+    /// A server that it needs.
+    server: Option<Child>,
+}
+
+impl Rival {
+    /// The call of a compiler through it, in a directory.
+    fn command(&self, words: &[&str], directory: &Path) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).args(words).current_dir(directory);
+        command.env_remove("CCACHE_DISABLE").env("LC_ALL", "C.UTF-8").envs(self.env.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str], directory: &Path) {
+        let status = self.command(words, directory).status().expect("it starts");
+        assert!(status.success(), "{}: {words:?}", self.name);
+    }
+}
+
+impl Drop for Rival {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            server.kill().expect("it is ours");
+            server.wait().expect("it is ours");
+        }
+    }
+}
+
+/// We first, then all that are there.
+fn rivals(place: &Path) -> Vec<Rival> {
+    let cache = |name: &str| place.join(format!("cache-{name}"));
+    let mut rivals = vec![Rival {
+        name: "ccwrap".into(),
+        words: vec![program("ccwrap")],
+        env: vec![("CCWRAP_DIR".into(), cache("ccwrap")), ("SPLITTER_STORE".into(), cache("ccwrap").join("store"))],
+        server: None,
+    }];
+    if let Ok(said) = Command::new("ccache").arg("--version").output() {
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        let version = text.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned();
+        let env = vec![("CCACHE_DIR".into(), cache("ccache"))];
+        rivals.push(Rival { name: format!("ccache {version}"), words: vec!["ccache".into()], env, server: None });
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rivals");
+    let said = Command::new(script).output().expect("bash starts");
+    print!("{}", String::from_utf8_lossy(&said.stderr));
+    for line in String::from_utf8_lossy(&said.stdout).lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["ok", name, version, loader, libraries, program] = words.as_slice() else { continue };
+        let words: Vec<PathBuf> =
+            [loader, "--argv0", name, "--library-path", libraries, program].iter().map(PathBuf::from).collect();
+        let mut rival = Rival { name: format!("{name} {version}"), words, env: Vec::new(), server: None };
+        match *name {
+            "ccache" => rival.env = vec![("CCACHE_DIR".into(), cache("ccache-new"))],
+            _ => {
+                let socket = place.join("sccache.socket");
+                rival.env =
+                    vec![("SCCACHE_DIR".into(), cache("sccache")), ("SCCACHE_SERVER_UDS".into(), socket.clone())];
+                let mut server = rival.command(&[], place);
+                server.env("SCCACHE_START_SERVER", "1").env("SCCACHE_NO_DAEMON", "1");
+                rival.server = Some(server.spawn().expect("it starts"));
+                let mut waited = 0;
+                while !socket.exists() && waited < 100 {
+                    thread::sleep(Duration::from_millis(50));
+                    waited += 1;
+                }
+                if !socket.exists() {
+                    println!("not run: {}: its server does not come up", rival.name);
+                    continue;
+                }
+            }
+        }
+        rivals.push(rival);
+    }
+    rivals
+}
+
+/// Calls, and what they may cost of ccache's.
+pub fn calls(bench: &Bench) {
+    let place = bench.place("calls");
+    fs::create_dir_all(&place).expect("a directory");
+    let rivals = rivals(&place);
+    println!("== one call, in milliseconds: {}", names(&rivals));
+    fs::write(place.join("hello.c"), "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n")
+        .expect("a file");
+    hits("hello.c", &["gcc", "-O2", "-g", "-MD", "-MF", "h.d", "-c", "hello.c", "-o", "h.o"], &place, &rivals, 0.25);
+    for (name, unit, limit) in [("fmt", "src/format.cc", 0.2), ("googletest", "googletest/src/gtest-all.cc", 0.3)] {
+        let project = match Project::find(name) {
+            Ok(project) => project,
+            Err(reason) => {
+                println!("not run: {name}: {reason}");
+                continue;
+            }
+        };
+        let top = project.sources.to_str().expect("a name in UTF-8");
+        let (source, include) = (format!("{top}/{unit}"), format!("-I{top}/include"));
+        let (own, parent) = (format!("-I{top}/googletest/include"), format!("-I{top}/googletest"));
+        let words = ["g++", "-O2", "-g", &include, &own, &parent, "-MD", "-MF", "u.d", "-c", &source, "-o", "u.o"];
+        hits(unit, &words, &place, &rivals, limit);
+    }
+    misses(&place, &rivals);
+    rebuild(&place, &rivals);
+    table(&place, &rivals);
+    drop(rivals);
+    make_writable(&place);
+    remove(&place);
+}
+
+fn names(rivals: &[Rival]) -> String {
+    rivals.iter().map(|rival| rival.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Hits of one call, by turns.
+fn hits(what: &str, words: &[&str], place: &Path, rivals: &[Rival], limit: f64) {
+    const TURNS: usize = 60;
+    for rival in rivals {
+        rival.run(words, place);
+        rival.run(words, place);
+    }
+    let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
+    for _ in 0..TURNS {
+        for (rival, samples) in rivals.iter().zip(&mut samples) {
+            samples.time(|| rival.run(words, place));
+        }
+    }
+    tell(&format!("hit, {what}"), &samples, rivals, limit);
+}
+
+/// Beside the newest ccache that is there, which is the last of its name.
+fn tell(what: &str, samples: &[Samples], rivals: &[Rival], limit: f64) {
+    let figures: Vec<String> = samples.iter().map(Samples::milliseconds).collect();
+    let newest = rivals.iter().rposition(|rival| rival.name.starts_with("ccache"));
+    let ratio = newest.map_or_else(
+        || "(no ccache)".to_owned(),
+        |newest| {
+            let best = samples[0].0[0] / samples[newest].0[0];
+            format!(
+                "{} [{best:.2}] of {}",
+                limited(samples[0].median() / samples[newest].median(), limit),
+                rivals[newest].name
+            )
+        },
+    );
+    println!("{what:<34} {} = {ratio}", figures.join(", "));
+}
+
+/// What a miss costs beyond the compile.
+fn misses(place: &Path, rivals: &[Rival]) {
+    const TURNS: usize = 20;
+    let words = ["gcc", "-O2", "-g", "-MD", "-MF", "m.d", "-c", "miss.c", "-o", "m.o"];
+    let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
+    let mut plain = Samples::default();
+    for turn in 0..TURNS {
+        for (i, (rival, samples)) in rivals.iter().zip(&mut samples).enumerate() {
+            let text = format!("#include <stdio.h>\nint main(void) {{ puts(\"{turn} {i}\"); return 0; }}\n");
+            fs::write(place.join("miss.c"), text).expect("a file");
+            thread::sleep(Duration::from_millis(30)); // ccache passes over what is too young
+            samples.time(|| rival.run(&words, place));
+            plain.time(|| {
+                let status = Command::new(words[0]).args(&words[1..]).current_dir(place).status();
+                assert!(status.expect("it starts").success());
+            });
+        }
+    }
+    let beyond = |samples: &Samples| (samples.median() - plain.median()) * 1000.0;
+    let figures: Vec<String> =
+        rivals.iter().zip(&samples).map(|(rival, samples)| format!("{} {:.1}", rival.name, beyond(samples))).collect();
+    println!("miss, hello.c, beyond {}: {} (limit 3.0)", plain.milliseconds(), figures.join(", "));
+}
+
+/// Many units again, two at once.
+fn rebuild(place: &Path, rivals: &[Rival]) {
+    const UNITS: usize = 500;
+    let directory = place.join("many");
+    fs::create_dir_all(&directory).expect("a directory");
+    let include =
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <errno.h>\n#include <unistd.h>\n";
+    let mut makefile = String::from("OBJECTS =");
+    for i in 0..UNITS {
+        fs::write(directory.join(format!("u{i}.c")), format!("{include}int f{i}(void) {{ return {i}; }}\n"))
+            .expect("a file");
+        makefile += &format!(" u{i}.o");
+    }
+    makefile += "\nall: $(OBJECTS)\n%.o: %.c\n\t@$(CC) -MD -MF $@.d -c $< -o $@\n";
+    fs::write(directory.join("Makefile"), makefile).expect("a file");
+    let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
+    for turn in 0..3 {
+        for (rival, samples) in rivals.iter().zip(&mut samples) {
+            let words: Vec<&str> = rival.words.iter().map(|word| word.to_str().expect("UTF-8")).collect();
+            let make = || {
+                let mut command = Command::new("make");
+                command.args(["-s", "-B", "-j2", &format!("CC={} gcc", words.join(" "))]).current_dir(&directory);
+                command.envs(rival.env.iter().cloned()).env("LC_ALL", "C.UTF-8").env_remove("CCACHE_DISABLE");
+                assert!(command.status().expect("it starts").success());
+            };
+            if turn == 0 {
+                make();
+            }
+            samples.time(make);
+        }
+    }
+    tell(&format!("{UNITS} units again, -j2"), &samples, rivals, 0.6);
+}
+
+/// A change that is easily overlooked.
+struct Change {
+    what: &'static str,
+    /// Files beforehand.
+    files: &'static [(&'static str, &'static str)],
+    words: &'static [&'static str],
+    /// Variables beforehand, and after.
+    env: [&'static [(&'static str, &'static str)]; 2],
+    change: fn(&Path),
+}
+
+const PLAIN: &[&str] = &["gcc", "-c", "a.c", "-o", "a.o"];
+const PATH: &[&str] = &["gcc", "-Ifirst", "-Isecond", "-c", "a.c", "-o", "a.o"];
+const X: &[(&str, &str)] =
+    &[("a.c", "#include <x.h>\nint x = X;\n"), ("second/x.h", "#define X 1\n"), ("first/y.h", "")];
+
+const CHANGES: [Change; 17] = [
+    Change {
+        what: "header appears earlier on the path",
+        files: X,
+        words: PATH,
+        env: [&[], &[]],
+        change: |at| write(at, "first/x.h", "#define X 2\n"),
+    },
+    Change {
+        what: "earlier directory appears",
+        files: &[("a.c", "#include <x.h>\nint x = X;\n"), ("second/x.h", "#define X 1\n")],
+        words: PATH,
+        env: [&[], &[]],
+        change: |at| write(at, "first/x.h", "#define X 2\n"),
+    },
+    Change {
+        what: "header appears beside the source",
+        files: &[("a.c", "#include \"x.h\"\nint x = X;\n"), ("second/x.h", "#define X 1\n")],
+        words: PATH,
+        env: [&[], &[]],
+        change: |at| write(at, "x.h", "#define X 2\n"),
+    },
+    Change {
+        what: "… in a new directory below an earlier one",
+        files: &[("a.c", "#include <s/x.h>\nint x = X;\n"), ("second/s/x.h", "#define X 1\n"), ("first/y.h", "")],
+        words: PATH,
+        env: [&[], &[]],
+        change: |at| write(at, "first/s/x.h", "#define X 2\n"),
+    },
+    Change {
+        what: "… that hides one which a header includes",
+        files: &[
+            ("a.c", "#include <w.h>\nint x = X;\n"),
+            ("second/w.h", "#include <x.h>\n"),
+            ("second/x.h", "#define X 1\n"),
+            ("first/y.h", ""),
+        ],
+        words: PATH,
+        env: [&[], &[]],
+        change: |at| write(at, "first/x.h", "#define X 2\n"),
+    },
+    Change {
+        what: "__has_include becomes true",
+        files: &[("a.c", "#if __has_include(\"x.h\")\nint x = 2;\n#else\nint x = 1;\n#endif\n")],
+        words: PLAIN,
+        env: [&[], &[]],
+        change: |at| write(at, "x.h", ""),
+    },
+    Change {
+        what: "a header of the system is hidden by -isystem",
+        files: &[("a.c", "#include <errno.h>\n#ifdef MINE\nint x = 2;\n#else\nint x = 1;\n#endif\n"), ("sys/y.h", "")],
+        words: &["gcc", "-isystem", "sys", "-c", "a.c", "-o", "a.o"],
+        env: [&[], &[]],
+        change: |at| write(at, "sys/errno.h", "#define MINE\n"),
+    },
+    Change {
+        what: "`as` in a -B directory is replaced",
+        files: &[("a.c", "int x = 1;\n"), ("tools/as", "#!/bin/sh\nexec as \"$@\"\n")],
+        words: &["gcc", "-Btools", "-c", "a.c", "-o", "a.o"],
+        env: [&[], &[]],
+        change: |at| write(at, "tools/as", "#!/bin/sh\nexec as --defsym replaced=1 \"$@\"\n"),
+    },
+    Change {
+        what: ".incbin file changes",
+        files: &[("a.c", "__asm__(\".incbin \\\"data\\\"\");\n"), ("data", "1")],
+        words: PLAIN,
+        env: [&[], &[]],
+        change: |at| write(at, "data", "2"),
+    },
+    Change {
+        what: ".incbin through a macro",
+        files: &[("a.c", "#define I \".inc\" \"bin\"\n__asm__(I \" \\\"data\\\"\");\n"), ("data", "1")],
+        words: PLAIN,
+        env: [&[], &[]],
+        change: |at| write(at, "data", "2"),
+    },
+    Change {
+        what: "__DATE__, another SOURCE_DATE_EPOCH",
+        files: &[("a.c", "const char *x = __DATE__;\n")],
+        words: PLAIN,
+        env: [&[("SOURCE_DATE_EPOCH", "0")], &[("SOURCE_DATE_EPOCH", "1000000000")]],
+        change: |_| {},
+    },
+    Change {
+        what: "same size and time of change",
+        files: &[("a.c", "int x = 1;\n")],
+        words: PLAIN,
+        env: [&[], &[]],
+        change: |at| with_time_kept(at, "a.c", "int x = 2;\n"),
+    },
+    Change {
+        what: "response file changes",
+        files: &[("a.c", "int x = X;\n"), ("list", "-DX=1\n")],
+        words: &["gcc", "@list", "-c", "a.c", "-o", "a.o"],
+        env: [&[], &[]],
+        change: |at| write(at, "list", "-DX=2\n"),
+    },
+    Change {
+        what: "compiler of the same size and time",
+        files: &[("a.c", "int x = X;\n"), ("tools/gcc", "#!/bin/sh\nexec gcc -DX=1 \"$@\"\n")],
+        words: &["./tools/gcc", "-c", "a.c", "-o", "a.o"],
+        env: [&[], &[]],
+        change: |at| with_time_kept(at, "tools/gcc", "#!/bin/sh\nexec gcc -DX=2 \"$@\"\n"),
+    },
+    Change {
+        what: "another CPATH",
+        files: &[
+            ("a.c", "#include <x.h>\nint x = X;\n"),
+            ("first/x.h", "#define X 1\n"),
+            ("second/x.h", "#define X 2\n"),
+        ],
+        words: PLAIN,
+        env: [&[("CPATH", "first")], &[("CPATH", "second")]],
+        change: |_| {},
+    },
+    Change {
+        what: "header changed at once after a compile",
+        files: &[("a.c", "#include \"x.h\"\nint x = X;\n"), ("x.h", "#define X 1\n")],
+        words: PLAIN,
+        env: [&[], &[]],
+        change: |at| write(at, "x.h", "#define X 2\n"),
+    },
+    Change {
+        what: "computed include",
+        files: &[
+            ("a.c", "#include \"n.h\"\n#include N\nint x = X;\n"),
+            ("n.h", "#define N \"x.h\"\n"),
+            ("x.h", "#define X 1\n"),
+        ],
+        words: PLAIN,
+        env: [&[], &[]],
+        change: |at| write(at, "x.h", "#define X 2\n"),
+    },
+];
+
+fn write(at: &Path, name: &str, text: &str) {
+    let file = at.join(name);
+    fs::create_dir_all(file.parent().expect("below it")).expect("a directory");
+    fs::write(&file, text).expect("a file");
+    if text.starts_with("#!") {
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+}
+
+fn with_time_kept(at: &Path, name: &str, text: &str) {
+    let time = fs::metadata(at.join(name)).and_then(|file| file.modified()).unwrap_or(SystemTime::now());
+    write(at, name, text);
+    let file = fs::File::options().write(true).open(at.join(name)).expect("it is there");
+    file.set_modified(time).expect("it is ours");
+}
+
+/// Who is right after each change.
+fn table(place: &Path, rivals: &[Rival]) {
+    println!("== after a change: {}", names(rivals));
+    let mut wrong = vec![0; rivals.len()];
+    for (i, change) in CHANGES.iter().enumerate() {
+        let mut row = Vec::new();
+        for (j, rival) in rivals.iter().enumerate() {
+            let at = place.join(format!("change-{i}-{j}"));
+            change.files.iter().for_each(|(name, text)| write(&at, name, text));
+            thread::sleep(Duration::from_millis(1100)); // old enough for everybody to be believed
+            let run = |env: &[(&str, &str)]| {
+                rival.command(change.words, &at).envs(env.iter().copied()).status().expect("it starts")
+            };
+            run(change.env[0]);
+            run(change.env[0]);
+            (change.change)(&at);
+            run(change.env[1]);
+            let object = fs::read(at.join("a.o")).ok();
+            let plain = Command::new(change.words[0])
+                .args(&change.words[1..])
+                .current_dir(&at)
+                .envs(change.env[1].iter().copied())
+                .status();
+            assert!(plain.expect("it starts").success(), "{}", change.what);
+            let is_right = object == fs::read(at.join("a.o")).ok();
+            wrong[j] += usize::from(!is_right);
+            row.push(if is_right { "right" } else { "STALE" });
+        }
+        println!("{:<46} {}", change.what, row.join(", "));
+    }
+    println!("{:<46} {wrong:?}", "wrong, of each");
+}
+
+/// The directories of a store are read-only.
+fn make_writable(place: &Path) {
+    Command::new("chmod").args(["-R", "u+w"]).arg(place).status().expect("`chmod` starts");
+}
