@@ -187,6 +187,14 @@ impl Recipe {
         runs.find(|(argv, cwd)| self.expanded(argv, cwd.as_bstr()).iter().any(native)).map(|(argv, _)| argv[0].clone())
     }
 
+    /// Whether a word or a variable names a root. Where none does, no text of a compile names one by `__FILE__` either, which is
+    /// made of the words.
+    pub fn names(&self, roots: &Roots) -> bool {
+        let in_words =
+            self.runs().any(|(argv, cwd)| self.expanded(&argv, cwd.as_bstr()).iter().any(|word| roots.in_text(word)));
+        in_words || self.env.values().any(|value| roots.in_text(value))
+    }
+
     /// Why this has to be run at its real path in the canonical view's stead: a word that holds a root, or a phrase.
     /// None if only path operands of a compile name a root, or nothing does.
     pub fn bound_by(&self, roots: &Roots) -> Option<BString> {
@@ -501,6 +509,13 @@ mod tests {
 
     fn roots() -> Roots {
         Roots::new([("/r".into(), "source".into())])
+    }
+
+    #[test]
+    fn a_compile_whose_words_are_relative_names_no_root() {
+        assert!(recipe("cc -c /r/a.c -o out").names(&roots()));
+        assert!(recipe("cc -I/r/i -c ../a.c -o out").names(&roots()));
+        assert!(!recipe("cc -I../i -c ../a.c -o out").names(&roots()));
     }
 
     #[test]

@@ -51,6 +51,7 @@ impl Steps<'_> {
     /// Whether it depends on the preprocessed text alone where a step can run, so that it is worth to be looked at.
     pub(super) fn is_bound_by_text(&self, recipe: &Recipe) -> bool {
         self.drive.mode == Mode::Auto
+            && recipe.names(&self.drive.roots)
             && recipe.bound_by(&self.drive.roots).is_none()
             && recipe.word_for_counts().is_none()
             && recipe.word_for_paths().is_none()
