@@ -30,7 +30,9 @@ pub const MAX_TARGET: usize = 4095;
 /// [`NarError`] where the tree cannot be read, holds what a NAR cannot, or `out` fails.
 pub fn dump<W: io::Write + ?Sized>(path: &Path, out: &mut W) -> Result<(), NarError> {
     let metadata = fs::symlink_metadata(path).map_err(NarError::io("read", path))?;
-    let mut writer = Writer::new(out);
+    // Memory that was never used costs more than what most files hold.
+    let most = if metadata.is_dir() { BUFFER } else { BUFFER.min(AROUND_FILE + metadata.len() as usize) };
+    let mut writer = Writer::new(out, most);
     writer.text(MAGIC)?;
     writer.tree(path, metadata.file_type(), 0)?;
     writer.flush()
@@ -464,6 +466,9 @@ const MAX_TOKEN: usize = 32;
 /// How much is read or written at once.
 const BUFFER: usize = 256 * 1024;
 
+/// What an archive of one file holds besides the file, at the most.
+const AROUND_FILE: usize = 256;
+
 /// How many zeros follow a text of `len` bytes.
 fn padding(len: u64) -> usize {
     (len.wrapping_neg() % 8) as usize
@@ -479,14 +484,14 @@ pub(crate) fn push_text(buffer: &mut Vec<u8>, text: &[u8]) {
 /// Writes an archive through a large buffer.
 struct Writer<'a, W: ?Sized> {
     out: &'a mut W,
-    /// Always [`BUFFER`] long.
+    /// As long as it is to be.
     buffer: Box<[u8]>,
     used: usize,
 }
 
 impl<'a, W: io::Write + ?Sized> Writer<'a, W> {
-    fn new(out: &'a mut W) -> Self {
-        Self { out, buffer: vec![0; BUFFER].into(), used: 0 }
+    fn new(out: &'a mut W, most: usize) -> Self {
+        Self { out, buffer: vec![0; most].into(), used: 0 }
     }
 
     fn tree(&mut self, path: &Path, file_type: fs::FileType, depth: usize) -> Result<(), NarError> {
@@ -548,7 +553,7 @@ impl<'a, W: io::Write + ?Sized> Writer<'a, W> {
         self.bytes(&size.to_le_bytes())?;
         let mut left = size;
         while left > 0 {
-            if self.used == BUFFER {
+            if self.used == self.buffer.len() {
                 self.flush()?;
             }
             let free = &mut self.buffer[self.used..];
@@ -573,7 +578,7 @@ impl<'a, W: io::Write + ?Sized> Writer<'a, W> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), NarError> {
-        if bytes.len() > BUFFER - self.used {
+        if bytes.len() > self.buffer.len() - self.used {
             self.flush()?;
         }
         match self.buffer.get_mut(self.used..self.used + bytes.len()) {
