@@ -78,6 +78,27 @@ fn an_order_only_input_and_an_unrelated_file_run_nothing() {
 }
 
 #[test]
+fn a_header_that_appears_in_a_directory_behind_a_link_runs_the_compile() {
+    let Some(scene) = Scene::new("a_header_that_appears_in_a_directory_behind_a_link_runs_the_compile", &["gcc"])
+    else {
+        return;
+    };
+    scene.write("real/other.h", "");
+    std::os::unix::fs::symlink("real", scene.at("first")).unwrap();
+    std::os::unix::fs::symlink("none", scene.at("dangling")).unwrap();
+    scene.write("second/x.h", "#define X 1\n");
+    scene.write("a.c", "#include <x.h>\nint x = X;\n");
+    scene.edges("build a.o: cc ../a.c\n  flags = -I../dangling -I../first -I../second\n");
+    assert_eq!(scene.build().ran(), ["a.o: not built here before"]);
+    assert!(scene.build().is_idle());
+    scene.write("real/x.h", "#define X 2\n");
+    assert_eq!(scene.build().ran(), ["a.o: `first/x.h` appeared"]);
+    assert!(scene.build().is_idle());
+    scene.write("none/x.h", "#define X 3\n");
+    assert_eq!(scene.build().ran(), ["a.o: `dangling/x.h` appeared"]);
+}
+
+#[test]
 fn a_header_that_appears_earlier_on_the_include_path_runs_the_compile() {
     let test = "a_header_that_appears_earlier_on_the_include_path_runs_the_compile";
     let Some(scene) = Scene::new(test, &["gcc"]) else { return };

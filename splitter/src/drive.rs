@@ -3,7 +3,7 @@
 use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::discover::headers::Headers;
-use crate::discover::to_path;
+use crate::discover::{parent, to_path};
 use crate::graph::{Deps, EdgeId, FileId, Graph, absolute};
 use crate::history::History;
 use crate::identity::Identity;
@@ -435,8 +435,7 @@ impl Drive<'_> {
             }
         }
         let directories: BTreeSet<&BString> = of_plan.iter().flat_map(|record| record.found.watched()).collect();
-        let watch = |path: &BStr| (path.to_owned(), Identity::of(to_path(path)));
-        state.watched.extend(directories.into_iter().map(|path| watch(path.as_bstr())));
+        state.watched.extend(directories.into_iter().flat_map(|path| with_links(path.as_bstr())));
         // One that has changed since it was looked at is a change for the next run.
         let probes = self.tools.probes().into_iter();
         records.probes = probes.map(|probe| (probe.path.as_os_str().as_bytes().into(), probe.identity)).collect();
@@ -478,6 +477,21 @@ impl Drive<'_> {
         }
         stated
     }
+}
+
+/// A path with its identity, and where it is a link, what that leads to step by step: in a directory behind a link files
+/// appear without a change of the link.
+fn with_links(path: &BStr) -> Vec<(BString, Option<Identity>)> {
+    const MOST: usize = 40; // as the system follows
+    let mut steps: Vec<(BString, Option<Identity>)> = Vec::new();
+    let mut next = Some(path.to_owned());
+    while let Some(path) = next.take().filter(|_| steps.len() < MOST) {
+        let target = fs::read_link(to_path(path.as_bstr())).ok();
+        next = target.map(|target| absolute(target.as_os_str().as_bytes().as_bstr(), parent(path.as_bstr())));
+        let identity = Identity::of(to_path(path.as_bstr()));
+        steps.push((path, identity));
+    }
+    steps
 }
 
 /// Takes the lock of a build directory, which its holder keeps until the file is closed.
