@@ -99,6 +99,21 @@ fn a_header_that_appears_in_a_directory_behind_a_link_runs_the_compile() {
 }
 
 #[test]
+fn a_directory_of_the_compilers_own_that_appears_runs_the_compile() {
+    let Some(scene) = Scene::new("a_directory_of_the_compilers_own_that_appears_runs_the_compile", &["gcc"]) else {
+        return;
+    };
+    scene.write("root/none", "");
+    scene.write("a.c", "#if __has_include(<x.h>)\nint x = 2;\n#else\nint x = 1;\n#endif\n");
+    scene.edges(&format!("build a.o: cc ../a.c\n  flags = --sysroot={}\n", scene.at("root").display()));
+    assert_eq!(scene.build().ran(), ["a.o: not built here before"]);
+    assert!(scene.build().is_idle());
+    scene.write("root/usr/include/x.h", "");
+    assert_eq!(scene.build().ran(), ["a.o: `root/usr` appeared"]);
+    assert!(scene.build().is_idle());
+}
+
+#[test]
 fn a_header_that_appears_earlier_on_the_include_path_runs_the_compile() {
     let test = "a_header_that_appears_earlier_on_the_include_path_runs_the_compile";
     let Some(scene) = Scene::new(test, &["gcc"]) else { return };

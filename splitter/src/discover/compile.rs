@@ -2,6 +2,7 @@
 //! compiler is asked. The places where it looks before it finds each header are noted.
 
 use super::absent::Lookups;
+use super::compilers::ignored;
 use super::{Found, Named, Question, is_system, parent, to_path};
 use crate::compiler::Compile;
 use crate::depfile;
@@ -22,6 +23,8 @@ struct Answer {
     files: Vec<BString>,
     /// Every directory that it searches, in order.
     search: Vec<BString>,
+    /// Directories that it would search if they were there.
+    absent: Vec<BString>,
     names_root: bool,
 }
 
@@ -130,6 +133,7 @@ impl Found {
         for name in own.flat_map(|text| probed(&text)) {
             beside.iter().chain(&places).for_each(|place| lookups.look(place, name.as_bstr()));
         }
+        answer.absent.iter().for_each(|path| lookups.missing(at(path).as_bstr()));
         self.absent = lookups.into_absent();
     }
 }
@@ -183,7 +187,7 @@ fn ask(compile: &Compile, recipe: &Recipe, cwd: &BStr, roots: &Roots) -> Option<
         // Assembler that is not preprocessed: the compiler lists nothing.
         files.extend(sources(compile).cloned());
     }
-    Some(Answer { files, search: searched(&said), names_root })
+    Some(Answer { files, search: searched(&said), absent: ignored(&said), names_root })
 }
 
 /// The words of a compile that are neither options nor their values, for a compiler that lists nothing.

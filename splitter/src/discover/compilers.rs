@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 /// Changes whenever an older file would be misunderstood.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,8 @@ pub(super) struct Answer {
     pub defined: BString,
     /// The directories that it searches, in order.
     pub search: Vec<BString>,
+    /// Directories that it would search if they were there.
+    pub absent: Vec<BString>,
 }
 
 /// An answer, and what it depends on.
@@ -53,8 +55,6 @@ struct Remembered {
     question: Vec<BString>,
     /// The programs that have answered, and the links to them.
     programs: Vec<(PathBuf, Identity)>,
-    /// Directories that it would search if they were there.
-    absent: Vec<BString>,
     answer: Answer,
 }
 
@@ -73,8 +73,8 @@ impl Question<'_> {
         let programs = self.programs(&said);
         let is_settled = |(_, identity): &(PathBuf, Identity)| identity.settled(begun);
         if !programs.is_empty() && programs.iter().all(is_settled) {
-            let (question, absent) = (self.text(), ignored(&said));
-            let remembered = Remembered { version: VERSION, question, programs, absent, answer: answer.clone() };
+            let question = self.text();
+            let remembered = Remembered { version: VERSION, question, programs, answer: answer.clone() };
             write(&file, &remembered).ok(); // then it is asked again
         }
         Some(answer)
@@ -108,7 +108,7 @@ impl Question<'_> {
         remembered.version == VERSION
             && remembered.question == self.text()
             && remembered.programs.iter().all(|(path, identity)| Identity::of(path) == Some(*identity))
-            && remembered.absent.iter().all(|path| fs::metadata(to_path(path.as_bstr())).is_err())
+            && remembered.answer.absent.iter().all(|path| fs::metadata(to_path(path.as_bstr())).is_err())
             && remembered
                 .answer
                 .search
@@ -124,7 +124,8 @@ impl Question<'_> {
         command.current_dir(to_path(self.cwd)).env_clear();
         command.envs(self.env.iter().map(|(name, value)| (word(name), word(value))));
         let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
-        let answer = Answer { defined: output.stdout.into(), search: super::compile::searched(&output.stderr) };
+        let search = super::compile::searched(&output.stderr);
+        let answer = Answer { defined: output.stdout.into(), search, absent: ignored(&output.stderr) };
         output.status.success().then_some((answer, output.stderr))
     }
 
@@ -158,7 +159,7 @@ impl Question<'_> {
 }
 
 /// The directories that a compiler says it does not search as they are not there.
-fn ignored(said: &[u8]) -> Vec<BString> {
+pub(super) fn ignored(said: &[u8]) -> Vec<BString> {
     let path = |line: &[u8]| Some(line.strip_prefix(b"ignoring nonexistent directory \"")?.strip_suffix(b"\"")?.into());
     said.lines().filter_map(path).collect()
 }

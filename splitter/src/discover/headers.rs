@@ -3,6 +3,7 @@
 
 use super::compilers::{Answer, Question};
 use super::{is_system, to_path};
+use crate::graph::absolute;
 use crate::scan::lex::{FILE_WORDS, has_word, lex};
 use crate::scan::macros::{Builtin, Definition, Macro};
 use crate::scan::options::{Language, Options};
@@ -40,6 +41,8 @@ type Asked = Arc<OnceLock<Option<Compiler>>>;
 struct Compiler {
     builtin: Builtin,
     search: Vec<BString>,
+    /// Directories that it would search, wherever among the others, if they were there.
+    absent: Vec<BString>,
 }
 
 /// Macros of the host's headers by which a text names the file that it stands in, as `assert` does.
@@ -122,7 +125,8 @@ impl Headers {
         let compiler = compiler.get()?.as_ref()?;
         let search = Search::new(&options, &compiler.search, cwd);
         let (symbols, builtin) = (&self.symbols, &compiler.builtin);
-        let scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
+        let mut scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
+        scanned.absent.extend(compiler.absent.iter().map(|path| absolute(path.as_bstr(), cwd)));
         scanned.incomplete.is_none().then_some(scanned)
     }
 
@@ -141,7 +145,7 @@ impl Headers {
         };
         known.get_or_init(|| {
             // Plain assembler is not preprocessed.
-            let none = Compiler { builtin: Builtin::new(), search: Vec::new() };
+            let none = Compiler { builtin: Builtin::new(), search: Vec::new(), absent: Vec::new() };
             if language.is_empty() {
                 Some(none)
             } else {
@@ -153,11 +157,11 @@ impl Headers {
 
     /// Asks a compiler what it defines and where it looks; none if it does not answer.
     fn ask(&self, question: Question<'_>) -> Option<Compiler> {
-        let Answer { defined, search } = question.answer(self.memory.as_deref())?;
+        let Answer { defined, search, absent } = question.answer(self.memory.as_deref())?;
         let lines = defined.lines();
         let defined = lines.filter_map(|line| Macro::read(line.strip_prefix(b"#define ")?, &self.symbols));
         let builtin = defined.map(|(name, definition)| (name, Definition::Is(Arc::new(definition)))).collect();
-        Some(Compiler { builtin, search })
+        Some(Compiler { builtin, search, absent })
     }
 
     /// Whether a text of the project among `files` may name the file that it stands in, so that what is made of it holds a
