@@ -1,6 +1,7 @@
 //! What the tests share: where the programs are, how one says that it could not run, checkouts of real projects, and real
 //! Nix daemons.
 
+pub mod calls;
 pub mod checkout;
 pub mod daemon;
 pub mod refused;

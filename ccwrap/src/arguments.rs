@@ -79,7 +79,7 @@ struct Reader {
 }
 
 /// Options that take the next word as their value, besides those that are read for what they say.
-const WITH_VALUE: [&str; 33] = [
+const WITH_VALUE: [&str; 41] = [
     "-D",
     "-U",
     "-I",
@@ -113,6 +113,14 @@ const WITH_VALUE: [&str; 33] = [
     "-dumpbase-ext",
     "-dumpdir",
     "-framework",
+    "--serialize-diagnostics",
+    "-include-pch",
+    "-ivfsoverlay",
+    "-iwithsysroot",
+    "-cxx-isystem",
+    "-c-isystem",
+    "-isystem-after",
+    "-mllvm",
 ];
 
 /// Options for which a compiler says something and makes nothing, or makes more than can be known.

@@ -8,16 +8,14 @@ use bstr::{BStr, BString, ByteSlice as _};
 use std::collections::BTreeMap;
 
 /// By name. Those of the language decide only how diagnostics are written: see [`locale`].
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 18] = [
     "SOURCE_DATE_EPOCH",
     "CPATH",
     "C_INCLUDE_PATH",
     "CPLUS_INCLUDE_PATH",
     "OBJC_INCLUDE_PATH",
     "OBJCPLUS_INCLUDE_PATH",
-    "COMPILER_PATH",
     "LIBRARY_PATH",
-    "GCC_EXEC_PREFIX",
     "GCC_COMPARE_DEBUG",
     "GCC_COLORS",
     "GCC_EXTRA_DIAGNOSTIC_OUTPUT",
@@ -31,8 +29,40 @@ const NAMES: [&str; 20] = [
     "hardeningDisable",
 ];
 
-/// Variables by which a compiler writes files of which no word tells, or gets more words.
-const UNSUPPORTED: [&str; 4] = ["DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "CCC_OVERRIDE_OPTIONS", "CCC_ADD_ARGS"];
+/// Variables of Nix itself, which say nothing to the wrappers of nixpkgs (Nix 2.34 manual, "Common Environment Variables").
+const OF_NIX: [&str; 21] = [
+    "NIX_BUILD_CORES",
+    "NIX_BUILD_SHELL",
+    "NIX_BUILD_TOP",
+    "NIX_CONFIG",
+    "NIX_CONF_DIR",
+    "NIX_DAEMON_SOCKET_PATH",
+    "NIX_DATA_DIR",
+    "NIX_IGNORE_SYMLINK_STORE",
+    "NIX_LOCALSTATE_DIR",
+    "NIX_LOG_DIR",
+    "NIX_LOG_FD",
+    "NIX_PATH",
+    "NIX_PROFILES",
+    "NIX_REMOTE",
+    "NIX_SHOW_STATS",
+    "NIX_SSHOPTS",
+    "NIX_SSL_CERT_FILE",
+    "NIX_STATE_DIR",
+    "NIX_STORE",
+    "NIX_STORE_DIR",
+    "NIX_USER_CONF_FILES",
+];
+
+/// Variables by which a compiler writes files of which no word tells, gets more words, or starts other programs.
+const UNSUPPORTED: [&str; 6] = [
+    "DEPENDENCIES_OUTPUT",
+    "SUNPRO_DEPENDENCIES",
+    "CCC_OVERRIDE_OPTIONS",
+    "CCC_ADD_ARGS",
+    "COMPILER_PATH",
+    "GCC_EXEC_PREFIX",
+];
 
 /// The variables of an environment that a compiler looks at.
 pub fn of_compiler(all: impl Iterator<Item = (BString, BString)>) -> BTreeMap<BString, BString> {
@@ -40,11 +70,7 @@ pub fn of_compiler(all: impl Iterator<Item = (BString, BString)>) -> BTreeMap<BS
 }
 
 fn is_looked_at(name: &BStr) -> bool {
-    // Those of the wrapper of nixpkgs; not where Nix itself is.
-    let is_of_wrapper = name.starts_with(b"NIX_")
-        && !["NIX_REMOTE", "NIX_BUILD_TOP", "NIX_STORE", "NIX_BUILD_CORES", "NIX_LOG_FD", "NIX_PATH"]
-            .iter()
-            .any(|other| name == *other);
+    let is_of_wrapper = name.starts_with(b"NIX_") && !OF_NIX.iter().any(|other| name == *other);
     NAMES.iter().any(|known| name == *known) || is_of_wrapper
 }
 
@@ -74,7 +100,7 @@ mod tests {
     #[test]
     fn a_compiler_looks_at_few_variables() {
         let all =
-            [("PATH", "/bin"), ("CPATH", "i"), ("NIX_CFLAGS_COMPILE", "-O"), ("NIX_REMOTE", "daemon"), ("HOME", "/")];
+            [("PATH", "/bin"), ("CPATH", "i"), ("NIX_CFLAGS_COMPILE", "-O"), ("NIX_SSL_CERT_FILE", "x"), ("HOME", "/")];
         let all = all.into_iter().chain([("C_INCLUDE_PATH", "")]);
         let of_compiler = of_compiler(all.map(|(name, value)| (name.into(), value.into())));
         let names: Vec<&BString> = of_compiler.keys().collect();

@@ -21,6 +21,7 @@ use nixstore::causes::with_causes;
 use splitter::compiler;
 use splitter::discover::to_path;
 use splitter::graph::absolute;
+use splitter::toolchain::resolve_program;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -28,7 +29,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{env, fs};
 
 fn main() -> ExitCode {
@@ -145,6 +146,14 @@ fn compile(
     }
 }
 
+/// Why nothing was made.
+enum NotDone {
+    /// The compiler has to do it; it is counted so.
+    Pass(Counter),
+    /// A signal has come.
+    Stopped(i32),
+}
+
 impl Around<'_> {
     /// Answers a call that no entry has answered yet.
     fn answer(&self) -> Result<ExitCode, SettingError> {
@@ -185,14 +194,24 @@ impl Around<'_> {
         }
         let made = self.make(&call, &compile, cache.filter(|_| !recache));
         drop(alone); // what is left to be done makes nothing for others
-        Ok(made.unwrap_or_else(|counter| self.pass(counter)))
+        Ok(match made {
+            Ok(code) => code,
+            Err(NotDone::Pass(counter)) => self.pass(counter),
+            Err(NotDone::Stopped(signal)) => {
+                // A shell and make stop too, if they see that a signal has ended it.
+                signal_hook::low_level::emulate_default_handler(signal).ok(); // else by the code that they know
+                ExitCode::from(128 + u8::try_from(signal).unwrap_or_default())
+            }
+        })
     }
 
-    /// Makes it in the store; else says why the compiler has to.
-    fn make(&self, call: &Call, compile: &Compile, cache: Option<&Cache>) -> Result<ExitCode, Counter> {
-        let cancelled = Arc::new(AtomicBool::new(false));
+    /// Makes it in the store.
+    fn make(&self, call: &Call, compile: &Compile, cache: Option<&Cache>) -> Result<ExitCode, NotDone> {
+        let (cancelled, by) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            signal_hook::flag::register(signal, cancelled.clone()).ok(); // then it ends without being asked
+            let number = usize::try_from(signal).expect("signals are positive");
+            signal_hook::flag::register_usize(signal, by.clone(), number).ok(); // then it ends without being asked
+            signal_hook::flag::register(signal, cancelled.clone()).ok();
         }
         let (settings, decided) = (&self.settings, self.decided.as_slice());
         let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
@@ -202,12 +221,15 @@ impl Around<'_> {
                 io::stderr().lock().write_all(&made.log).ok(); // nobody listens
                 Ok(self.done(if made.ran { Counter::Miss } else { Counter::StoreHit }))
             }
-            Err(_) if cancelled.load(Ordering::Relaxed) => Ok(ExitCode::from(130)),
+            Err(_) if cancelled.load(Ordering::SeqCst) => {
+                let signal = i32::try_from(by.load(Ordering::SeqCst)).expect("it was an i32");
+                Err(NotDone::Stopped(signal))
+            }
             Err(NotMade::Failed(failure)) => {
                 self.log(&format!("{}: {failure}", compile.outputs[0]));
-                Err(Counter::Uncacheable(Why::Failed))
+                Err(NotDone::Pass(Counter::Uncacheable(Why::Failed)))
             }
-            Err(NotMade::Refused(refusal)) => Err(Counter::Uncacheable(why(refusal))),
+            Err(NotMade::Refused(refusal)) => Err(NotDone::Pass(Counter::Uncacheable(why(refusal)))),
             Err(NotMade::Trouble(error)) => Ok(self.in_trouble(Trouble::Internal, &with_causes(&*error))),
         }
     }
@@ -227,6 +249,9 @@ impl Around<'_> {
         let read = |file: &bstr::BStr| fs::read(to_path(at(&file.into()).as_bstr())).ok().map(BString::from);
         let compile = arguments::read(&self.words, &read)?;
         let has_place = |path: &BString| to_path(at(path).as_bstr()).parent().is_some_and(Path::is_dir);
+        if !compile.sources.iter().all(|path| to_path(at(path).as_bstr()).is_file()) {
+            return Err(Why::NoInput); // so will it of these
+        }
         if !compile.outputs.iter().chain(&compile.depfile).all(has_place) {
             return Err(Why::Output); // the compiler will say so
         }
@@ -273,7 +298,15 @@ impl Around<'_> {
         self.statistics(counter);
         let word = |word: &BString| OsStr::from_bytes(word).to_owned();
         let mut command = process::Command::new(&self.compiler);
-        let error = command.arg0(word(&self.words[0])).args(self.words[1..].iter().map(word)).exec();
+        // GCC looks for its parts beside the program that `PATH` has under its name, which is not to be ours.
+        let path = env::var_os("PATH").unwrap_or_default();
+        let named = Some(word(&self.words[0])).filter(|name| {
+            self.words[0].contains(&b'/') || resolve_program(name, &path).is_some_and(|it| it == self.compiler)
+        });
+        let error = command
+            .arg0(named.unwrap_or_else(|| self.compiler.clone().into_os_string()))
+            .args(self.words[1..].iter().map(word))
+            .exec();
         eprintln!("ccwrap: cannot start `{}`: {error}", self.compiler.display());
         ExitCode::from(127)
     }

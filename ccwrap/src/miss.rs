@@ -206,10 +206,9 @@ impl Job<'_> {
     /// Writes the entry of what was made; without one, the next call asks the store.
     fn remember(&self, cache: &Cache, product: &Product, tools: &[Probe], refusal: Option<Refusal>, begun: SystemTime) {
         let Some(kept) = Kept::of(product, tools, self.decided, begun) else { return };
-        let depfile = self.compile.depfile.as_ref().map(|path| {
-            let path = absolute(path.as_bstr(), self.call.directory.as_bstr());
-            let text = fs::read(to_path(path.as_bstr())).unwrap_or_default();
-            (path, text)
+        let depfile = self.compile.depfile.as_ref().and_then(|path| {
+            // Clang writes none with `-Wp,-MD,FILE,-MT,TARGET`.
+            Some((absolute(path.as_bstr(), self.call.directory.as_bstr()), product.depfile.as_deref()?))
         });
         let compiler = self.call.compiler.file_name().unwrap_or_default().to_string_lossy();
         let gave = match refusal {
@@ -222,7 +221,7 @@ impl Job<'_> {
                     .iter()
                     .map(|(at, from)| Output { at, from: from.as_os_str().as_bytes(), identity: Identity::of(from) })
                     .collect(),
-                depfile: depfile.as_ref().map(|(path, text)| (path.as_slice(), text.as_slice())),
+                depfile: depfile.as_ref().map(|(path, text)| (path.as_slice(), *text)),
                 log: &product.log,
             },
         };
@@ -307,6 +306,8 @@ fn names_time(found: &Found, words: &[BString], fixed: bool) -> bool {
     let names = |text: &[u8]| {
         (text.contains_str("__DATE") || text.contains_str("__TIME")) && has_word(text.as_bstr(), &is_time)
     };
+    // A precompiled header has the names of all macros; what it was made of is among the files.
+    let is_text = |path: &&BString| !path.ends_with(b".gch") && !path.ends_with(b".pch");
     let in_file = |path: &BString| fs::read(to_path(path.as_bstr())).is_ok_and(|text| names(&text));
-    words.iter().any(|word| names(word)) || found.files.iter().chain(&found.system).any(in_file)
+    words.iter().any(|word| names(word)) || found.files.iter().chain(&found.system).filter(is_text).any(in_file)
 }

@@ -7,7 +7,7 @@ pub enum Why {
     Link,
     /// It preprocesses.
     Preprocess,
-    /// It has no source: it is asked something.
+    /// It has no source, or one that is not there: it is asked something.
     NoInput,
     /// The source comes by standard input.
     StandardInput,

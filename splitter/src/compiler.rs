@@ -59,6 +59,10 @@ const WITH_VALUE: &[&str] = &[
     "-B",
     "-aux-info",
     "-dumpbase",
+    "--serialize-diagnostics",
+    "-include-pch",
+    "-ivfsoverlay",
+    "-mllvm",
 ];
 
 const SEARCH: &[&str] = &["-I", "-F", "-iquote", "-isystem", "-idirafter"];
@@ -129,9 +133,22 @@ pub fn driver_of_cxx(argv: &[BString]) -> Option<BString> {
 ///
 /// What earlier runs of its program have counted: files whose names are made of that of the object, the working directory
 /// and the option, and it goes on where there are none. Modules: what one was made of is looked at again where it is
-/// imported, and a module may lead to others. Words that are in a file which nobody has read.
+/// imported, and a module may lead to others. Programs, in a directory that is named or by a file of specifications. Words
+/// that are in a file which nobody has read.
 fn reads_more(argv: &[BString]) -> bool {
-    const OPTIONS: [&[u8]; 7] = [
+    const OPTIONS: [&[u8]; 19] = [
+        b"-B",
+        b"-specs",
+        b"--specs",
+        b"--config",
+        b"-wrapper",
+        b"-fplugin",
+        b"-fprofile-sample-use",
+        b"-fprofile-list",
+        b"-fsanitize-blacklist",
+        b"-fsanitize-ignorelist",
+        b"-fthinlto-index",
+        b"-frandomize-layout-seed-file",
         b"-fprofile-use",
         b"-fprofile-instr-use",
         b"-fauto-profile",
@@ -232,7 +249,15 @@ mod tests {
 
     #[test]
     fn a_compile_that_reads_more_than_it_includes_is_not_understood() {
-        for word in ["-fprofile-use", "-fmodules-ts", "-fmodule-file=m=m.pcm", "-fmodule-output=m.pcm", "@list"] {
+        for word in [
+            "-fprofile-use",
+            "-Btools",
+            "-specs=x",
+            "-fmodules-ts",
+            "-fmodule-file=m=m.pcm",
+            "-fmodule-output=m.pcm",
+            "@list",
+        ] {
             assert_eq!(Compile::read(&words(&format!("cc {word} -c a.cc"))), None, "{word}");
         }
     }

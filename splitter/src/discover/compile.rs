@@ -98,6 +98,24 @@ impl Found {
         self.absent = lookups.into_absent();
     }
 
+    /// Adds what a compiler may take in the place of a header: it does not say so when it is asked what it reads. GCC 12 manual,
+    /// "Using Precompiled Headers", where there may be a directory of them; Clang manual, "Precompiled Headers".
+    fn precompiled(&mut self, header: &BString, lookups: &mut Lookups) {
+        for end in ["gch", "pch"] {
+            let path = BString::from([header.as_slice(), b".", end.as_bytes()].concat());
+            match fs::metadata(to_path(path.as_bstr())) {
+                Ok(metadata) if metadata.is_dir() => {
+                    let inside = fs::read_dir(to_path(path.as_bstr())).into_iter().flatten().flatten();
+                    inside.for_each(|entry| {
+                        self.existing(entry.path().as_os_str().as_bytes().as_bstr(), Named::Everything)
+                    });
+                }
+                Ok(_) => self.file(path.as_bstr()),
+                Err(_) => lookups.missing(path.as_bstr()),
+            }
+        }
+    }
+
     /// Adds what a compiler read, and the places where it must have looked before.
     fn read(&mut self, answer: &Answer, compile: &Compile, cwd: &BStr) {
         self.names_root = answer.names_root;
@@ -128,6 +146,10 @@ impl Found {
             for name in beside.iter().filter_map(|place| below(&file, place)) {
                 beside.iter().for_each(|other| lookups.look(other, name));
             }
+        }
+        // The first is the source.
+        for header in answer.files.iter().skip(1).map(at).filter(|path| !is_system(path.as_bstr())) {
+            self.precompiled(&header, &mut lookups);
         }
         let own = self.files.iter().filter_map(|path| fs::read(to_path(path.as_bstr())).ok());
         for name in own.flat_map(|text| probed(&text)) {

@@ -11,6 +11,7 @@ use crate::state::Records;
 use crate::toolchain::Probe;
 use bstr::{BString, ByteSlice as _};
 use nixstore::StorePath;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub struct Product {
     pub inputs: Vec<(BString, Option<Identity>, StorePath)>,
     /// Every file that it made but the depfile: absolute path, and where the store has it.
     pub outputs: Vec<(BString, PathBuf)>,
+    /// What its depfile says, if it wrote one.
+    pub depfile: Option<Vec<u8>>,
     /// Outputs that it did not write.
     pub unwritten: Vec<BString>,
     /// What it printed.
@@ -122,6 +125,14 @@ impl Drive<'_> {
                 (absolute(below, recipe.build_directory.as_bstr()), rest.join(to_path(below)))
             }));
         }
+        let depfile = recipe.depfile.as_ref().filter(|_| {
+            match outcome.record.as_ref().and_then(|record| record.depfile.as_ref()) {
+                Some(path) => path.parse().is_ok_and(|path| self.store.files(&path).is_ok_and(|file| file.is_file())),
+                None => false,
+            }
+        });
+        // As it was put in place, where the store may have it with other paths.
+        let depfile = depfile.map(|path| fs::read(to_path(path.as_bstr()))).transpose()?;
         let mut inputs = steps.contents.known();
         inputs.retain(|(path, ..)| found.files.contains(path));
         Ok(Product {
@@ -130,6 +141,7 @@ impl Drive<'_> {
             found,
             inputs,
             outputs,
+            depfile,
             unwritten,
             log: outcome.log,
             probes: self.tools.probes(),

@@ -36,6 +36,9 @@ pub struct FollowError {
     pub source: io::Error,
 }
 
+/// The locale in which every command runs. Compilers have other quotes in it.
+const LOCALE: &str = "/usr/lib/locale/C.utf8";
+
 /// What a shell script takes for granted where no package manager says what is essential.
 const SHELL_TOOLS: &[&str] = &[
     "awk", "basename", "cat", "chmod", "cmp", "cp", "cut", "date", "diff", "dirname", "env", "expr", "false", "find",
@@ -281,9 +284,22 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
+    /// Takes the files of a locale; where there are none, commands run as in the C locale, as they would outside.
+    fn locale(&mut self, directory: &Path) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                self.locale(&path);
+            } else {
+                self.place(&path).ok(); // it may go while we look
+            }
+        }
+    }
+
     fn driver(&mut self, path: &Path, driver: driver::Driver) -> Result<(), FollowError> {
         let search_path = self.search_path;
         let fail = |source| FollowError { path: path.to_owned(), source };
+        self.locale(Path::new(LOCALE));
         let mut loose_compiler = None;
         for program in driver.programs() {
             let answer = driver::ask(path, &[&format!("-print-prog-name={program}")], search_path).map_err(fail)?;

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Changes whenever an older file would be misunderstood, or the rules of selecting change.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The most snapshots that are remembered by what they hold.
 const MOST_MADE: usize = 1000;

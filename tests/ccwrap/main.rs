@@ -1,0 +1,6 @@
+//! What `ccwrap` makes of calls of real compilers: the same as they, and seldom more than once.
+
+mod changes;
+mod options;
+mod processes;
+mod sharing;
