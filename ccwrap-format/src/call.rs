@@ -89,7 +89,7 @@ pub struct Call<'a, Words, Env> {
     pub env: Env,
 }
 
-impl<'a, Words, Env> Call<'a, Words, Env>
+impl<'a, Words, Env> Call<'_, Words, Env>
 where
     Words: Iterator<Item = &'a [u8]>,
     Env: Iterator<Item = Variable<'a>> + Clone,

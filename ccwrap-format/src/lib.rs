@@ -9,3 +9,9 @@
 pub mod cache;
 pub mod call;
 pub mod entry;
+
+/// The name of the small program, which is called, and answers what an entry answers by looks alone.
+pub const SMALL: &str = "ccwrap";
+
+/// The name of the full program, which does everything else. It stands beside the small one.
+pub const FULL: &str = "ccwrap-full";
