@@ -169,6 +169,15 @@ fn a_call_whose_entry_stands_is_answered_by_the_small_program() {
     assert!(statistics.ends_with(" direct_cache_hit cc\n"), "{statistics}");
 }
 
+/// Not of a debug build, which checks what cannot be.
+#[cfg(not(debug_assertions))]
+#[test]
+fn nothing_in_the_small_program_can_panic() {
+    let program = fs::read(env!("CARGO_BIN_EXE_ccwrap")).unwrap();
+    assert!(!program.contains_str("panicked at"));
+    assert!(program.len() < 1 << 16, "it holds more than itself: {} bytes", program.len());
+}
+
 #[test]
 fn both_programs_give_the_same() {
     for umask in ["022", "027", "077"] {

@@ -66,28 +66,30 @@ fn newest<'a>(file: &'a [u8], text: &[u8]) -> Option<Reader<'a>> {
 /// Whether all that a result depends on is as it was. Leaves what it gave.
 fn stands(result: &mut Reader<'_>) -> Option<()> {
     let mut place = [0; PATH];
-    let mut look = |pieces: &[&[u8]]| bytes::path(&mut place, pieces).map(|path| kernel::status(Of::Path(path)));
+    let mut look = |path: &[u8]| bytes::path(&mut place, &[path]).map(|path| kernel::status(Of::Path(path)));
     result.each(|file| {
         let (path, identity, _content) = file.file()?;
-        same(look(&[path])?, Some(identity?))
+        same(look(path)?, Some(identity?))
     })?;
     let mut place = [0; PATH];
-    let mut look_into = |path: &[u8]| bytes::path(&mut place, &[path]).map(|path| kernel::status(Of::Target(path)));
-    result.each(|place| {
-        let (directory, identity, names) = place.file()?;
-        let status = look_into(directory)?;
+    result.each(|directory| {
+        let (path, identity, names) = directory.file()?;
+        let status = kernel::status(Of::Target(bytes::path(&mut place, &[path])?));
         if same(status, identity).is_some() {
             return Some(());
         }
         // As where outputs are put beside the sources: then it changes all the time.
-        let mut names = names.split(|byte| *byte == b'\n');
-        let is_absent = |name: &[u8]| look(&[directory, b"/", name]).is_some_and(|status| status.is_none());
-        (names.by_ref().take(FEW_NAMES).all(is_absent) && names.next().is_none()).then_some(())
+        let mut names = names.split(|byte| *byte == b'\n').filter(|name| !name.is_empty());
+        names.by_ref().take(FEW_NAMES).try_for_each(|name| {
+            let is_there = kernel::status(Of::Path(bytes::path(&mut place, &[path, b"/", name])?)).is_some();
+            (!is_there).then_some(())
+        })?;
+        names.next().is_none().then_some(())
     })?;
-    result.each(|there| look(&[there.bytes()?])?.map(drop))?;
+    result.each(|there| look(there.bytes()?)?.map(drop))?;
     result.each(|host| {
         let (path, identity) = host.host()?;
-        same(look(&[path])?, identity)
+        same(look(path)?, identity)
     })
 }
 

@@ -227,7 +227,7 @@ pub fn write(File(file): File, mut bytes: &[u8]) -> Option<()> {
     while !bytes.is_empty() {
         // SAFETY: the kernel only reads.
         let written = unsafe { call(number::WRITE, [file, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) }?;
-        bytes = bytes.get(written..)?;
+        bytes = bytes.get(written..).filter(|_| written > 0)?;
     }
     Some(())
 }

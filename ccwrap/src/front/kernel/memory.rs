@@ -1,7 +1,21 @@
 //! The functions of memory that the compiler calls of itself. Those of the GNU library choose an implementation for the processor
 //! when a process starts, and nobody does that here.
+//!
+//! Mostly some ten bytes are meant, a part of a path: for so few, plain loops are faster than the instructions for strings. The
+//! compiler must not take a loop for what it is, or it would call the function in itself: each value goes through [`some`].
 
+use core::arch::asm;
 use core::ffi::{c_char, c_int};
+
+/// Bytes that are taken at once.
+const WORD: usize = size_of::<u64>();
+
+/// The value, of which the compiler knows nothing any more.
+fn some(mut value: u64) -> u64 {
+    // SAFETY: it does nothing.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
+}
 
 /// Copies bytes, as memcpy(3).
 ///
@@ -9,8 +23,15 @@ use core::ffi::{c_char, c_int};
 /// As memcpy(3).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
-    // SAFETY: as promised.
-    unsafe { forward(to, from, length) };
+    let words = length / WORD * WORD;
+    for at in (0..words).step_by(WORD) {
+        // SAFETY: as promised.
+        unsafe { to.add(at).cast::<u64>().write_unaligned(some(from.add(at).cast::<u64>().read_unaligned())) };
+    }
+    for at in words..length {
+        // SAFETY: as promised.
+        unsafe { to.add(at).write(some(from.add(at).read().into()) as u8) };
+    }
     to
 }
 
@@ -21,13 +42,12 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= length {
-        // SAFETY: as promised; what is written has been read.
-        unsafe { forward(to, from, length) };
-    } else {
-        for at in (0..length).rev() {
-            // SAFETY: as promised. Volatile, so that it is not made into a call of this function.
-            unsafe { to.add(at).write_volatile(from.add(at).read()) };
-        }
+        // SAFETY: as promised; what is written has been read, since it goes forward.
+        return unsafe { memcpy(to, from, length) };
+    }
+    for at in (0..length).rev() {
+        // SAFETY: as promised.
+        unsafe { to.add(at).write(some(from.add(at).read().into()) as u8) };
     }
     to
 }
@@ -38,15 +58,15 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
 /// As memset(3).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: c_int, length: usize) -> *mut u8 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as promised; the direction is forward, as the calling convention says.
-    unsafe {
-        core::arch::asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") byte as u8, options(nostack, preserves_flags));
+    let word = u64::from_ne_bytes([byte as u8; WORD]);
+    let words = length / WORD * WORD;
+    for at in (0..words).step_by(WORD) {
+        // SAFETY: as promised.
+        unsafe { to.add(at).cast::<u64>().write_unaligned(some(word)) };
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    for at in 0..length {
-        // SAFETY: as promised. Volatile, so that it is not made into a call of this function.
-        unsafe { to.add(at).write_volatile(byte as u8) };
+    for at in words..length {
+        // SAFETY: as promised.
+        unsafe { to.add(at).write(some(word) as u8) };
     }
     to
 }
@@ -57,20 +77,17 @@ unsafe extern "C" fn memset(to: *mut u8, byte: c_int, length: usize) -> *mut u8 
 /// As memcmp(3).
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> c_int {
-    let mut at = 0;
-    // SAFETY: as promised. Eight bytes that are the same need no second look.
-    while length - at >= 8
-        && unsafe { a.add(at).cast::<u64>().read_unaligned() == b.add(at).cast::<u64>().read_unaligned() }
-    {
-        at += 8;
-    }
-    while at < length {
+    let words = length / WORD * WORD;
+    // SAFETY: as promised.
+    let differ = |at: &usize| unsafe {
+        some(a.add(*at).cast::<u64>().read_unaligned()) != b.add(*at).cast::<u64>().read_unaligned()
+    };
+    for at in (0..words).step_by(WORD).find(differ).unwrap_or(words)..length {
         // SAFETY: as promised.
         let (a, b) = unsafe { (*a.add(at), *b.add(at)) };
         if a != b {
             return c_int::from(a) - c_int::from(b);
         }
-        at += 1;
     }
     0
 }
@@ -92,26 +109,9 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(string: *const c_char) -> usize {
     let mut length = 0;
-    // SAFETY: as promised. Volatile, so that it is not made into a call of this function.
-    while unsafe { string.add(length).read_volatile() } != 0 {
+    // SAFETY: as promised.
+    while some(unsafe { *string.add(length) } as u64) != 0 {
         length += 1;
     }
     length
-}
-
-/// Copies bytes from the first to the last.
-///
-/// # Safety
-/// Those of `from` can be read, those of `to` written; `to` does not begin within `from`.
-unsafe fn forward(to: *mut u8, from: *const u8, length: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as promised; the direction is forward, as the calling convention says.
-    unsafe {
-        core::arch::asm!("rep movsb", inout("rcx") length => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags));
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    for at in 0..length {
-        // SAFETY: as promised. Volatile, so that it is not made into a call of this function.
-        unsafe { to.add(at).write_volatile(from.add(at).read()) };
-    }
 }
