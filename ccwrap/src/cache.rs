@@ -1,13 +1,11 @@
 //! Where the cache keeps what: one file for each call, by the call's name. Files are replaced whole; whoever loses a race loses
 //! time.
 
+use ccwrap_format::cache::{BETWEEN_TOUCHES, ENTRIES};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-/// An entry that is used often is not noted each time.
-const BETWEEN_TOUCHES: Duration = Duration::from_secs(3600);
 
 /// The directory of the cache. It need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +26,12 @@ impl Cache {
 
     /// Where the entries are.
     pub fn entries(&self) -> PathBuf {
-        self.directory.join("entries")
+        self.directory.join(ENTRIES)
     }
 
     /// The file of the entry of a name.
     pub fn entry(&self, name: &str) -> PathBuf {
-        self.directory.join("entries").join(&name[..2]).join(&name[2..])
+        self.entries().join(&name[..2]).join(&name[2..])
     }
 
     /// Reads the entry of a name; none if there is none, or it cannot be read.
@@ -44,7 +42,8 @@ impl Cache {
     /// Notes that the entry of a name is in use, for those who look for what is not.
     pub fn touch(&self, name: &str) {
         let now = SystemTime::now();
-        let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > BETWEEN_TOUCHES);
+        let is_old =
+            |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > Duration::from_secs(BETWEEN_TOUCHES));
         let file = self.entry(name);
         if fs::metadata(&file).and_then(|metadata| metadata.modified()).is_ok_and(is_old) {
             File::options().write(true).open(file).and_then(|file| file.set_modified(now)).ok(); // it is only a note

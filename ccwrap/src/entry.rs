@@ -1,27 +1,10 @@
-//! What the cache keeps of a call, as a file: what it read and looked for, and where what it made lies in the store. Pure.
-//!
-//! A file is read by looking at it from its start to its end, without making anything of it. Numbers are little-endian:
-//!
-//! | | |
-//! |---|---|
-//! | file | hash of the rest (rapidhash, u64), version (u32), call (bytes), results (list) |
-//! | bytes | length (u32), bytes |
-//! | list | count (u32), one after the other |
-//! | result | length of the rest of it (u32), files, places, there, host (lists), 0 (u8), compiler (bytes), outputs (list), depfile (list of at most one), log (bytes); or, after the lists, a refusal (u8) |
-//! | file, place | path (bytes), identity, content or names (bytes) |
-//! | host | path (bytes), identity |
-//! | output | path, file in the store (bytes), identity |
-//! | depfile | path, text (bytes) |
-//! | identity | 0 (u8) where there is none; else 1, and [`Identity::numbers`] (7 times u64) |
-//!
-//! Anything else is as good as no file.
+//! What the cache keeps of a call, as a file: what it read and looked for, and where what it made lies in the store. How the
+//! file is laid out stands with [its reader](ccwrap_format::entry), which is shared with the small program. Pure.
 
 use bstr::ByteSlice as _;
-use rapidhash::v3::rapidhash_v3;
+pub use ccwrap_format::entry::Spoilt;
+use ccwrap_format::entry::{self, MADE, Reader, VERSION};
 use splitter::identity::Identity;
-
-/// Another version is not read.
-const VERSION: u32 = 2;
 
 /// The most results that are kept of one call: a file that goes back and forth between as many contents is found.
 pub const MOST_RESULTS: usize = 8;
@@ -135,7 +118,7 @@ pub fn encode(entry: &Entry<'_>) -> Vec<u8> {
         to.guards(&known.guards);
         match &known.gave {
             Gave::Made { compiler, outputs, depfile, log } => {
-                to.0.push(0);
+                to.0.push(MADE);
                 to.bytes(compiler.as_bytes());
                 to.list(outputs, |to, output| {
                     to.bytes(output.at);
@@ -154,7 +137,7 @@ pub fn encode(entry: &Entry<'_>) -> Vec<u8> {
         to.0[start..start + 4].copy_from_slice(&length.to_le_bytes());
     });
     let mut bytes = to.0;
-    let hash = rapidhash_v3(&bytes[8..]);
+    let hash = entry::hash(&bytes[8..]);
     bytes[..8].copy_from_slice(&hash.to_le_bytes());
     bytes
 }
@@ -164,16 +147,8 @@ pub fn encode(entry: &Entry<'_>) -> Vec<u8> {
 /// # Errors
 /// What is wrong with it.
 pub fn decode(bytes: &[u8]) -> Result<Entry<'_>, Spoilt> {
-    let (hash, rest) = bytes.split_first_chunk().ok_or(Spoilt::Damaged)?;
-    if rapidhash_v3(rest) != u64::from_le_bytes(*hash) {
-        return Err(Spoilt::Damaged);
-    }
-    let mut from = Reader(rest);
-    if from.number().ok_or(Spoilt::Damaged)? != VERSION {
-        return Err(Spoilt::OtherVersion);
-    }
-    let entry = from.entry().ok_or(Spoilt::Damaged)?;
-    if from.0.is_empty() { Ok(entry) } else { Err(Spoilt::Damaged) }
+    let mut from = entry::open(bytes)?;
+    read(&mut from).filter(|_| from.is_empty()).ok_or(Spoilt::Damaged)
 }
 
 struct Writer(Vec<u8>);
@@ -219,91 +194,51 @@ impl Writer {
     }
 }
 
-/// What is left to be read. Each method takes something from its start; none where that is not there.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn number(&mut self) -> Option<u32> {
-        let (number, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u32::from_le_bytes(*number))
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*byte)
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn list<T>(&mut self, read: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let count = self.number()?;
-        // Not reserved beforehand: it may be any number.
-        (0..count).map(|_| read(self)).collect()
-    }
-
-    fn identity(&mut self) -> Option<Option<Identity>> {
-        if self.byte()? == 0 {
-            return Some(None);
-        }
-        let mut numbers = [0; 7];
-        for number in &mut numbers {
-            let (bytes, rest) = self.0.split_first_chunk()?;
-            self.0 = rest;
-            *number = u64::from_le_bytes(*bytes);
-        }
-        Some(Some(Identity::from_numbers(numbers)))
-    }
-
-    fn entry(&mut self) -> Option<Entry<'a>> {
-        Some(Entry { call: self.bytes()?, results: self.list(Self::known)? })
-    }
-
-    fn known(&mut self) -> Option<Known<'a>> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let end = self.0.len().checked_sub(length)?;
-        let guards = self.guards()?;
-        let gave = match self.byte()? {
-            0 => Gave::Made {
-                compiler: self.bytes()?.to_str().ok()?,
-                outputs: self
-                    .list(|from| Some(Output { at: from.bytes()?, from: from.bytes()?, identity: from.identity()? }))?,
-                depfile: self.list(|from| Some((from.bytes()?, from.bytes()?)))?.into_iter().next(),
-                log: self.bytes()?,
-            },
-            refusal => Gave::Refused(Refusal::ALL.into_iter().find(|known| *known as u8 == refusal)?),
-        };
-        (self.0.len() == end).then_some(Known { guards, gave })
-    }
-
-    fn guards(&mut self) -> Option<Guards<'a>> {
-        Some(Guards {
-            files: self.list(|from| {
-                let (path, identity, content) = (from.bytes()?, from.identity()?, from.bytes()?);
-                Some(File { path, identity, content: content.to_str().ok()? })
-            })?,
-            places: self.list(|from| {
-                Some(Place { directory: from.bytes()?, identity: from.identity()?, names: from.bytes()? })
-            })?,
-            there: self.list(Self::bytes)?,
-            host: self.list(|from| Some((from.bytes()?, from.identity()?)))?,
-        })
-    }
+/// Reads a list. Nothing is reserved beforehand: the count may be any number.
+fn list<'a, T>(from: &mut Reader<'a>, read: impl Fn(&mut Reader<'a>) -> Option<T>) -> Option<Vec<T>> {
+    let mut items = Vec::new();
+    from.each(|from| read(from).map(|item| items.push(item)))?;
+    Some(items)
 }
 
-/// Why a file is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spoilt {
-    /// It is not what was written.
-    Damaged,
-    /// Another version of this program has written it.
-    OtherVersion,
+fn read<'a>(from: &mut Reader<'a>) -> Option<Entry<'a>> {
+    Some(Entry { call: from.bytes()?, results: list(from, known)? })
+}
+
+fn known<'a>(from: &mut Reader<'a>) -> Option<Known<'a>> {
+    let mut from = from.within()?;
+    let guards = guards(&mut from)?;
+    let gave = match from.byte()? {
+        MADE => Gave::Made {
+            compiler: from.bytes()?.to_str().ok()?,
+            outputs: list(&mut from, |from| {
+                let (at, from, identity) = from.output()?;
+                Some(Output { at, from, identity: identity.map(Identity::from_numbers) })
+            })?,
+            depfile: list(&mut from, Reader::depfile)?.into_iter().next(),
+            log: from.bytes()?,
+        },
+        refusal => Gave::Refused(Refusal::ALL.into_iter().find(|known| *known as u8 == refusal)?),
+    };
+    from.is_empty().then_some(Known { guards, gave })
+}
+
+fn guards<'a>(from: &mut Reader<'a>) -> Option<Guards<'a>> {
+    Some(Guards {
+        files: list(from, |from| {
+            let (path, identity, content) = from.file()?;
+            Some(File { path, identity: identity.map(Identity::from_numbers), content: content.to_str().ok()? })
+        })?,
+        places: list(from, |from| {
+            let (directory, identity, names) = from.file()?;
+            Some(Place { directory, identity: identity.map(Identity::from_numbers), names })
+        })?,
+        there: list(from, Reader::bytes)?,
+        host: list(from, |from| {
+            let (path, identity) = from.host()?;
+            Some((path, identity.map(Identity::from_numbers)))
+        })?,
+    })
 }
 
 impl Place<'_> {

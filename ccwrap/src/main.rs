@@ -1,4 +1,5 @@
-//! The `ccwrap` command: reads the environment once, finds out who is meant, and answers.
+//! The command `ccwrap-full`: reads the environment once, finds out who is meant, and answers. The command `ccwrap` becomes it for
+//! what it does not answer itself; then this one is called as that one was.
 
 mod ourselves;
 
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
         }
     }
     let path = variable("CCWRAP_PATH").or_else(|| variable("CCACHE_PATH")).or_else(|| variable("PATH"));
-    match who::is_meant(env::args_os(), &path.unwrap_or_default(), Own::this()) {
+    match who::is_meant(env::args_os(), &path.unwrap_or_default(), &Own::this()) {
         Who::Ourselves(arguments) => own(&arguments),
         Who::Compiler { settings, file, absent, words } => {
             let known = Known { text, name, miss, unasked: raw.asks_for_more() };

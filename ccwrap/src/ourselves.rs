@@ -7,6 +7,7 @@ use ccwrap::command_line::{Action, Asked, Format, HELP};
 use ccwrap::explain;
 use ccwrap::settings::{self, Settings};
 use ccwrap::statistics::{Counter, Statistics, Sums, now};
+use ccwrap_format::SMALL;
 use localstore::{Choice, Evicted, Size};
 use splitter::drive::Error;
 use splitter::graph::absolute;
@@ -242,10 +243,11 @@ fn compare(words: &[OsString]) -> Result<(String, u8), Error> {
         let output = Command::new(program).args(arguments).output()?;
         Ok((output.status.code(), output.stderr, output.stdout, read()))
     };
-    let ours = run(&env::current_exe()?, words)?;
+    let program = env::current_exe()?.with_file_name(SMALL);
+    let ours = run(&program, words)?;
     let mut off = vec![OsString::from("disable=true")];
     off.extend(words.iter().cloned());
-    let theirs = run(&env::current_exe()?, &off)?;
+    let theirs = run(&program, &off)?;
     let mut said = String::new();
     let mut differ = |what: &str, is_same: bool| {
         if !is_same {

@@ -2,13 +2,14 @@
 //! earlier. ccache's variables count where ours say nothing.
 
 use bstr::ByteSlice as _;
+use ccwrap_format::cache;
 use frontend::Isolation;
 use localstore::Size;
 use splitter::roots::Mode;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -260,12 +261,10 @@ pub fn with_setting(text: &str, name: &str, value: &str) -> String {
 
 /// The directory of the cache.
 pub fn directory(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let named =
-        ["CCWRAP_DIR", "CCACHE_DIR"].into_iter().find_map(|name| variable(name).filter(|value| !value.is_empty()));
-    match named {
-        Some(directory) => std::path::absolute(directory).ok(),
-        None => Some(localstore::cache(&|name: &str| variable(name))?.join("ccwrap")),
-    }
+    let (directory, below) = cache::directory(|name| variable(name).map(OsString::into_vec))?;
+    let mut directory = PathBuf::from(OsString::from_vec(directory));
+    directory.extend(Path::new(below));
+    std::path::absolute(directory).ok()
 }
 
 /// The files that settings are read from, whether or not they are there.
@@ -327,6 +326,17 @@ mod tests {
         assert!(error("what").starts_with("/etc/x:1: `what` is not of the form"));
         let size = read("max_size = much", &[], &[]).unwrap().max_size().unwrap_err().to_string();
         assert!(size.starts_with("/etc/x: max_size: "), "{size}");
+    }
+
+    #[test]
+    fn the_cache_lies_where_the_user_keeps_what_can_be_had_again() {
+        for known in [&[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")][..], &[("XDG_CACHE_HOME", "x"), ("HOME", "/h")], &[]]
+        {
+            let variable =
+                |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+            assert_eq!(directory(&variable), localstore::cache(&variable).map(|cache| cache.join("ccwrap")));
+        }
+        assert_eq!(directory(&|name| (name == "CCACHE_DIR").then(|| "/c".into())), Some("/c".into()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::cache::replace;
 use crate::why::Why;
+use ccwrap_format::cache::{HIT, STATISTICS};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -41,7 +42,7 @@ const COUNTERS: [(Counter, &str, &str); 23] = {
     use Trouble::{CompilerMissing, Internal, Settings};
     use Why as U;
     [
-        (Hit, "direct_cache_hit", "Hits"),
+        (Hit, HIT, "Hits"),
         (StoreHit, "preprocessed_cache_hit", "Hits in the store"),
         (Miss, "cache_miss", "Misses"),
         (No(U::Link), "called_for_link", "Called for linking"),
@@ -111,7 +112,7 @@ const LONG: u64 = 1 << 20;
 impl Statistics {
     /// In the directory of a cache.
     pub fn new(directory: &Path) -> Self {
-        Self { file: directory.join("statistics") }
+        Self { file: directory.join(STATISTICS) }
     }
 
     /// Counts a call. What cannot be counted is not: nobody waits for that.

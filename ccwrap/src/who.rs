@@ -1,6 +1,7 @@
 //! Who is meant by a call: ourselves, or which compiler.
 
 use bstr::{BString, ByteSlice as _};
+use ccwrap_format::{FULL, SMALL};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Names under which we are called to say something, or with a compiler behind.
-pub const OWN_NAMES: [&str; 2] = ["ccwrap", "ccache"];
+pub const OWN_NAMES: [&str; 3] = [SMALL, "ccache", FULL];
 
 /// Who is meant.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub enum Who {
 
 /// Reads a command line. A program that is ourselves is none: `ccwrap ccwrap cc`, and a link `cc` to us on `PATH`, are the
 /// `cc` behind that.
-pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: Own) -> Who {
+pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: &Own) -> Who {
     let mut arguments = arguments.peekable();
     let called = arguments.next().unwrap_or_default();
     let is_own_name = |word: &OsStr| OWN_NAMES.iter().any(|name| Path::new(word).file_name() == Some(name.as_ref()));
@@ -49,10 +50,10 @@ pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: Ow
         Path::new(&called).file_name().unwrap_or(&called).to_owned()
     };
     let mut absent = Vec::new();
-    let file = find(&named, path, &own, &mut absent).or_else(|| {
+    let file = find(&named, path, own, &mut absent).or_else(|| {
         // `/usr/lib/ccwrap/cc`, which is ourselves.
         let base = Path::new(&named).file_name()?;
-        if own.is(&named.clone().into()) { find(base, path, &own, &mut absent) } else { None }
+        if own.is(Path::new(&named)) { find(base, path, own, &mut absent) } else { None }
     });
     let words = std::iter::once(named).chain(arguments).map(|word| BString::from(word.as_bytes())).collect();
     Who::Compiler { settings, file, absent, words }
@@ -65,34 +66,46 @@ fn is_setting(word: &OsStr) -> bool {
     })
 }
 
-/// The program that runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Own(Option<(u64, u64)>);
+/// The programs that are ourselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own(Vec<PathBuf>);
 
 impl Own {
-    /// This one.
+    /// The program that runs, which is the full one, and the small one beside it.
     pub fn this() -> Self {
-        Self(fs::metadata("/proc/self/exe").ok().map(|metadata| (metadata.dev(), metadata.ino())))
+        let here = fs::read_link("/proc/self/exe").unwrap_or_default();
+        Self([SMALL, FULL].map(|name| here.with_file_name(name)).into())
     }
 
     /// None.
     pub fn none() -> Self {
-        Self(None)
+        Self::default()
     }
 
-    fn is(self, file: &PathBuf) -> bool {
-        fs::metadata(file).is_ok_and(|metadata| self.is_of(&metadata))
+    fn is(&self, file: &Path) -> bool {
+        fs::metadata(file).is_ok_and(|metadata| self.is_of(file, &metadata))
     }
 
-    fn is_of(self, metadata: &fs::Metadata) -> bool {
-        self.0 == Some((metadata.dev(), metadata.ino()))
+    /// Whether a file is one of them: by a link, by another name, or as a copy.
+    fn is_of(&self, file: &Path, metadata: &fs::Metadata) -> bool {
+        self.0.iter().any(|own| {
+            let is_same = |other: fs::Metadata| {
+                (other.dev(), other.ino()) == (metadata.dev(), metadata.ino())
+                    || other.len() == metadata.len() && holds_the_same(own, file)
+            };
+            fs::metadata(own).is_ok_and(is_same)
+        })
     }
+}
+
+fn holds_the_same(a: &Path, b: &Path) -> bool {
+    matches!((fs::read(a), fs::read(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The file of a program, found as execvp(3) does, but never ourselves. Where it is not at all is added to `absent`.
 fn find(program: &OsStr, path: &OsStr, own: &Own, absent: &mut Vec<PathBuf>) -> Option<PathBuf> {
     let mut is_program = |file: &PathBuf| match fs::metadata(file) {
-        Ok(metadata) => metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !own.is_of(&metadata),
+        Ok(metadata) => metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !own.is_of(file, &metadata),
         Err(_) => {
             absent.push(file.clone());
             false
@@ -120,8 +133,8 @@ mod tests {
             for directory in ["ours", "theirs"] {
                 fs::create_dir(host.at(directory)).unwrap();
             }
-            for program in ["ours/ccwrap", "theirs/cc"] {
-                fs::write(host.at(program), "").unwrap();
+            for (program, text) in [("ours/ccwrap", "small"), ("ours/ccwrap-full", "full"), ("theirs/cc", "")] {
+                fs::write(host.at(program), text).unwrap();
                 fs::set_permissions(host.at(program), fs::Permissions::from_mode(0o755)).unwrap();
             }
             for link in ["ours/cc", "theirs/ccache"] {
@@ -135,10 +148,9 @@ mod tests {
         }
 
         fn means(&self, words: &[&str]) -> Who {
-            let metadata = fs::metadata(self.at("ours/ccwrap")).unwrap();
             let path = env::join_paths([self.at("ours"), self.at("theirs")]).unwrap();
-            let own = Own(Some((metadata.dev(), metadata.ino())));
-            match is_meant(words.iter().map(OsString::from), &path, own) {
+            let own = Own(["ours/ccwrap", "ours/ccwrap-full"].map(|program| self.at(program)).into());
+            match is_meant(words.iter().map(OsString::from), &path, &own) {
                 Who::Compiler { settings, file, words, .. } => {
                     Who::Compiler { settings, file, words, absent: Vec::new() }
                 }
@@ -161,10 +173,18 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_with_the_name_of_a_compiler_is_ourselves_too() {
+        let host = Host::new();
+        fs::remove_file(host.at("ours/cc")).unwrap();
+        fs::copy(host.at("ours/ccwrap"), host.at("ours/cc")).unwrap();
+        assert_eq!(host.means(&["cc", "-c"]), host.compiler(&["cc", "-c"]));
+    }
+
+    #[test]
     fn what_stands_behind_our_name_is_meant() {
         let host = Host::new();
         assert_eq!(host.means(&["ccwrap", "cc", "-c"]), host.compiler(&["cc", "-c"]));
-        assert_eq!(host.means(&["ccwrap", "ccache", "ccwrap", "cc"]), host.compiler(&["cc"]));
+        assert_eq!(host.means(&["ccwrap", "ccache", "ccwrap-full", "ccwrap", "cc"]), host.compiler(&["cc"]));
         let compiler = host.at("theirs/cc").display().to_string();
         assert_eq!(host.means(&["/x/ccache", &compiler]), host.compiler(&[&compiler]));
         let missing = Who::Compiler { settings: vec![], file: None, absent: vec![], words: vec!["none".into()] };

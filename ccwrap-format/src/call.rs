@@ -1,0 +1,174 @@
+//! By what a call is known, before anything of it is understood: its text, and a name for that. Whatever may make another
+//! result is in the text, or is looked at by the entry itself.
+
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+
+/// A variable of the environment: its name, and its value.
+pub type Variable<'a> = (&'a [u8], &'a [u8]);
+
+/// Variables that make another result, besides those that begin with one of [`STARTS`].
+const NAMES: [&str; 30] = [
+    "CCACHE_BASEDIR",
+    "CCACHE_COMPILER",
+    "CCACHE_NAMESPACE",
+    "CCACHE_PATH",
+    "CCC_ADD_ARGS",
+    "CCC_OVERRIDE_OPTIONS",
+    "CCWRAP_COMPILER",
+    "CCWRAP_CONFIGPATH",
+    "CCWRAP_MAP",
+    "CCWRAP_NAMESPACE",
+    "CCWRAP_PATH",
+    "CLICOLOR_FORCE",
+    "COMPILER_PATH",
+    "CPATH",
+    "CPLUS_INCLUDE_PATH",
+    "C_INCLUDE_PATH",
+    "DEPENDENCIES_OUTPUT",
+    "LANG",
+    "LIBRARY_PATH",
+    "MACOSX_DEPLOYMENT_TARGET",
+    "OBJCPLUS_INCLUDE_PATH",
+    "OBJC_INCLUDE_PATH",
+    "PATH",
+    "PWD",
+    "SOURCE_DATE_EPOCH",
+    "SPLITTER_ROOT",
+    "SPLITTER_ROOT_MODE",
+    "SPLITTER_SANDBOX",
+    "SUNPRO_DEPENDENCIES",
+    "TERM",
+];
+
+/// How the names of variables begin that make another result.
+const STARTS: [&str; 4] = ["CLANG_", "GCC_", "LC_", "NIX_"];
+
+/// How the names of our own variables begin. Those that make no other result, nor another place of the cache, say how a call is
+/// answered: then an entry alone is not enough.
+const OWN_STARTS: [&str; 2] = ["CCACHE_", "CCWRAP_"];
+
+/// Of our own, those that say nothing to a call that an entry answers.
+const SILENT: [&str; 4] = ["CCACHE_DIR", "CCACHE_MAXSIZE", "CCWRAP_DIR", "CCWRAP_MAXSIZE"];
+
+/// Whether a variable may make another result.
+pub fn matters(name: &[u8]) -> bool {
+    begins(name, &STARTS) || is_of(name, &NAMES)
+}
+
+/// Whether a variable asks for more than the answer of an entry, such as a line in a log file.
+pub fn asks_for_more(name: &[u8]) -> bool {
+    begins(name, &OWN_STARTS) && !matters(name) && !is_of(name, &SILENT)
+}
+
+fn begins(name: &[u8], starts: &[&str]) -> bool {
+    starts.iter().any(|start| name.starts_with(start.as_bytes()))
+}
+
+fn is_of(name: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|known| name == known.as_bytes())
+}
+
+/// The variable that a string of the environment is, as the standard library reads it; none if it is none. A name has at least
+/// one byte, which may be `=`.
+pub fn variable(string: &[u8]) -> Option<Variable<'_>> {
+    let at = string.iter().skip(1).position(|byte| *byte == b'=')?;
+    let (name, rest) = string.split_at_checked(at.checked_add(1)?)?;
+    Some((name, rest.get(1..)?))
+}
+
+/// A call as it comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a, Words, Env> {
+    /// The working directory, absolute.
+    pub directory: &'a [u8],
+    /// Whether standard error is a terminal.
+    pub terminal: bool,
+    /// The words of the command, the first as the program was called.
+    pub words: Words,
+    /// Of the environment, the variables that matter, in any order.
+    pub env: Env,
+}
+
+impl<'a, Words, Env> Call<'_, Words, Env>
+where
+    Words: Iterator<Item = &'a [u8]>,
+    Env: Iterator<Item = Variable<'a>> + Clone,
+{
+    /// Gives the text of the call to `put`, piece after piece: equal texts are equal calls. None as soon as `put` gives none.
+    pub fn text(self, mut put: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
+        put(self.directory)?;
+        put(if self.terminal { b"\0t" } else { b"\0f" })?;
+        for word in self.words {
+            put(b"\0")?;
+            put(word)?;
+        }
+        // In order. There are few, so the next one is looked for among all, which needs no memory.
+        let mut last = None;
+        while let Some((name, value)) =
+            self.env.clone().filter(|variable| last.is_none_or(|last| last < *variable)).min()
+        {
+            for piece in [b"\0\0", name, b"=", value] {
+                put(piece)?;
+            }
+            last = Some((name, value));
+        }
+        Some(())
+    }
+}
+
+/// A short name for a text, in hexadecimal digits.
+pub fn name(text: &[u8]) -> [u8; 32] {
+    const SECRETS: [RapidSecrets; 2] = [RapidSecrets::seed(0), RapidSecrets::seed(1)];
+    let hashes = SECRETS.iter().flat_map(|secrets| rapidhash_v3_seeded(text, secrets).to_be_bytes());
+    let digits = hashes.flat_map(|byte| [byte >> 4, byte & 15]).map(digit);
+    let mut name = [0; 32];
+    name.iter_mut().zip(digits).for_each(|(to, digit)| *to = digit);
+    name
+}
+
+/// A digit of a hexadecimal number.
+fn digit(value: u8) -> u8 {
+    match value {
+        0..=9 => b'0' | value,
+        _ => b'a'.wrapping_add(value.wrapping_sub(10)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_variable_is_read_as_the_standard_library_does() {
+        assert_eq!(variable(b"A=b=c"), Some((&b"A"[..], &b"b=c"[..])));
+        assert_eq!(variable(b"A="), Some((&b"A"[..], &b""[..])));
+        assert_eq!(variable(b"=A=b"), Some((&b"=A"[..], &b"b"[..])));
+        for none in [&b""[..], b"A", b"=", b"=A"] {
+            assert_eq!(variable(none), None);
+        }
+    }
+
+    #[test]
+    fn variables_stand_in_the_text_by_name_and_then_by_value() {
+        let env: [Variable<'_>; 4] = [(b"B", b"2"), (b"AB", b"1"), (b"A", b"z"), (b"A", b"x")];
+        let mut text = Vec::new();
+        let call = Call { directory: b"/", terminal: true, words: [&b"cc"[..]].into_iter(), env: env.into_iter() };
+        call.text(|piece| {
+            text.extend_from_slice(piece);
+            Some(())
+        });
+        assert_eq!(text, b"/\0t\0cc\0\0A=x\0\0A=z\0\0AB=1\0\0B=2");
+    }
+
+    #[test]
+    fn a_name_is_the_two_hashes_of_the_text() {
+        let expected: String = [0, 1]
+            .map(|seed| std::format!("{:016x}", rapidhash_v3_seeded(b"text", &RapidSecrets::seed(seed))))
+            .concat();
+        assert_eq!(name(b"text"), expected.as_bytes());
+    }
+}
