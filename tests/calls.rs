@@ -21,7 +21,9 @@ pub struct Calls {
 }
 
 /// What a user may have set for compilers or for ours, and scenes have not.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 12] = [
+    "LD_LIBRARY_PATH",
+    "LD_RUN_PATH",
     "CPATH",
     "C_INCLUDE_PATH",
     "CPLUS_INCLUDE_PATH",

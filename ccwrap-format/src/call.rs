@@ -7,7 +7,7 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 pub type Variable<'a> = (&'a [u8], &'a [u8]);
 
 /// Variables that make another result, besides those that begin with one of [`STARTS`].
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 32] = [
     "CCACHE_BASEDIR",
     "CCACHE_COMPILER",
     "CCACHE_NAMESPACE",
@@ -26,6 +26,8 @@ const NAMES: [&str; 30] = [
     "C_INCLUDE_PATH",
     "DEPENDENCIES_OUTPUT",
     "LANG",
+    "LD_LIBRARY_PATH",
+    "LD_RUN_PATH",
     "LIBRARY_PATH",
     "MACOSX_DEPLOYMENT_TARGET",
     "OBJCPLUS_INCLUDE_PATH",
@@ -48,7 +50,7 @@ const STARTS: [&str; 4] = ["CLANG_", "GCC_", "LC_", "NIX_"];
 const OWN_STARTS: [&str; 2] = ["CCACHE_", "CCWRAP_"];
 
 /// Of our own, those that say nothing to a call that an entry answers.
-const SILENT: [&str; 4] = ["CCACHE_DIR", "CCACHE_MAXSIZE", "CCWRAP_DIR", "CCWRAP_MAXSIZE"];
+const SILENT: [&str; 5] = ["CCACHE_DIR", "CCACHE_MAXSIZE", "CCWRAP_DIR", "CCWRAP_LINK", "CCWRAP_MAXSIZE"];
 
 /// Whether a variable may make another result.
 pub fn matters(name: &[u8]) -> bool {

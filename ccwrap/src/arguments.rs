@@ -22,11 +22,20 @@ pub struct Compile {
     pub says_colours: bool,
 }
 
+/// Whether a call that links is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Links {
+    /// It goes to the compiler.
+    Pass,
+    /// As a compile is, if all that it links has been compiled before.
+    Remember,
+}
+
 /// Reads a command line, whose first word is the compiler. `read` reads response files.
 ///
 /// # Errors
 /// Why nothing is to be remembered of it.
-pub fn read(words: &[BString], read: &dyn Fn(&BStr) -> Option<BString>) -> Result<Compile, Why> {
+pub fn read(words: &[BString], read: &dyn Fn(&BStr) -> Option<BString>, links: Links) -> Result<Compile, Why> {
     let mut expanded = Vec::with_capacity(words.len());
     let mut files = MOST_RESPONSE_FILES;
     for word in &words[1..] {
@@ -37,7 +46,10 @@ pub fn read(words: &[BString], read: &dyn Fn(&BStr) -> Option<BString>) -> Resul
     while let Some(word) = words.next() {
         reader.word(word.as_bstr(), &mut || words.next())?;
     }
-    reader.finish()
+    match links {
+        Links::Remember if reader.is_link() => reader.finish_link(),
+        _ => reader.finish(),
+    }
 }
 
 /// More of them go to the compiler, which says what is wrong.
@@ -69,7 +81,8 @@ enum Stage {
 struct Reader {
     stage: Option<Stage>,
     sources: Vec<BString>,
-    others: bool,
+    /// Objects, libraries, and what is of a language that is not known.
+    others: Vec<BString>,
     output: Option<BString>,
     language: Option<BString>,
     lists: bool,
@@ -277,15 +290,36 @@ impl Reader {
         let end = name(word).rsplit_once_str(".").map(|(_, end)| end);
         let is_source = self.language.as_ref().is_some_and(|language| language != "none")
             || end.is_some_and(|end| SOURCES.iter().any(|source| end == source.as_bytes()));
-        if is_source { self.sources.push(word.into()) } else { self.others = true }
+        if is_source { self.sources.push(word.into()) } else { self.others.push(word.into()) }
+    }
+
+    /// Whether objects and libraries become something, and nothing else is asked for.
+    fn is_link(&self) -> bool {
+        self.sources.is_empty()
+            && !self.others.is_empty()
+            && self.stage.is_none()
+            && !self.lists
+            && self.language.is_none()
+    }
+
+    fn finish_link(self) -> Result<Compile, Why> {
+        let output = self.output.unwrap_or_else(|| "a.out".into());
+        if output == "-" || output.is_empty() || output.starts_with(b"/dev/") {
+            return Err(Why::Output);
+        }
+        if self.others.iter().any(|object| name(object.as_bstr()).starts_with(b"conftest.")) {
+            return Err(Why::Probe);
+        }
+        let says_colours = self.says_colours;
+        Ok(Compile { sources: self.others, outputs: vec![output], depfile: None, says_colours })
     }
 
     fn finish(self) -> Result<Compile, Why> {
         if self.sources.is_empty() {
-            return Err(if self.others { Why::Link } else { Why::NoInput });
+            return Err(if self.others.is_empty() { Why::NoInput } else { Why::Link });
         }
         let Some(stage) = self.stage else { return Err(Why::Link) };
-        if self.others {
+        if !self.others.is_empty() {
             // Objects beside sources are of no use to a compile; a language that is not known is.
             return Err(Why::Language);
         }
@@ -348,12 +382,17 @@ mod tests {
     }
 
     fn reading(text: &str) -> Result<Compile, Why> {
-        read(&words(text), &|file| match file.as_bytes() {
+        reading_with(text, Links::Pass)
+    }
+
+    fn reading_with(text: &str, links: Links) -> Result<Compile, Why> {
+        let read_file = |file: &BStr| match file.as_bytes() {
             b"list" => Some("-c -DX=\"a b\" @more".into()),
             b"more" => Some("a.c -o b.o".into()),
             b"itself" => Some("@itself @itself".into()),
             _ => None,
-        })
+        };
+        read(&words(text), &read_file, links)
     }
 
     fn outputs(text: &str) -> String {
@@ -426,6 +465,18 @@ mod tests {
         ] {
             assert_eq!(reading(text), Err(why), "{text}");
         }
+    }
+
+    #[test]
+    fn a_link_is_remembered_where_that_is_wanted_and_all_was_compiled_before() {
+        let link = |text: &str| reading_with(text, Links::Remember);
+        let made = link("cc -shared a.o libb.a -lc -o x").unwrap();
+        assert_eq!((made.sources, made.outputs), (vec!["a.o".into(), "libb.a".into()], vec!["x".into()]));
+        assert_eq!(link("cc a.o").unwrap().outputs, ["a.out"]);
+        assert_eq!(link("cc a.c -o x"), Err(Why::Link));
+        assert_eq!(link("cc a.o b.c -o x"), Err(Why::Link));
+        assert_eq!(link("cc conftest.o"), Err(Why::Probe));
+        assert_eq!(link("cc -c a.c").unwrap().outputs, ["a.o"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod ourselves;
 
 use bstr::{BString, ByteSlice as _};
-use ccwrap::arguments::{self, Compile};
+use ccwrap::arguments::{self, Compile, Links};
 use ccwrap::cache::Cache;
 use ccwrap::call::{Call, Manner};
 use ccwrap::command_line;
@@ -248,7 +248,11 @@ impl Around<'_> {
         let directory = BString::from(directory.as_os_str().as_bytes());
         let at = |path: &BString| absolute(path.as_bstr(), directory.as_bstr());
         let read = |file: &bstr::BStr| fs::read(to_path(at(&file.into()).as_bstr())).ok().map(BString::from);
-        let compile = arguments::read(&self.words, &read)?;
+        // A linker looks at these, and no derivation does.
+        let is_led = ["LD_RUN_PATH", "LD_LIBRARY_PATH"].iter().any(|name| env::var_os(name).is_some());
+        let is_wanted = self.settings.is_on("link").unwrap_or(false) && !is_led;
+        let links = if is_wanted { Links::Remember } else { Links::Pass };
+        let compile = arguments::read(&self.words, &read, links)?;
         let has_place = |path: &BString| to_path(at(path).as_bstr()).parent().is_some_and(Path::is_dir);
         if !compile.sources.iter().all(|path| to_path(at(path).as_bstr()).is_file()) {
             return Err(Why::NoInput); // so will it of these

@@ -1,6 +1,7 @@
 //! Does what is asked of ourselves.
 
 use bstr::ByteSlice as _;
+use ccwrap::arguments::Links;
 use ccwrap::cache::{Cache, replace};
 use ccwrap::clean::{self, Until};
 use ccwrap::command_line::{Action, Asked, Format, HELP};
@@ -229,7 +230,7 @@ fn compare(words: &[OsString]) -> Result<(String, u8), Error> {
     let made = {
         let words: Vec<bstr::BString> = words.iter().map(|word| word.as_bytes().into()).collect();
         let read = |file: &bstr::BStr| fs::read(splitter::discover::to_path(file)).ok().map(bstr::BString::from);
-        let compile = ccwrap::arguments::read(&words, &read);
+        let compile = ccwrap::arguments::read(&words, &read, Links::Remember);
         let compile = compile.map_err(|why| format!("nothing is remembered of this call: {:?}", why))?;
         compile.outputs.into_iter().chain(compile.depfile).collect::<Vec<_>>()
     };

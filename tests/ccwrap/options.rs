@@ -196,3 +196,21 @@ fn what_makes_nothing_to_be_kept_goes_to_the_compiler() {
         calls.passed(format!("gcc {rest}").trim_end(), reason);
     }
 }
+
+#[test]
+fn a_link_is_remembered_where_that_is_wanted() {
+    let Some(mut calls) = Calls::new("a_link_is_remembered_where_that_is_wanted", &["gcc", "ar"]) else { return };
+    source(&calls);
+    calls.write("m.c", "int a(int), b(void);\nint main(void) { return a(0) + b(); }\n");
+    for name in ["a", "b", "m"] {
+        calls.miss_then_hit(&format!("gcc -fPIC -c {name}.c"));
+    }
+    calls.set("CCWRAP_LINK", "true");
+    for rest in ["m.o a.o b.o -o program", "-shared a.o b.o -o libab.so -Wl,-soname,libab.so", "m.o -L. -lab -lm"] {
+        calls.miss_then_hit(&format!("gcc {rest}"));
+    }
+    // One object is another.
+    calls.write("b.c", "int b(void) { return 2; }\n");
+    calls.miss_then_hit("gcc -fPIC -c b.c");
+    calls.miss_then_hit("gcc m.o a.o b.o -o program");
+}
