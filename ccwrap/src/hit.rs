@@ -132,7 +132,7 @@ fn open(outputs: &mut [Output<'_>], fresh: &mut bool) -> Result<Vec<File>, BStri
 }
 
 /// Whether the store path of a file in a store has the content that it is named by.
-fn is_as_named(file: &Path) -> bool {
+pub fn is_as_named(file: &Path) -> bool {
     store_path_of(file).is_some_and(|(top, name)| guard::holds(top, &name))
 }
 

@@ -126,7 +126,7 @@ fn compile(
     let settings = Settings::read(&settings::files(&variable), &variable, set);
     let (settings, problem) = match settings {
         Ok(settings) => (settings, None),
-        Err(error) => (Settings::read(&[], &|_| None, &[]).expect("nothing is set"), Some(error)),
+        Err(error) => (Settings::read(&[], &variable, &[]).expect("only our own variables are read"), Some(error)),
     };
     let strict = settings.is_on("strict").unwrap_or_default();
     let Some(compiler) = settings.get("compiler").map(PathBuf::from).or(file) else {
@@ -182,7 +182,12 @@ impl Around<'_> {
                 }
                 Ok(Answer::Miss(why)) if why != Miss::New => miss = why,
                 Ok(Answer::Miss(_)) => {}
-                Err(error) => return Ok(self.in_trouble(Trouble::Internal, &with_causes(&error))),
+                Err(error) => {
+                    // The compiler cannot write there either, and says so.
+                    self.log(&with_causes(&error));
+                    drop(alone);
+                    return Ok(self.pass(Counter::Uncacheable(Why::Output)));
+                }
             }
         }
         if read_only {
@@ -231,6 +236,9 @@ impl Around<'_> {
                 Err(NotDone::Pass(Counter::Uncacheable(Why::Failed)))
             }
             Err(NotMade::Refused(refusal)) => Err(NotDone::Pass(Counter::Uncacheable(why(refusal)))),
+            Err(NotMade::Spoilt(_)) => {
+                Ok(self.in_trouble(Trouble::Internal, "the store has files that are not what was made"))
+            }
             Err(NotMade::Trouble(error)) => Ok(self.in_trouble(Trouble::Internal, &with_causes(&*error))),
         }
     }

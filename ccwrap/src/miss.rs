@@ -10,8 +10,10 @@ use crate::guard;
 use crate::hit;
 use crate::settings::{self, Settings};
 use bstr::{BStr, BString, ByteSlice as _};
-use frontend::{Opened, Tell, Want, places};
-use nixstore::store::Failure;
+use frontend::{Isolation, Opened, Tell, Want, places};
+use localstore::{Choice, LocalStore};
+use nixstore::StorePath;
+use nixstore::store::{Failure, StoreError};
 use splitter::compiler;
 use splitter::discover::{Found, parent, to_path};
 use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
@@ -25,10 +27,11 @@ use splitter::shell;
 use splitter::toolchain::{Probe, Toolchains, resolve_program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{env, fs};
 
 /// What is to be made.
@@ -69,6 +72,8 @@ pub enum NotMade {
     Refused(Refusal),
     /// Something of ours did not work.
     Trouble(Error),
+    /// The store has given files that are not what was made: these paths.
+    Spoilt(Vec<StorePath>),
 }
 
 impl<E: Into<Error>> From<E> for NotMade {
@@ -78,17 +83,50 @@ impl<E: Into<Error>> From<E> for NotMade {
 }
 
 impl Job<'_> {
-    /// Makes it. `tell` is told what the user should know.
+    /// Makes it; what the store has lost, or what is not as it was made, is made again. `tell` is told what the user should know.
     ///
     /// # Errors
-    /// [`NotMade`].
+    /// [`NotMade`], but [`NotMade::Spoilt`] only where the store cannot be put right.
     pub fn make(&self, tell: Tell<'_>) -> Result<Made, NotMade> {
+        match self.try_make(tell) {
+            Err(NotMade::Spoilt(paths)) => {
+                tell("the store has files that are not what was made; they are made again");
+                if self.forget(&|store| store.forget_spoilt(&paths))? {
+                    self.try_make(tell)
+                } else {
+                    Err(NotMade::Spoilt(paths))
+                }
+            }
+            Err(NotMade::Trouble(error)) if self.forget(&LocalStore::forget_missing).unwrap_or(false) => {
+                tell(&format!("the store has lost files, which are made again: {error}"));
+                self.try_make(tell)
+            }
+            made => made,
+        }
+    }
+
+    /// Whether the embedded store has forgotten something; a daemon puts its store right itself.
+    fn forget(&self, forget: &dyn Fn(&LocalStore) -> Result<Vec<StorePath>, StoreError>) -> Result<bool, Error> {
+        match self.choice()? {
+            Choice::Embedded(root) if root.join("nix").is_dir() => Ok(!forget(&LocalStore::open(&root)?)?.is_empty()),
+            Choice::Embedded(_) | Choice::Daemon { .. } => Ok(false),
+        }
+    }
+
+    fn choice(&self) -> Result<Choice, Error> {
+        let store = settings::store(self.settings, self.cache.map(Cache::directory));
+        let directory = to_path(self.call.directory.as_bstr());
+        Ok(localstore::store_of(&store, |name| env::var_os(name), directory)?)
+    }
+
+    fn try_make(&self, tell: Tell<'_>) -> Result<Made, NotMade> {
         let begun = SystemTime::now();
         let directory = to_path(self.call.directory.as_bstr());
-        let store = settings::store(self.settings, self.cache.map(Cache::directory));
-        let choice = localstore::store_of(&store, |name| env::var_os(name), directory)?;
         let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1 };
-        let opened = Opened::open(&choice, &want, tell)?;
+        let opened = Opened::open(&self.choice()?, &want, tell)?;
+        if opened.sandbox == Sandbox::None && want.isolation == Isolation::Auto {
+            self.warn_of_refusal();
+        }
         let toolchains = Toolchains::new(opened.store.clone(), &opened.own, &opened.scratch);
         let tools = HostTools::new(toolchains, Box::new(|_| {}));
         // A compile is scanned faster than a history is opened; what it reads is known by that.
@@ -143,6 +181,10 @@ impl Job<'_> {
         if !product.log.is_empty() && (manner.coloured || manner.locale.is_some()) && !product.outside {
             product = make(&self.one(true))?;
         }
+        let spoilt = spoilt(&product);
+        if !spoilt.is_empty() {
+            return Err(NotMade::Spoilt(spoilt));
+        }
         let refusal = self.refusal(&product);
         if let Some(cache) = self.cache {
             self.remember(cache, &product, &tools_now(&tools), refusal, begun);
@@ -159,6 +201,30 @@ impl Job<'_> {
             // It ran where it is: all is in place.
             Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),
             Some(refusal) => Err(NotMade::Refused(refusal)),
+        }
+    }
+
+    /// Warns that there are no namespaces, once for a build: not again while there are calls all the time.
+    fn warn_of_refusal(&self) {
+        const SILENCE: Duration = Duration::from_secs(600);
+        let Some(cache) = self.cache else { return };
+        let told = || -> io::Result<bool> {
+            let path = cache.directory().join("told-of-namespaces");
+            let open = || fs::File::options().create(true).truncate(false).write(true).open(&path);
+            let file = open().or_else(|_| fs::create_dir_all(cache.directory()).and_then(|()| open()))?;
+            file.lock()?;
+            let (metadata, now) = (file.metadata()?, SystemTime::now());
+            let is_recent =
+                metadata.len() > 0 && now.duration_since(metadata.modified()?).is_ok_and(|age| age < SILENCE);
+            (&file).write_all(b"1")?;
+            Ok(is_recent)
+        };
+        // Where nobody knows whether it was said it is not: it would be at every call.
+        if !told().unwrap_or(true) {
+            eprintln!(
+                "ccwrap: warning: this host refuses namespaces: compilers run where they are, traced, and what they make is \
+                 not for other hosts"
+            );
         }
     }
 
@@ -228,6 +294,13 @@ impl Job<'_> {
         let known = Known { guards: kept.guards(product), gave };
         hit::remember(cache, self.name, self.text, known).ok(); // then it is found in the store
     }
+}
+
+/// Store paths of outputs that are not what was made. What was made just now is.
+fn spoilt(product: &Product) -> Vec<StorePath> {
+    let outputs = product.outputs.iter().filter(|_| !product.ran && !product.outside);
+    let tops: BTreeSet<(&Path, StorePath)> = outputs.filter_map(|(_, from)| hit::store_path_of(from)).collect();
+    tops.into_iter().filter(|(top, _)| !hit::is_as_named(top)).map(|(_, path)| path).collect()
 }
 
 /// What the guards of a result borrow.

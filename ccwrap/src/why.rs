@@ -13,7 +13,7 @@ pub enum Why {
     StandardInput,
     /// An option that is not understood, or does more than make an object.
     Option,
-    /// What it makes is no file of its own, or its directory is not there.
+    /// What it makes is no file of its own, or cannot be written, as where its directory is not there.
     Output,
     /// A language that is none of C, C++, Objective-C and assembler.
     Language,

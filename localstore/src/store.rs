@@ -4,7 +4,7 @@
 //! kept in memory. Running derivations is left to the builder.
 
 use crate::builder;
-use crate::database::{Database, DatabaseError, Journal, Placing, Totals};
+use crate::database::{Database, DatabaseError, Entry, Journal, Placing, Totals};
 use crate::files::{self, FileError, Lock, lock};
 use crate::layout::{Layout, LayoutError, Place, Warning, network_file_system};
 use crate::runner;
@@ -280,6 +280,19 @@ impl LocalStore {
     pub(crate) fn registered(&self) -> Result<Vec<PathInfo>, DatabaseError> {
         let paths: Vec<StorePath> = self.database.all()?.into_iter().map(|entry| entry.path).collect();
         Ok(self.database.path_infos(&paths)?.into_iter().flatten().collect())
+    }
+
+    /// All valid paths, with what they refer to.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, DatabaseError> {
+        self.database.all()
+    }
+
+    /// Makes paths invalid; none may have referrers left.
+    pub(crate) fn invalidate(&self, paths: &[StorePath]) -> Result<(), DatabaseError> {
+        self.database.invalidate(paths)?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        paths.iter().for_each(|path| drop(known.remove(path)));
+        Ok(())
     }
 
     pub(crate) fn totals(&self) -> Result<Totals, DatabaseError> {

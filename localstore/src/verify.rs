@@ -1,10 +1,11 @@
-//! Checks that the files of every valid path are as they were registered.
+//! Checks that the files of valid paths are as they were registered, and forgets those that are not.
 
+use crate::files::remove_tree;
 use crate::store::LocalStore;
 use nixstore::nar::{self, NarError};
 use nixstore::store::StoreError;
-use nixstore::{Sha256, StorePath};
-use std::collections::HashSet;
+use nixstore::{PathInfo, Sha256, Store as _, StorePath};
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,5 +85,71 @@ impl LocalStore {
         report.unregistered = names.filter(|name| name.parse::<StorePath>().is_ok() && !valid.contains(name)).collect();
         report.unregistered.sort();
         Ok(report)
+    }
+
+    /// Forgets those of some paths whose files are gone or are not what was registered, with all that refer to them, and
+    /// deletes what is left of their files: then whoever wants them makes them again. Answers what was forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the database or the files cannot be read or deleted.
+    pub fn forget_spoilt(&self, suspects: &[StorePath]) -> Result<Vec<StorePath>, StoreError> {
+        let infos = self.path_infos(suspects)?;
+        let is_spoilt = |info: &&PathInfo| {
+            let found = nar::nar_hash(&self.physical_path(&info.path));
+            !matches!(found, Ok(found) if found == (info.nar_hash, info.nar_size))
+        };
+        self.forget(infos.iter().flatten().filter(is_spoilt).map(|info| info.path.clone()).collect())
+    }
+
+    /// The same of all paths whose files are gone.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn forget_missing(&self) -> Result<Vec<StorePath>, StoreError> {
+        let infos = self.registered().map_err(|error| self.not_forgotten(error))?;
+        let is_missing = |info: &PathInfo| fs::symlink_metadata(self.physical_path(&info.path)).is_err();
+        self.forget(infos.into_iter().filter(is_missing).map(|info| info.path).collect())
+    }
+
+    fn not_forgotten(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+        StoreError::new(format!("forget paths of `{}`", self.layout().root().display()), error)
+    }
+
+    fn forget(&self, spoilt: BTreeSet<StorePath>) -> Result<Vec<StorePath>, StoreError> {
+        if spoilt.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = self.entries().map_err(|error| self.not_forgotten(error))?;
+        let mut doomed: HashSet<usize> =
+            (0..entries.len()).filter(|index| spoilt.contains(&entries[*index].path)).collect();
+        loop {
+            let refers = |index: &usize| entries[*index].references.iter().any(|reference| doomed.contains(reference));
+            let more: Vec<usize> = (0..entries.len()).filter(|index| !doomed.contains(index)).filter(refers).collect();
+            if more.is_empty() {
+                break;
+            }
+            doomed.extend(more);
+        }
+        // Referrers first.
+        let mut paths = Vec::with_capacity(doomed.len());
+        while !doomed.is_empty() {
+            let referred: HashSet<usize> =
+                doomed.iter().flat_map(|index| &entries[*index].references).copied().collect();
+            let before = doomed.len();
+            doomed.retain(|index| {
+                let stays = referred.contains(index);
+                if !stays {
+                    paths.push(entries[*index].path.clone());
+                }
+                stays
+            });
+            assert!(doomed.len() < before, "no path refers to itself by way of another");
+        }
+        // Before they are forgotten: what somebody registers afterwards is not to be deleted.
+        for path in &paths {
+            remove_tree(&self.physical_path(path)).map_err(|error| self.not_forgotten(error))?;
+        }
+        self.invalidate(&paths).map_err(|error| self.not_forgotten(error))?;
+        Ok(paths)
     }
 }

@@ -187,6 +187,24 @@ fn what_a_crash_left_of_builds_is_cleared_when_the_store_is_opened() {
 }
 
 #[test]
+fn a_path_that_is_spoilt_is_forgotten_with_all_that_refer_to_it() {
+    let mut kit = kit();
+    let paths = three(&mut kit);
+    assert_eq!(kit.store().forget_spoilt(&paths).unwrap(), []);
+    assert_eq!(kit.store().forget_missing().unwrap(), []);
+    fs::remove_file(kit.physical(&paths[0])).unwrap();
+    fs::remove_file(kit.physical(&paths[1])).unwrap();
+    fs::write(kit.physical(&paths[1]), "other").unwrap();
+    assert_eq!(kit.store().forget_missing().unwrap(), [paths[0].clone()]);
+    assert_eq!(kit.store().forget_spoilt(&paths).unwrap(), [paths[1].clone()]);
+    assert_eq!(valid(&mut kit, &paths), [false, false, true]);
+    // It can be made again.
+    kit.add("b", &"b".repeat(1000));
+    assert_eq!(valid(&mut kit, &paths), [false, true, true]);
+    assert!(kit.store().verify().unwrap().is_good());
+}
+
+#[test]
 fn verification_finds_what_was_changed_or_is_missing() {
     let mut kit = kit();
     let paths = three(&mut kit);
