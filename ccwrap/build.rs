@@ -18,6 +18,7 @@ fn main() {
         "-Wl,--defsym=rust_eh_personality=_start", // nobody unwinds
         "-Wl,--no-eh-frame-hdr",
         "-Wl,--build-id=none",
+        "-Wl,-z,norelro", // nobody would protect it
     ] {
         println!("cargo::rustc-link-arg-bin=ccwrap={argument}");
     }

@@ -3,7 +3,8 @@
 //!
 //! The way of a call: [`raw`] → [`cache`] → [`entry`] → [`guard`] → [`hit`]; else [`who`] is meant → [`settings`] →
 //! [`arguments`] → [`call`] → [`miss`] → [`entry`]. A hit reads one file, looks at the files that are named there, and opens
-//! neither store nor socket; nothing of the call need be understood for it.
+//! neither store nor socket; nothing of the call need be understood for it. Most hits do not come here: the program `ccwrap`
+//! answers them alone, and becomes `ccwrap-full`, which is made of this crate, for the rest.
 
 pub mod arguments;
 pub mod cache;

@@ -13,6 +13,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output as Said};
+use std::time::{Duration, SystemTime};
 
 /// Stands in the place of the full program, and of a compiler: says with which words it was called.
 const ECHO: &str = "/bin/echo";
@@ -167,6 +168,20 @@ fn a_call_whose_entry_stands_is_answered_by_the_small_program() {
     assert_eq!(names, ["a.c", "a.d", "a.o", "a.sh"]);
     let statistics = fs::read_to_string(scene.at("cache/statistics")).unwrap();
     assert!(statistics.ends_with(" direct_cache_hit cc\n"), "{statistics}");
+}
+
+#[test]
+fn an_entry_that_was_not_used_for_long_is_noted_as_used() {
+    let scene = Scene::new();
+    scene.remember(&scene.entry(&[scene.story()]));
+    let entry = Cache::new(scene.at("cache")).entry(&raw::name(&scene.raw().text()));
+    let age = || fs::metadata(&entry).unwrap().modified().unwrap().elapsed().unwrap_or_default().as_secs();
+    for (before, after) in [(4000, 0..60), (3000, 3000..3060)] {
+        let time = SystemTime::now() - Duration::from_secs(before);
+        fs::File::open(&entry).unwrap().set_modified(time).unwrap();
+        assert!(!scene.goes_on());
+        assert!(after.contains(&age()), "{before}");
+    }
 }
 
 /// Not of a debug build, which checks what cannot be.

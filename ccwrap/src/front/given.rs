@@ -7,35 +7,41 @@ use ccwrap_format::cache;
 use ccwrap_format::call::{self, Call, Variable};
 use core::ffi::CStr;
 
-/// More variables that say something are too many.
+/// More variables that make another result are too many.
 const MOST_VARIABLES: usize = 64;
 
+/// As many variables by which the cache is found, and some of them twice.
+const MOST_WAYS: usize = 8;
+
 /// The variables of the environment that say something.
-pub struct Env([Option<Variable<'static>>; MOST_VARIABLES]);
+pub struct Env {
+    /// Those that make another result.
+    matter: [Option<Variable<'static>>; MOST_VARIABLES],
+    /// Those by which the cache is found.
+    find: [Option<Variable<'static>>; MOST_WAYS],
+}
 
 impl Env {
     /// Of this process; none where a variable asks for more than the answer of an entry.
     pub fn of(start: Start) -> Option<Self> {
-        let mut env = Self([None; MOST_VARIABLES]);
-        let mut free = env.0.iter_mut();
-        for (name, value) in start.env().map(CStr::to_bytes).filter_map(call::variable) {
-            if call::asks_for_more(name) {
+        let mut env = Self { matter: [None; MOST_VARIABLES], find: [None; MOST_WAYS] };
+        let (mut matter, mut find) = (env.matter.iter_mut(), env.find.iter_mut());
+        for variable in start.env().map(CStr::to_bytes).filter_map(call::variable) {
+            let (name, _) = variable;
+            if call::matters(name) {
+                *matter.next()? = Some(variable);
+            } else if cache::is_found_by(name) {
+                *find.next()? = Some(variable);
+            } else if call::asks_for_more(name) {
                 return None;
-            }
-            if call::matters(name) || cache::is_found_by(name) {
-                *free.next()? = Some((name, value));
             }
         }
         Some(env)
     }
 
-    /// The value of one of them.
+    /// The value of a variable by which the cache is found.
     pub fn value(&self, name: &str) -> Option<&'static [u8]> {
-        self.all().find(|(known, _)| *known == name.as_bytes()).map(|(_, value)| value)
-    }
-
-    fn all(&self) -> impl Iterator<Item = Variable<'static>> + Clone {
-        self.0.iter().map_while(|variable| *variable)
+        self.find.iter().flatten().find(|(known, _)| *known == name.as_bytes()).map(|(_, value)| *value)
     }
 }
 
@@ -46,7 +52,7 @@ pub fn text<'a>(start: Start, env: &Env, place: &'a mut [u8]) -> Option<&'a [u8]
         directory: kernel::working_directory(&mut directory)?,
         terminal: kernel::is_terminal(ERRORS),
         words: start.words().map(CStr::to_bytes),
-        env: env.all().filter(|(name, _)| call::matters(name)),
+        env: env.matter.iter().map_while(|variable| *variable),
     };
     let mut text = Bytes::new(place);
     call.text(|piece| text.put(piece))?;
