@@ -91,51 +91,6 @@ struct Reader {
     says_colours: bool,
 }
 
-/// Options that take the next word as their value, besides those that are read for what they say.
-const WITH_VALUE: [&str; 41] = [
-    "-D",
-    "-U",
-    "-I",
-    "-F",
-    "-L",
-    "-l",
-    "-A",
-    "-B",
-    "-T",
-    "-u",
-    "-z",
-    "-iquote",
-    "-isystem",
-    "-idirafter",
-    "-include",
-    "-imacros",
-    "-iprefix",
-    "-iwithprefix",
-    "-iwithprefixbefore",
-    "-isysroot",
-    "--sysroot",
-    "-imultilib",
-    "-iframework",
-    "-Xassembler",
-    "-Xlinker",
-    "-Xanalyzer",
-    "-target",
-    "--param",
-    "-aux-info",
-    "-dumpbase",
-    "-dumpbase-ext",
-    "-dumpdir",
-    "-framework",
-    "--serialize-diagnostics",
-    "-include-pch",
-    "-ivfsoverlay",
-    "-iwithsysroot",
-    "-cxx-isystem",
-    "-c-isystem",
-    "-isystem-after",
-    "-mllvm",
-];
-
 /// Options for which a compiler says something and makes nothing, or makes more than can be known.
 const UNSUPPORTED: [&str; 19] = [
     "-###",
@@ -227,7 +182,7 @@ impl Reader {
                     return Err(Why::Option);
                 }
             }
-            _ if WITH_VALUE.iter().any(|option| word == *option) => drop(value()?),
+            _ if compiler::takes_value(word) => drop(value()?),
             _ if UNSUPPORTED.iter().any(|option| word == *option) => return Err(Why::Option),
             _ if UNSUPPORTED_STARTS.iter().any(|start| word.starts_with(start.as_bytes())) => {
                 return Err(Why::Option);

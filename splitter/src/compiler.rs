@@ -63,7 +63,21 @@ const WITH_VALUE: &[&str] = &[
     "-include-pch",
     "-ivfsoverlay",
     "-mllvm",
+    "-dumpbase-ext",
+    "-dumpdir",
+    "-framework",
+    "-iframework",
+    "-Xanalyzer",
+    "-iwithsysroot",
+    "-cxx-isystem",
+    "-c-isystem",
+    "-isystem-after",
 ];
+
+/// Whether the next word is the value of this one. What names an output is not meant.
+pub fn takes_value(word: &BStr) -> bool {
+    WITH_VALUE.iter().any(|option| word == *option)
+}
 
 const SEARCH: &[&str] = &["-I", "-F", "-iquote", "-isystem", "-idirafter"];
 
@@ -98,7 +112,7 @@ impl Compile {
                 _ => {
                     let option = SEARCH.iter().find(|option| word.starts_with(option.as_bytes()));
                     ask.push(word.clone());
-                    let value = if WITH_VALUE.iter().any(|option| word == option) { words.next() } else { None };
+                    let value = if takes_value(word.as_bstr()) { words.next() } else { None };
                     ask.extend(value.cloned());
                     if let Some(option) = option {
                         search.push(value.map_or_else(|| word[option.len()..].into(), Clone::clone));
@@ -183,7 +197,7 @@ pub fn path_operands(argv: &[BString]) -> Vec<(usize, std::ops::Range<usize>)> {
         if SEARCH.iter().chain(PATHS).any(|option| word == option) {
             operands.extend((i + 1 < argv.len()).then(|| whole(i + 1)));
             i += 1;
-        } else if WITH_VALUE.iter().any(|option| word == option) {
+        } else if takes_value(word.as_bstr()) {
             i += 1;
         } else if !word.starts_with(b"-") && !word.starts_with(b"@") {
             operands.push(whole(i));
