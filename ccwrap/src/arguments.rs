@@ -16,6 +16,8 @@ pub struct Compile {
     pub sources: Vec<BString>,
     /// As they are spelt, or as the compiler names them: one for each source.
     pub outputs: Vec<BString>,
+    /// What its words name besides, such as diagnostics in a file.
+    pub others: Vec<BString>,
     /// Where it says what it has read, if it does.
     pub depfile: Option<BString>,
     /// Whether a word says how diagnostics are coloured.
@@ -71,6 +73,7 @@ struct Reader {
     sources: Vec<BString>,
     others: bool,
     output: Option<BString>,
+    made: Vec<BString>,
     language: Option<BString>,
     lists: bool,
     depfile: Option<BString>,
@@ -79,7 +82,7 @@ struct Reader {
 }
 
 /// Options that take the next word as their value, besides those that are read for what they say.
-const WITH_VALUE: [&str; 41] = [
+const WITH_VALUE: [&str; 39] = [
     "-D",
     "-U",
     "-I",
@@ -108,12 +111,10 @@ const WITH_VALUE: [&str; 41] = [
     "-Xanalyzer",
     "-target",
     "--param",
-    "-aux-info",
     "-dumpbase",
     "-dumpbase-ext",
     "-dumpdir",
     "-framework",
-    "--serialize-diagnostics",
     "-include-pch",
     "-ivfsoverlay",
     "-iwithsysroot",
@@ -195,6 +196,7 @@ impl Reader {
             b"-" => return Err(Why::StandardInput),
             b"-o" => self.output = Some(value()?),
             b"-x" => self.language = Some(value()?),
+            b"--serialize-diagnostics" | b"-aux-info" => self.made.push(value()?),
             b"-MD" | b"-MMD" => self.lists = true,
             b"-MF" => self.depfile = Some(value()?),
             b"-Xpreprocessor" => return Err(Why::Option),
@@ -319,7 +321,7 @@ impl Reader {
             }),
             (true, None, _) => return Err(Why::Option),
         };
-        Ok(Compile { sources: self.sources, outputs, depfile, says_colours: self.says_colours })
+        Ok(Compile { sources: self.sources, outputs, others: self.made, depfile, says_colours: self.says_colours })
     }
 }
 
