@@ -4,11 +4,12 @@
 use crate::{Said, Scene, not_run, program};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
 
 /// A directory `build` in which compilers are called, with a cache, a store and a home of its own.
 pub struct Calls {
@@ -19,12 +20,10 @@ pub struct Calls {
     /// Variables of both ways.
     env: BTreeMap<String, String>,
     counted: BTreeMap<String, u64>,
-    /// Of refused namespaces.
-    warned: AtomicBool,
 }
 
-/// How the warning begins that there are no namespaces.
-const REFUSED: &str = "ccwrap: warning: this host refuses namespaces";
+/// Where `ccwrap` notes that it has told that namespaces are refused, in the temporary directory. Scenes do not hear of that.
+pub const TOLD: &str = "ccwrap/told-of-namespaces";
 
 /// What a user may have set for compilers or for ours, and scenes have not.
 const SETTINGS: [&str; 12] = [
@@ -60,7 +59,47 @@ impl Calls {
         }
         let scene = Scene::new(test, needs)?;
         let env = [("LC_ALL".into(), "C.UTF-8".into())].into();
-        Some(Self { scene, directory: "build".into(), env, counted: BTreeMap::new(), warned: AtomicBool::new(false) })
+        let calls = Self { scene, directory: "build".into(), env, counted: BTreeMap::new() };
+        calls.take_snapshots().ok(); // else it makes its own
+        if crate::is_refused() {
+            calls.scene.write(TOLD, "1");
+        }
+        Some(calls)
+    }
+
+    /// Gives the scene a store that has the snapshot of the host's GCC and nothing else of use, made once for each build of
+    /// ours: its files are links.
+    fn take_snapshots(&self) -> io::Result<()> {
+        let made = fs::metadata(program("ccwrap"))?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let kept = program("ccwrap").with_file_name("stores-of-calls");
+        fs::create_dir_all(&kept)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(kept.join("lock"))?;
+        lock.lock()?;
+        let whole = kept.join(format!("{}{}", made.as_nanos(), if crate::is_refused() { "-refused" } else { "" }));
+        if !whole.is_dir() {
+            // Of programs that are no more.
+            let is_old = |name: &OsStr| !name.to_string_lossy().starts_with(&made.as_nanos().to_string());
+            let is_one = |entry: &fs::DirEntry| entry.path().is_dir() && is_old(&entry.file_name());
+            for old in fs::read_dir(&kept)?.flatten().filter(is_one) {
+                crate::make_writable(&old.path());
+                fs::remove_dir_all(old.path()).ok();
+            }
+            let own = tempfile::tempdir_in(&kept)?;
+            fs::write(own.path().join("snapshot.c"), "int snapshot;\n")?;
+            let mut command = self.ccwrap(["gcc", "-c", "snapshot.c"]);
+            command.env("SPLITTER_STORE", own.path().join("store")).env("CCWRAP_DIR", own.path().join("ccwrap"));
+            self.output(command.current_dir(own.path()));
+            fs::rename(own.path().join("store"), &whole)?;
+        }
+        drop(lock);
+        let store = self.scene.at("store");
+        let copy = |words: &[&str], below: &str| -> io::Result<()> {
+            fs::create_dir_all(store.join(below).parent().expect("a directory"))?;
+            let status = Command::new("cp").args(words).arg(whole.join(below)).arg(store.join(below)).status()?;
+            if status.success() { Ok(()) } else { Err(io::Error::other("cp")) }
+        };
+        copy(&["-a"], "nix/var")?;
+        copy(&["-al"], "nix/store").or_else(|_| copy(&["-a"], "nix/store"))
     }
 
     /// A path in the directory of the calls.
@@ -139,11 +178,14 @@ impl Calls {
     /// # Panics
     /// See there.
     pub fn both_words(&mut self, words: &[&str]) -> Vec<String> {
+        let before = self.contents();
         let theirs = self.alone(words);
         for path in theirs.1.keys() {
             fs::remove_file(self.scene.at(path)).expect("it was made");
         }
-        let ours = self.made(|calls| calls.output(&mut calls.ccwrap(words)));
+        let mut ours = self.made(|calls| calls.output(&mut calls.ccwrap(words)));
+        // What a failed command leaves may be what lay there, put back.
+        ours.1.retain(|path, content| theirs.1.contains_key(path) || before.get(path) != Some(content));
         let differ = theirs.1.iter().any(|(path, content)| ours.1.get(path).is_some_and(|ours| ours != content));
         let mut theirs = theirs;
         if differ {
@@ -184,12 +226,7 @@ impl Calls {
     /// If that differs.
     pub fn are_same(&self, words: &[&str], ours: &(Output, Files), theirs: &(Output, Files)) {
         let words = words.join(" ");
-        let (mut said, wanted) = (self.scene.heard(&ours.0), self.scene.heard(&theirs.0));
-        if crate::is_refused() && said.errors.starts_with(REFUSED) {
-            let rest = said.errors.split_once('\n').expect("a line").1.to_owned();
-            said.errors = rest;
-            assert!(!self.warned.swap(true, Ordering::Relaxed), "it warns again");
-        }
+        let (said, wanted) = (self.scene.heard(&ours.0), self.scene.heard(&theirs.0));
         assert_eq!(ours.0.status, theirs.0.status, "{words}\n{said}\n--- by the compiler\n{wanted}");
         assert_eq!(said.errors, wanted.errors, "standard error of {words}");
         assert_eq!(said.out, wanted.out, "standard output of {words}");
@@ -263,6 +300,11 @@ impl Calls {
     /// Runs `ccwrap` alone with these words.
     pub fn said(&self, words: &str) -> Said {
         self.scene.said(&mut self.ccwrap(words.split(' ')))
+    }
+
+    fn contents(&self) -> Files {
+        let read = |path: String| fs::read(self.scene.at(&path)).ok().map(|content| (path, content));
+        self.looks().into_keys().filter_map(read).collect()
     }
 
     /// By what each file is known that belongs to the calls.

@@ -234,10 +234,8 @@ impl Scene {
     /// # Panics
     /// If that fails.
     pub fn delete_store(&self) {
-        let store = self.at("store");
-        let status = Command::new("chmod").args(["-R", "u+w"]).arg(&store).status().expect("`chmod` starts");
-        assert!(status.success());
-        fs::remove_dir_all(store).expect("it can be deleted");
+        make_writable(&self.at("store"));
+        fs::remove_dir_all(self.at("store")).expect("it can be deleted");
     }
 
     /// How many processes run that have `word` among their arguments.
@@ -256,8 +254,15 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         // The directories of a store are read-only, also for those who remove them. What fails here is left in /tmp.
-        Command::new("chmod").args(["-R", "u+w"]).arg(self.directory.path()).stderr(Stdio::null()).status().ok();
+        make_writable(self.directory.path());
     }
+}
+
+/// Lets the directories below a path be deleted. Not the files: they may be links to those of another store.
+fn make_writable(directory: &Path) {
+    let mut command = Command::new("find");
+    command.arg(directory).args(["-type", "d", "!", "-perm", "-u+w", "-exec", "chmod", "u+w", "{}", "+"]);
+    command.stderr(Stdio::null()).status().ok(); // whoever deletes says what is in the way
 }
 
 /// What a run said.

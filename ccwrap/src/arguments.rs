@@ -16,6 +16,8 @@ pub struct Compile {
     pub sources: Vec<BString>,
     /// As they are spelt, or as the compiler names them: one for each source.
     pub outputs: Vec<BString>,
+    /// What its words name besides, such as diagnostics in a file.
+    pub others: Vec<BString>,
     /// Where it says what it has read, if it does.
     pub depfile: Option<BString>,
     /// Whether a word says how diagnostics are coloured.
@@ -84,6 +86,7 @@ struct Reader {
     /// Objects, libraries, and what is of a language that is not known.
     others: Vec<BString>,
     output: Option<BString>,
+    made: Vec<BString>,
     language: Option<BString>,
     lists: bool,
     depfile: Option<BString>,
@@ -163,6 +166,7 @@ impl Reader {
             b"-" => return Err(Why::StandardInput),
             b"-o" => self.output = Some(value()?),
             b"-x" => self.language = Some(value()?),
+            b"--serialize-diagnostics" | b"-aux-info" => self.made.push(value()?),
             b"-MD" | b"-MMD" => self.lists = true,
             b"-MF" => self.depfile = Some(value()?),
             b"-Xpreprocessor" => return Err(Why::Option),
@@ -266,7 +270,7 @@ impl Reader {
             return Err(Why::Probe);
         }
         let says_colours = self.says_colours;
-        Ok(Compile { sources: self.others, outputs: vec![output], depfile: None, says_colours })
+        Ok(Compile { sources: self.others, outputs: vec![output], others: self.made, depfile: None, says_colours })
     }
 
     fn finish(self) -> Result<Compile, Why> {
@@ -308,7 +312,7 @@ impl Reader {
             }),
             (true, None, _) => return Err(Why::Option),
         };
-        Ok(Compile { sources: self.sources, outputs, depfile, says_colours: self.says_colours })
+        Ok(Compile { sources: self.sources, outputs, others: self.made, depfile, says_colours: self.says_colours })
     }
 }
 

@@ -2,7 +2,7 @@
 //! put in place and remembered.
 
 use crate::arguments::Compile;
-use crate::cache::Cache;
+use crate::cache::{Alone, Cache};
 use crate::call::Call;
 use crate::clean;
 use crate::entry::{File, Gave, Guards, Known, Output, Place, Refusal};
@@ -24,7 +24,7 @@ use splitter::outside::Asked;
 use splitter::roots::Mode;
 use splitter::scan::lex::has_word;
 use splitter::shell;
-use splitter::toolchain::{Probe, Toolchains, resolve_program};
+use splitter::toolchain::{self, Probe, Toolchains, resolve_program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -127,6 +127,7 @@ impl Job<'_> {
         if opened.sandbox == Sandbox::None && want.isolation == Isolation::Auto {
             self.warn_of_refusal();
         }
+        let first = self.first(&opened);
         let toolchains = Toolchains::new(opened.store.clone(), &opened.own, &opened.scratch);
         let tools = HostTools::new(toolchains, Box::new(|_| {}));
         // A compile is scanned faster than a history is opened; what it reads is known by that.
@@ -190,6 +191,7 @@ impl Job<'_> {
             self.remember(cache, &product, &tools_now(&tools), refusal, begun);
         }
         tools.save()?;
+        drop(first);
         history.iter().for_each(|history| places::save(history, tell));
         if let Some(warning) = &product.warning {
             tell(&format!("warning: {warning}"));
@@ -202,6 +204,13 @@ impl Job<'_> {
             Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),
             Some(refusal) => Err(NotMade::Refused(refusal)),
         }
+    }
+
+    /// Held by the one that makes the first snapshot of the host's tools; who else wants it waits, and need not make it too.
+    fn first(&self, opened: &Opened) -> Option<Alone> {
+        let is_known = || opened.own.join(toolchain::MEMORY).exists();
+        let (alone, _) = self.cache.filter(|_| !is_known())?.lock("first").ok()?;
+        Some(alone).filter(|_| !is_known())
     }
 
     /// Warns that there are no namespaces, once for a build: not again while there are calls all the time.
@@ -242,7 +251,8 @@ impl Job<'_> {
         }
         let command =
             Command { text: shell::quoted(&words), env, depfile: self.compile.depfile.clone(), ..Command::default() };
-        One { command, outputs: self.compile.outputs.clone(), inputs: self.compile.sources.clone() }
+        let outputs = self.compile.outputs.iter().chain(&self.compile.others).cloned().collect();
+        One { command, outputs, inputs: self.compile.sources.clone() }
     }
 
     /// The compiler as the call names it, if it is found by that name in a sandbox too.

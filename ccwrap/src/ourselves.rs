@@ -232,7 +232,7 @@ fn compare(words: &[OsString]) -> Result<(String, u8), Error> {
         let read = |file: &bstr::BStr| fs::read(splitter::discover::to_path(file)).ok().map(bstr::BString::from);
         let compile = ccwrap::arguments::read(&words, &read, Links::Remember);
         let compile = compile.map_err(|why| format!("nothing is remembered of this call: {:?}", why))?;
-        compile.outputs.into_iter().chain(compile.depfile).collect::<Vec<_>>()
+        compile.outputs.into_iter().chain(compile.others).chain(compile.depfile).collect::<Vec<_>>()
     };
     let read = || -> Vec<Option<Vec<u8>>> {
         made.iter().map(|path| fs::read(splitter::discover::to_path(path.as_bstr())).ok()).collect()

@@ -38,4 +38,4 @@ pub use driver::native_march;
 pub use program::{interpreter, is_elf, resolve_program};
 pub use selection::{Request, Selection, is_left_out, select};
 pub use snapshot::{Mount, Places};
-pub use toolchains::{Probe, Snapshot, ToolchainError, Toolchains};
+pub use toolchains::{MEMORY, Probe, Snapshot, ToolchainError, Toolchains};

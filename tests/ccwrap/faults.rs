@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use tests::calls::{Calls, settle};
+use tests::calls::{Calls, TOLD, settle};
 use tests::{is_refused, lacks_sandbox, not_run};
 
 const CALL: &str = "gcc -Wall -MD -c a.c -o a.o";
@@ -85,6 +85,7 @@ fn a_store_or_a_cache_that_is_deleted_is_filled_again() {
     calls.scene.delete_store();
     calls.miss_then_hit(CALL);
     fs::remove_dir_all(calls.scene.at("ccwrap")).unwrap();
+    calls.scene.write(TOLD, "1");
     calls.newly_counted_anew();
     calls.store_hit(CALL);
     calls.hit(CALL);
@@ -219,6 +220,7 @@ fn that_namespaces_are_refused_is_said_once() {
     if !is_refused() {
         return not_run(test, "namespaces are not refused on purpose");
     }
+    fs::remove_file(calls.scene.at(TOLD)).unwrap();
     let lines = (0..6).map(|i| {
         calls.write(&format!("s{i}.c"), format!("int s{i};\n"));
         let said = calls.said(&format!("gcc -c s{i}.c"));

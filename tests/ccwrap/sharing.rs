@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 use tests::calls::Calls;
-use tests::{is_refused, lacks_sandbox, not_run};
+use tests::lacks_sandbox;
 
 /// Two checkouts `one` and `two` with the same files.
 fn checkouts(test: &str) -> Option<Calls> {
@@ -144,7 +144,6 @@ fn a_cache_that_was_copied_away_and_back_still_answers() {
         calls.hit(call);
         calls.hit(call);
     }
-    assert!(!is_refused() || calls.scene.at("ccwrap").exists());
 }
 
 #[test]
@@ -154,7 +153,4 @@ fn two_ways_are_compared_on_demand() {
     calls.write("a.c", "int a;\n");
     let said = calls.said("--compare gcc -c a.c");
     assert_eq!((said.code, said.out.as_str()), (Some(0), "the same both ways\n"), "{said}");
-    if !calls.plain("gcc").arg("-v").output().is_ok_and(|output| output.status.success()) {
-        not_run(test, "there is no gcc");
-    }
 }

@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+/// The file in which snapshots are remembered, in a directory of the user's.
+pub const MEMORY: &str = "toolchains.json";
+
 /// The toolchain snapshots of one host and one store. All threads of a build share one.
 ///
 /// What is remembered is believed while the identities of the host's databases, of every loose file and of every probe stay.
@@ -100,7 +103,7 @@ impl Toolchains {
     /// the store's file system if that has reflinks, else in memory (a tmpfs with some hundred megabytes), since the
     /// store makes a copy of its own. Nothing is read or made yet.
     pub fn new(store: Arc<dyn Store>, cache: &Path, scratch: &Path) -> Self {
-        let file = cache.join("toolchains.json");
+        let file = cache.join(MEMORY);
         Self { store, file, scratch: scratch.to_owned(), known: RwLock::default(), slow: Mutex::default() }
     }
 
