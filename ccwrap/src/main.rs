@@ -40,14 +40,15 @@ fn main() -> ExitCode {
     let text = raw.text();
     let name = raw::name(&text);
     let mut miss = Miss::New;
+    let mut unasked = true;
     if let Some(cache) = cache.as_ref().filter(|_| !raw.asks_for_more()) {
         match hit::answer(cache, &name, &text, &mut io::stderr().lock()) {
             Ok(Answer::Hit(compiler)) => {
                 Statistics::new(cache.directory()).count(Counter::Hit, &compiler);
                 return ExitCode::SUCCESS;
             }
-            Ok(Answer::Miss(why)) => miss = why,
-            // Whoever has to do it finds out.
+            Ok(Answer::Miss(why)) => (miss, unasked) = (why, false),
+            // Once it is known whose call it is, that is said again.
             Ok(Answer::Refused(_)) | Err(_) => {}
         }
     }
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     match who::is_meant(env::args_os(), &path.unwrap_or_default(), &Own::this()) {
         Who::Ourselves(arguments) => own(&arguments),
         Who::Compiler { settings, file, absent, words } => {
-            let known = Known { text, name, miss, unasked: raw.asks_for_more() };
+            let known = Known { text, name, miss, unasked };
             compile(&settings, file, absent, words, cache, &known)
         }
     }
@@ -78,7 +79,7 @@ struct Known {
     text: BString,
     name: String,
     miss: Miss,
-    /// It was not asked.
+    /// It was not asked, or has said something else than that there is nothing.
     unasked: bool,
 }
 
