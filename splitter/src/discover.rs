@@ -118,6 +118,8 @@ fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Optio
     for path in &question.recipe.outputs {
         found.files.remove(path);
     }
+    // A precompiled header is looked for by who makes it: its own output is no news.
+    found.forget_absent(&question.recipe.outputs.iter().cloned().collect());
     (!found.leaves_link).then_some(found)
 }
 
