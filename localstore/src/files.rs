@@ -51,7 +51,11 @@ pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Option<Lock
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(FileError::of("open", path))?;
+    take(options.open(path).map_err(FileError::of("open", path))?, path, operation)
+}
+
+/// Takes a lock on an open file that is called `path`; `None` where somebody else has it and `operation` does not wait.
+pub(crate) fn take(file: File, path: &Path, operation: FlockOperation) -> Result<Option<Lock>, FileError> {
     loop {
         match flock(&file, operation) {
             Ok(()) => return Ok(Some(Lock(file))),
@@ -62,27 +66,31 @@ pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Option<Lock
     }
 }
 
-/// Deletes the tree at `path`, read-only directories too. That nothing is there is no error.
+/// Deletes the tree at `path`, read-only directories too. That nothing is there is no error, nor that others delete the
+/// same meanwhile.
 ///
 /// # Errors
 /// [`FileError`] for the first entry that cannot be deleted.
 pub fn remove_tree(path: &Path) -> Result<(), FileError> {
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(FileError::of("look at", path)(error)),
+    let Some(metadata) = unless_gone(fs::symlink_metadata(path)).map_err(FileError::of("look at", path))? else {
+        return Ok(());
     };
     if !metadata.is_dir() {
-        return gone(fs::remove_file(path)).map_err(FileError::of("delete", path));
+        unless_gone(fs::remove_file(path)).map_err(FileError::of("delete", path))?;
+        return Ok(());
     }
     if metadata.permissions().mode() & 0o700 != 0o700 {
-        set_mode(path, 0o700)?;
+        let mode = fs::Permissions::from_mode(0o700);
+        unless_gone(fs::set_permissions(path, mode)).map_err(FileError::of("set the permissions of", path))?;
     }
-    for entry in fs::read_dir(path).map_err(FileError::of("read the directory", path))? {
-        let entry = entry.map_err(FileError::of("read the directory", path))?;
-        remove_tree(&entry.path())?;
+    let entries = unless_gone(fs::read_dir(path)).map_err(FileError::of("read the directory", path))?;
+    for entry in entries.into_iter().flatten() {
+        // A directory that is deleted while it is read says so, too.
+        let entry = unless_gone(entry).map_err(FileError::of("read the directory", path))?;
+        entry.map_or(Ok(()), |entry| remove_tree(&entry.path()))?;
     }
-    gone(fs::remove_dir(path)).map_err(FileError::of("delete", path))
+    unless_gone(fs::remove_dir(path)).map_err(FileError::of("delete", path))?;
+    Ok(())
 }
 
 /// What the tree at `path` takes on its disk, in bytes; files with several names count once. Entries that go away
@@ -92,22 +100,18 @@ pub fn remove_tree(path: &Path) -> Result<(), FileError> {
 /// [`FileError`] for the first entry that cannot be looked at.
 pub fn disk_size(path: &Path) -> Result<u64, FileError> {
     fn add(path: &Path, seen: &mut HashSet<(u64, u64)>) -> Result<u64, FileError> {
-        let metadata = match fs::symlink_metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(FileError::of("look at", path)(error)),
+        let Some(metadata) = unless_gone(fs::symlink_metadata(path)).map_err(FileError::of("look at", path))? else {
+            return Ok(0);
         };
         if !metadata.is_dir() && metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino())) {
             return Ok(0);
         }
         let mut size = metadata.blocks() * 512;
         if metadata.is_dir() {
-            let entries = match fs::read_dir(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(size),
-                entries => entries.map_err(FileError::of("read the directory", path))?,
-            };
-            for entry in entries {
-                size += add(&entry.map_err(FileError::of("read the directory", path))?.path(), seen)?;
+            let entries = unless_gone(fs::read_dir(path)).map_err(FileError::of("read the directory", path))?;
+            for entry in entries.into_iter().flatten() {
+                let entry = unless_gone(entry).map_err(FileError::of("read the directory", path))?;
+                size += entry.map_or(Ok(0), |entry| add(&entry.path(), seen))?;
             }
         }
         Ok(size)
@@ -115,10 +119,11 @@ pub fn disk_size(path: &Path) -> Result<u64, FileError> {
     add(path, &mut HashSet::new())
 }
 
-fn gone(result: io::Result<()>) -> io::Result<()> {
+/// What came of something, unless what it was done to is not there.
+pub(crate) fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -267,6 +272,28 @@ mod tests {
         assert_eq!(fs::symlink_metadata(to.join("link")).unwrap().mtime(), 1);
         remove_tree(&to).unwrap();
         assert!(!to.exists());
+    }
+
+    #[test]
+    fn a_tree_that_several_delete_at_once_is_gone() {
+        let directory = directory();
+        for turn in 0..50 {
+            let tree = directory.path().join(turn.to_string());
+            for sub in 0..8 {
+                fs::create_dir_all(tree.join(format!("{sub}/a/b"))).unwrap();
+                fs::write(tree.join(format!("{sub}/a/file")), "").unwrap();
+            }
+            let start = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                let delete = || {
+                    start.wait();
+                    remove_tree(&tree)
+                };
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(delete)).collect();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+            assert!(!tree.exists());
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Places for what a store is still making: below `nix/var/splitter/builds`, on the store's file system, one directory
 //! for each open store, cleared when it is closed or, after a crash, when a store is opened the next time.
 
-use crate::files::{FileError, Lock, lock, remove_tree};
+use crate::files::{FileError, Lock, lock, remove_tree, take, unless_gone};
 use crate::layout::Layout;
 use rustix::fs::FlockOperation;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -101,13 +101,21 @@ pub(crate) fn clear_stale(layout: &Layout) -> Result<(), FileError> {
     let _alone = lock(&gate(layout), FlockOperation::LockExclusive)?;
     for entry in entries {
         let directory = entry.path();
-        // Without a lock file its process has died before it could make one: nobody makes sessions at the moment.
-        let file = directory.join(LOCK);
-        if directory.is_dir() && (!file.exists() || lock(&file, FlockOperation::NonBlockingLockExclusive)?.is_some()) {
+        if directory.is_dir() && !in_use(&directory)? {
             remove_tree(&directory)?;
         }
     }
     Ok(())
+}
+
+/// Whether a process has the session in `directory` open. One without a lock file is just being deleted by the process
+/// that closes it, or that process died before it could make one: nobody makes sessions while the gate is held.
+fn in_use(directory: &Path) -> Result<bool, FileError> {
+    let path = directory.join(LOCK);
+    match unless_gone(File::open(&path)).map_err(FileError::of("open", &path))? {
+        Some(file) => Ok(take(file, &path, FlockOperation::NonBlockingLockExclusive)?.is_none()),
+        None => Ok(false),
+    }
 }
 
 const LOCK: &str = "lock";
