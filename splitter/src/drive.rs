@@ -259,9 +259,6 @@ impl Drive<'_> {
         tell: &mut dyn FnMut(News<'_>),
     ) -> Result<(bool, State, Records), Refused> {
         let steps = self.steps(plan, old)?;
-        if self.store.is_remote() {
-            steps.look_ahead();
-        }
         // What this run does not look at, as it has another target or is stopped, is kept for the next.
         let (by_name, contents) = (old.by_name.clone(), old.contents.clone());
         let mut records = Records { by_name, contents, ..Records::default() };
@@ -313,6 +310,9 @@ impl Drive<'_> {
     /// Does the steps; answers whether all succeeded.
     fn work(&self, plan: &Plan, steps: &Steps<'_>, records: &mut Records, tell: &mut dyn FnMut(News<'_>)) -> bool {
         let mut queue = Queue::new(self.graph, plan);
+        if self.store.is_remote() {
+            queue.hurry(&steps.look_ahead());
+        }
         let mut failed = 0;
         let (jobs_in, jobs_out) = mpsc::channel::<EdgeId>();
         let jobs_out = Mutex::new(jobs_out);
@@ -344,6 +344,10 @@ impl Drive<'_> {
                     if self.graph.edge(edge).phony {
                         queue.take();
                         queue.done(edge);
+                        continue;
+                    }
+                    if steps.is_to_be_looked_at(edge) {
+                        queue.hurry(&steps.look_further(&queue));
                         continue;
                     }
                     is_held_back = running > 0 && !self.may_begin_another();

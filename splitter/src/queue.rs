@@ -7,19 +7,23 @@ use bstr::BString;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
 
-/// Steps that wait, and for how many others. Among those that may be done the plan's first comes first; of a pool no more
-/// are done at once than its depth allows.
+/// Steps that wait, and for how many others. Among those that may be done what is quick comes first, so that whoever asks
+/// for many things at once has many to ask for; then the plan's first. Of a pool no more are done at once than its depth
+/// allows.
 pub struct Queue {
     waits: HashMap<EdgeId, usize>,
     users: HashMap<EdgeId, Vec<EdgeId>>,
     ready: Ready,
-    rank: HashMap<EdgeId, usize>,
+    rank: HashMap<EdgeId, Rank>,
     pool_of: HashMap<EdgeId, usize>,
     pools: Vec<Running>,
 }
 
-/// The first in the plan comes out first.
-type Ready = BinaryHeap<Reverse<(usize, EdgeId)>>;
+/// What takes time is behind what is quick; then by the place in the plan.
+type Rank = (bool, usize);
+
+/// The least rank comes out first.
+type Ready = BinaryHeap<Reverse<(Rank, EdgeId)>>;
 
 /// A pool: how many more may be done, and which wait for that.
 struct Running {
@@ -30,7 +34,8 @@ struct Running {
 impl Queue {
     /// All steps of a plan.
     pub fn new(graph: &Graph, plan: &Plan) -> Self {
-        let rank = plan.order.iter().enumerate().map(|(i, edge)| (*edge, i)).collect();
+        let rank = plan.order.iter().enumerate();
+        let rank = rank.map(|(i, edge)| (*edge, (!graph.edge(*edge).phony, i))).collect();
         let (waits, users, ready, pool_of, pools) = Default::default();
         let mut queue = Self { waits, users, ready, rank, pool_of, pools };
         let mut by_name: HashMap<BString, usize> = HashMap::new();
@@ -57,6 +62,29 @@ impl Queue {
             queue.pool_of.insert(edge, pool);
         }
         queue
+    }
+
+    /// Steps that are quick, phony ones besides.
+    pub fn hurry(&mut self, quick: &BTreeSet<EdgeId>) {
+        for edge in quick {
+            self.rank.entry(*edge).and_modify(|(takes_time, _)| *takes_time = false);
+        }
+        let rank = &self.rank;
+        let ranked = |Reverse((_, edge))| Reverse((rank[&edge], edge));
+        for ready in std::iter::once(&mut self.ready).chain(self.pools.iter_mut().map(|pool| &mut pool.waiting)) {
+            *ready = std::mem::take(ready).into_iter().map(ranked).collect();
+        }
+    }
+
+    /// The steps whose makers are all done, and that were not taken.
+    pub fn ready(&self) -> impl Iterator<Item = EdgeId> {
+        let waiting = self.pools.iter().flat_map(|pool| &pool.waiting);
+        self.ready.iter().chain(waiting).map(|Reverse((_, edge))| *edge)
+    }
+
+    /// Whether a step is over and succeeded, or is not one of the plan.
+    pub fn is_done(&self, edge: EdgeId) -> bool {
+        !self.waits.contains_key(&edge)
     }
 
     /// A step whose makers are all done: the one that [`Queue::take`] gives.
@@ -123,25 +151,24 @@ mod tests {
         }
     }
 
+    fn edge(outputs: &[BString]) -> EdgeSpec<'_> {
+        EdgeSpec {
+            outputs,
+            explicit_outputs: 1,
+            inputs: &[],
+            explicit_inputs: 0,
+            implicit_inputs: 0,
+            validations: &[],
+            phony: false,
+            location: Location { file: std::sync::Arc::new("build.ninja".into()), line: 1 },
+        }
+    }
+
     #[test]
     fn a_pool_is_never_fuller_than_its_depth() {
         let mut builder = GraphBuilder::new("/b".into());
         for output in ["l0", "l1", "l2", "free"] {
-            let (explicit_outputs, inputs, validations, phony) = (1, &[][..], &[][..], false);
-            let location = Location { file: std::sync::Arc::new("build.ninja".into()), line: 1 };
-            let (explicit_inputs, implicit_inputs) = (0, 0);
-            let outputs = &[output.into()];
-            let spec = EdgeSpec {
-                outputs,
-                explicit_outputs,
-                inputs,
-                explicit_inputs,
-                implicit_inputs,
-                validations,
-                phony,
-                location,
-            };
-            builder.edge(spec).unwrap();
+            builder.edge(edge(&[output.into()])).unwrap();
         }
         let graph = builder.finish(Box::new(Links));
         let plan = Plan::new(&graph, &graph.roots()).unwrap();
@@ -153,5 +180,22 @@ mod tests {
         assert_eq!(take(&mut queue), Some(2));
         [1, 2, 3].into_iter().for_each(|edge| queue.done(EdgeId(edge)));
         assert!(!queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_quick_comes_first() {
+        let mut builder = GraphBuilder::new("/b".into());
+        for output in ["a", "b", "c", "d", "e"] {
+            builder.edge(edge(&[output.into()])).unwrap();
+        }
+        let graph = builder.finish(Box::new(Links));
+        let mut queue = Queue::new(&graph, &Plan::new(&graph, &graph.roots()).unwrap());
+        queue.hurry(&[EdgeId(2), EdgeId(4)].into());
+        assert_eq!(queue.ready().collect::<BTreeSet<_>>().len(), 5);
+        let taken: Vec<_> = std::iter::from_fn(|| queue.take()).map(|edge| edge.0).collect();
+        assert_eq!(taken, [2, 4, 0, 3]);
+        assert_eq!(queue.ready().collect::<Vec<_>>(), [EdgeId(1)]);
+        queue.done(EdgeId(2));
+        assert!(queue.is_done(EdgeId(2)) && !queue.is_done(EdgeId(1)));
     }
 }

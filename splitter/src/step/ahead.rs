@@ -5,10 +5,12 @@ use super::{Failed, Steps, Watch};
 use crate::discover::{self, Found, Question, is_system, to_path};
 use crate::graph::{EdgeId, FileId};
 use crate::history::{Lesson, Realisation};
+use crate::queue::Queue;
 use crate::recipe::Recipe;
 use crate::roots::Roots;
+use crate::state::Record;
 use bstr::{BString, ByteSlice as _};
-use nixstore::store::{Outputs, StoreError};
+use nixstore::store::Outputs;
 use nixstore::{ResolvedDerivation, StorePath};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -19,10 +21,12 @@ use std::thread;
 /// How many realisations of a command are asked for before it is known which of them is wanted.
 const LIKELY: usize = 2;
 
-/// What was found out before the first step.
+/// What was found out before the steps that it is for.
 #[derive(Default)]
 pub(crate) struct Ahead {
-    /// What edges read of which nothing was known, and which read nothing that others make.
+    /// Edges that read what others make, and of which it is not known what they come out as.
+    waiting: Mutex<BTreeSet<EdgeId>>,
+    /// What edges read of which nothing was known.
     found: Mutex<BTreeMap<EdgeId, Found>>,
     /// What derivations have come out as, by their paths; none where the store knows of nothing.
     realised: Mutex<HashMap<StorePath, Option<Outputs>>>,
@@ -30,66 +34,121 @@ pub(crate) struct Ahead {
 
 impl Steps<'_> {
     /// Looks at all that the steps are likely to read and no edge makes, and at what they are likely to come out as, so
-    /// that the store need not be asked for each.
-    pub fn look_ahead(&self) {
-        let (mut files, mut outputs, mut unknown) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        files.extend(self.plan.sources.iter().map(|file| self.drive.path(*file)));
-        for &edge in &self.plan.order {
-            match self.old.by_name.get(&self.drive.name(edge)) {
-                Some(record) => files.extend(record.inputs.keys().cloned()),
-                None => unknown.extend((!self.expect(edge, &mut files, &mut outputs)).then_some(edge)),
-            }
-        }
-        let found = self.discover_ahead(&unknown);
-        files.extend(found.values().flat_map(|found| found.files.iter().cloned()));
-        let is_file =
-            |path: &BString| fs::symlink_metadata(to_path(path.as_bstr())).is_ok_and(|metadata| metadata.is_file());
-        files.retain(|path| !is_system(path.as_bstr()) && self.maker(path).is_none() && is_file(path));
+    /// that the store need not be asked for each. Answers the edges that are likely not to run.
+    pub fn look_ahead(&self) -> BTreeSet<EdgeId> {
+        let records = self.plan.order.iter().filter_map(|edge| self.old.by_name.get(&self.drive.name(*edge)));
+        let sources = self.plan.sources.iter().map(|file| self.drive.path(*file));
+        self.look_at_sources(records.flat_map(|record| record.inputs.keys().cloned()).chain(sources));
+        let (mut files, mut outputs) = (BTreeSet::new(), BTreeSet::new());
+        let out_of_date = self.out_of_date();
+        let expected = |edge: &EdgeId| out_of_date.contains(edge) && !self.expect(*edge, &mut files, &mut outputs);
+        let (unknown, quick): (Vec<_>, Vec<_>) = self.plan.order.iter().copied().partition(expected);
+        let mut quick = BTreeSet::from_iter(quick);
         // What goes wrong here goes wrong again where it is needed, and is told there.
         self.drive.store.valid_paths(&Vec::from_iter(outputs)).ok();
-        self.contents.look_at(&files).ok();
-        self.ask_ahead(&found).ok();
-        *locked(&self.ahead.found) = found;
+        self.look_at_sources(files);
+        let (waiting, first): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|edge| self.waits(*edge));
+        locked(&self.ahead.waiting).extend(waiting);
+        quick.extend(self.ask_ahead(&first, &|path| self.maker(path).is_some()));
+        quick
     }
 
-    /// What an edge has read and come out as elsewhere. Answers whether anything is known.
-    fn expect(&self, edge: EdgeId, files: &mut BTreeSet<BString>, outputs: &mut BTreeSet<StorePath>) -> bool {
-        if self.drive.graph.edge(edge).phony {
-            return true;
+    /// The same for edges whose makers are done.
+    pub fn look_further(&self, queue: &Queue) -> BTreeSet<EdgeId> {
+        let ready: Vec<EdgeId> = {
+            let mut waiting = locked(&self.ahead.waiting);
+            queue.ready().filter(|edge| waiting.remove(edge)).collect()
+        };
+        self.ask_ahead(&ready, &|path| self.maker(path).is_some_and(|maker| !queue.is_done(maker)))
+    }
+
+    /// Whether an edge may be asked for with others, once its makers are done.
+    pub fn is_to_be_looked_at(&self, edge: EdgeId) -> bool {
+        locked(&self.ahead.waiting).contains(&edge)
+    }
+
+    /// Looks at those of some files that are there and no edge makes.
+    fn look_at_sources(&self, files: impl IntoIterator<Item = BString>) {
+        let is_file =
+            |path: &BString| fs::symlink_metadata(to_path(path.as_bstr())).is_ok_and(|metadata| metadata.is_file());
+        let is_source = |path: &BString| !is_system(path.as_bstr()) && self.maker(path).is_none() && is_file(path);
+        let files: BTreeSet<BString> = files.into_iter().collect();
+        self.contents.look_at(files.iter().filter(|path| is_source(path))).ok();
+    }
+
+    /// The edges whose records no longer stand, and those that read what these make.
+    fn out_of_date(&self) -> BTreeSet<EdgeId> {
+        let graph = self.drive.graph;
+        let mut touched = BTreeSet::new();
+        for &edge in &self.plan.order {
+            let makers = graph.edge(edge).inputs.iter().filter_map(|file| graph.file(*file).maker);
+            let stands = |record: &Record| self.same_tools && !self.has_other_sources(edge, record);
+            let is_phony = graph.edge(edge).phony;
+            if makers.into_iter().any(|maker| touched.contains(&maker))
+                || !is_phony && !self.old.by_name.get(&self.drive.name(edge)).is_some_and(stands)
+            {
+                touched.insert(edge);
+            }
         }
+        touched.retain(|edge| !graph.edge(*edge).phony);
+        touched
+    }
+
+    /// Whether a record was made by another command, or from files of which one that no edge makes has changed.
+    fn has_other_sources(&self, edge: EdgeId, record: &Record) -> bool {
+        let is_same = |(path, content): (&BString, &String)| {
+            self.maker(path).is_some() || self.contents.is(path.as_bstr(), content).is_ok_and(|same| same)
+        };
+        record.recipe != self.recipe(edge, &self.drive.graph.command(edge)).fingerprint()
+            || !record.inputs.iter().all(is_same)
+            || record.found.appeared(&self.presence).is_some()
+    }
+
+    /// What an edge has read and come out as elsewhere. Answers whether the second is known.
+    fn expect(&self, edge: EdgeId, files: &mut BTreeSet<BString>, outputs: &mut BTreeSet<StorePath>) -> bool {
         let Some(history) = self.drive.history else { return false };
         let key = self.lesson_key(&self.recipe(edge, &self.drive.graph.command(edge)));
-        let lessons = history.known::<Lesson>(&key);
-        if let Some(lesson) = lessons.first() {
+        if let Some(lesson) = history.known::<Lesson>(&key).first() {
             files.extend(lesson.found.files.iter().map(|path| self.drive.roots.real(path.as_bstr())));
         }
         let realisations = history.known::<Realisation>(&key);
         let likely = realisations.iter().take(LIKELY).flat_map(|known| known.outputs.values());
         outputs.extend(likely.filter_map(|path| path.parse().ok()));
-        !lessons.is_empty()
+        !realisations.is_empty()
     }
 
-    /// What edges read of which nothing is known, where that can be said before another has run, and without a command.
-    fn discover_ahead(&self, unknown: &[EdgeId]) -> BTreeMap<EdgeId, Found> {
-        self.each(unknown, |&edge| Some((edge, self.discover_alone(edge)?))).into_iter().collect()
+    /// Asks for all at once what edges come out as, where it can be said without a command what they read. What others
+    /// `will_make` may be another by then, though nobody said that it is waited for.
+    fn ask_ahead(&self, edges: &[EdgeId], will_make: &(dyn Fn(&BString) -> bool + Sync)) -> BTreeSet<EdgeId> {
+        let found = self.each(edges, |&edge| {
+            let found = self.discover_alone(edge)?;
+            (!found.files.iter().any(will_make)).then_some((edge, found))
+        });
+        self.look_at_sources(found.iter().flat_map(|(_, found)| found.files.iter().cloned()));
+        let derivations = self.each(&found, |(edge, found)| Some((*edge, self.likely_derivation(*edge, found).ok()?)));
+        locked(&self.ahead.found).extend(found);
+        let (edges, derivations): (Vec<EdgeId>, Vec<ResolvedDerivation>) = derivations.into_iter().unzip();
+        let Ok(realised) = self.drive.store.all_realised(&derivations) else { return BTreeSet::new() };
+        let in_store = edges.into_iter().zip(&realised).filter_map(|(edge, outputs)| outputs.as_ref().map(|_| edge));
+        let in_store = in_store.collect();
+        let paths = derivations.iter().map(|derivation| derivation.path(self.drive.store.store_dir()));
+        locked(&self.ahead.realised).extend(paths.zip(realised));
+        in_store
     }
 
     fn discover_alone(&self, edge: EdgeId) -> Option<Found> {
         let command = self.drive.graph.command(edge);
-        if command.generator || self.waits(edge) {
+        let recipe = self.recipe(edge, &command);
+        if command.generator || self.outside_by_rule(edge, &command, &recipe).is_some() {
             return None;
         }
-        let recipe = self.recipe(edge, &command);
-        if self.outside_by_rule(edge, &command, &recipe).is_some() {
-            return None;
+        if let Some((found, _)) = self.lesson(&self.lesson_key(&recipe)).ok()? {
+            return Some(found);
         }
         let none = Roots::default();
         let roots = if self.is_bound_by_text(&recipe) { &self.drive.roots } else { &none };
         let stated = self.drive.stated(edge);
-        let question = Question { recipe: &recipe, stated: &stated, roots, headers: &self.headers };
-        let found = discover::discover_alone(&question)?;
-        // What others make may be another by then, though nobody said that it is waited for.
-        found.files.iter().all(|path| self.maker(path).is_none()).then_some(found)
+        discover::discover_alone(&Question { recipe: &recipe, stated: &stated, roots, headers: &self.headers })
     }
 
     /// Whether a command has to end before this one begins.
@@ -105,16 +164,6 @@ impl Steps<'_> {
             }
         }
         false
-    }
-
-    /// Asks for all at once what edges have come out as of which it is known what they read.
-    fn ask_ahead(&self, found: &BTreeMap<EdgeId, Found>) -> Result<(), StoreError> {
-        let edges: Vec<_> = found.iter().collect();
-        let derivations = self.each(&edges, |(edge, found)| self.likely_derivation(**edge, found).ok());
-        let realised = self.drive.store.all_realised(&derivations)?;
-        let paths = derivations.iter().map(|derivation| derivation.path(self.drive.store.store_dir()));
-        locked(&self.ahead.realised).extend(paths.zip(realised));
-        Ok(())
     }
 
     fn likely_derivation(&self, edge: EdgeId, found: &Found) -> Result<ResolvedDerivation, Failed> {
