@@ -392,6 +392,12 @@ fn a_glob_is_run_again_when_what_it_lists_changes() {
     assert_eq!(scene.read("build/out"), "a\nb\n");
     scene.write("text/ignored", "2\n");
     assert_eq!(scene.build().ran(), NONE);
+
+    // Who begins anew finds what was made where the command saw more than it reads.
+    fs::remove_dir_all(scene.at("build/.splitter")).unwrap();
+    fs::remove_file(scene.at("build/out")).unwrap();
+    let said = scene.build();
+    assert_eq!((said.ran(), said.reused().len()), (vec![], 1), "{said}");
 }
 
 #[test]

@@ -302,10 +302,14 @@ impl Steps<'_> {
                 (read, realised, None)
             }
             None => {
-                let first::First { mut found, realised, missed } = self.first(edge, recipe)?;
+                let first::First { mut found, realised, missed, traced } = self.first(edge, recipe)?;
                 self.keep_essential(&mut found);
                 let read = self.read_back(recipe, found.clone(), &realised)?;
-                self.learn(key, if self.drive.exact { &read } else { &found }, &realised)?;
+                let taught = if self.drive.exact { &read } else { &found };
+                self.learn(key, taught, &realised)?;
+                if traced {
+                    self.learn_narrowed(recipe, taught, &realised)?;
+                }
                 if let Some(path) = found.unknowable {
                     return self.outside(edge, command, recipe, Outside::by(path));
                 }

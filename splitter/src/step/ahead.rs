@@ -1,12 +1,12 @@
 //! Asking a store that is another process for many things at once, before the steps ask for one after the other; and not at
 //! all for what derivations have come out as, where the history knows it.
 
-use super::{Failed, Steps, Watch};
+use super::{Failed, Realised, Steps, Watch};
 use crate::discover::{self, Found, Question, is_system, to_path};
 use crate::graph::{EdgeId, FileId};
 use crate::history::{Lesson, Realisation};
 use crate::queue::Queue;
-use crate::recipe::Recipe;
+use crate::recipe::{Kind, Recipe};
 use crate::roots::Roots;
 use crate::state::Record;
 use bstr::{BString, ByteSlice as _};
@@ -21,6 +21,9 @@ use std::thread;
 /// How many realisations of a command are asked for before it is known which of them is wanted.
 const LIKELY: usize = 2;
 
+/// Of how many edges the derivations are held at once: each may name all files of a project.
+const AT_ONCE: usize = 64;
+
 /// What was found out before the steps that it is for.
 #[derive(Default)]
 pub(crate) struct Ahead {
@@ -30,6 +33,12 @@ pub(crate) struct Ahead {
     found: Mutex<BTreeMap<EdgeId, Found>>,
     /// What derivations have come out as, by their paths; none where the store knows of nothing.
     realised: Mutex<HashMap<StorePath, Option<Outputs>>>,
+}
+
+/// What a step is given to read, and how it is run.
+struct Shown {
+    found: Found,
+    watch: Watch,
 }
 
 impl Steps<'_> {
@@ -117,18 +126,23 @@ impl Steps<'_> {
         !realisations.is_empty()
     }
 
-    /// Asks for all at once what edges come out as, where it can be said without a command what they read. What others
+    /// Asks for all at once what edges come out as, where it can be said without a command what they are shown. What others
     /// `will_make` may be another by then, though nobody said that it is waited for.
     fn ask_ahead(&self, edges: &[EdgeId], will_make: &(dyn Fn(&BString) -> bool + Sync)) -> BTreeSet<EdgeId> {
-        let found = self.each(edges, |&edge| {
-            let found = self.discover_alone(edge)?;
-            (!found.files.iter().any(will_make)).then_some((edge, found))
+        edges.chunks(AT_ONCE).flat_map(|edges| self.ask_at_once(edges, will_make)).collect()
+    }
+
+    fn ask_at_once(&self, edges: &[EdgeId], will_make: &(dyn Fn(&BString) -> bool + Sync)) -> Vec<EdgeId> {
+        let shown = self.each(edges, |&edge| {
+            let shown = self.shown_alone(edge)?;
+            (!shown.found.files.iter().any(will_make)).then_some((edge, shown))
         });
-        self.look_at_sources(found.iter().flat_map(|(_, found)| found.files.iter().cloned()));
-        let derivations = self.each(&found, |(edge, found)| Some((*edge, self.likely_derivation(*edge, found).ok()?)));
-        locked(&self.ahead.found).extend(found);
+        self.look_at_sources(shown.iter().flat_map(|(_, shown)| shown.found.files.iter().cloned()));
+        let derivations = self.each(&shown, |(edge, shown)| Some((*edge, self.likely_derivation(*edge, shown).ok()?)));
+        let found = shown.into_iter().filter(|(_, shown)| shown.watch == Watch::No);
+        locked(&self.ahead.found).extend(found.map(|(edge, shown)| (edge, shown.found)));
         let (edges, derivations): (Vec<EdgeId>, Vec<ResolvedDerivation>) = derivations.into_iter().unzip();
-        let Ok(realised) = self.drive.store.all_realised(&derivations) else { return BTreeSet::new() };
+        let Ok(realised) = self.drive.store.all_realised(&derivations) else { return Vec::new() };
         let in_store = edges.into_iter().zip(&realised).filter_map(|(edge, outputs)| outputs.as_ref().map(|_| edge));
         let in_store = in_store.collect();
         let paths = derivations.iter().map(|derivation| derivation.path(self.drive.store.store_dir()));
@@ -136,19 +150,23 @@ impl Steps<'_> {
         in_store
     }
 
-    fn discover_alone(&self, edge: EdgeId) -> Option<Found> {
+    fn shown_alone(&self, edge: EdgeId) -> Option<Shown> {
         let command = self.drive.graph.command(edge);
         let recipe = self.recipe(edge, &command);
         if command.generator || self.outside_by_rule(edge, &command, &recipe).is_some() {
             return None;
         }
         if let Some((found, _)) = self.lesson(&self.lesson_key(&recipe)).ok()? {
-            return Some(found);
+            return found.unknowable.is_none().then_some(Shown { found, watch: Watch::No });
+        }
+        if let Kind::Build | Kind::Other = recipe.kind {
+            return Some(Shown { found: self.wide_view(edge, &recipe), watch: Watch::Trial(1) });
         }
         let none = Roots::default();
         let roots = if self.is_bound_by_text(&recipe) { &self.drive.roots } else { &none };
         let stated = self.drive.stated(edge);
-        discover::discover_alone(&Question { recipe: &recipe, stated: &stated, roots, headers: &self.headers })
+        let question = Question { recipe: &recipe, stated: &stated, roots, headers: &self.headers };
+        Some(Shown { found: discover::discover_alone(&question)?, watch: Watch::No })
     }
 
     /// Whether a command has to end before this one begins.
@@ -166,11 +184,11 @@ impl Steps<'_> {
         false
     }
 
-    fn likely_derivation(&self, edge: EdgeId, found: &Found) -> Result<ResolvedDerivation, Failed> {
+    fn likely_derivation(&self, edge: EdgeId, shown: &Shown) -> Result<ResolvedDerivation, Failed> {
         let recipe = self.recipe(edge, &self.drive.graph.command(edge));
-        let (view, _) = self.view(&recipe, found)?;
-        let tools = self.tools(&recipe, found)?;
-        self.derivation(&recipe, found, view, &tools, Watch::No)
+        let (view, _) = self.view(&recipe, &shown.found)?;
+        let tools = self.tools(&recipe, &shown.found)?;
+        self.derivation(&recipe, &shown.found, view, &tools, shown.watch)
     }
 
     /// What comes of many things, by as many threads as there are jobs, until somebody stops the run.
@@ -204,11 +222,11 @@ impl Steps<'_> {
         derivation: &ResolvedDerivation,
     ) -> Result<Option<Outputs>, Failed> {
         let store = self.drive.store;
-        if let Some(outputs) = self.remembered(recipe, derivation) {
-            let paths: Vec<StorePath> = outputs.values().cloned().collect();
-            if store.valid_paths(&paths)?.len() == BTreeSet::from_iter(&paths).len() {
-                return Ok(Some(outputs));
-            }
+        let remembered = || self.remembered(recipe, derivation);
+        if store.is_remote()
+            && let Some(outputs) = remembered()?
+        {
+            return Ok(Some(outputs));
         }
         // Once: when it is asked for again it may have been realised.
         let ahead = locked(&self.ahead.realised).remove(&derivation.path(store.store_dir()));
@@ -216,21 +234,50 @@ impl Steps<'_> {
             Some(outputs) => outputs,
             None => store.realised(derivation)?,
         };
-        outputs.iter().for_each(|outputs| self.learn_realised(recipe, derivation, outputs));
-        Ok(outputs)
+        match outputs {
+            None if !store.is_remote() => remembered(),
+            None => Ok(None),
+            Some(outputs) => {
+                self.learn_realised(recipe, derivation, &outputs);
+                Ok(Some(outputs))
+            }
+        }
     }
 
-    fn remembered(&self, recipe: &Recipe, derivation: &ResolvedDerivation) -> Option<Outputs> {
-        let history = self.drive.history.filter(|_| self.drive.store.is_remote())?;
+    /// What the history knows that a derivation has come out as, if the store still has it.
+    fn remembered(&self, recipe: &Recipe, derivation: &ResolvedDerivation) -> Result<Option<Outputs>, Failed> {
+        let Some(history) = self.drive.history else { return Ok(None) };
         let path = derivation.path(self.drive.store.store_dir()).to_string();
         let mut known = history.known::<Realisation>(&self.lesson_key(recipe)).into_iter();
-        let known = known.find(|known| known.derivation == path)?;
-        known.outputs.iter().map(|(name, path)| Some((name.parse().ok()?, path.parse().ok()?))).collect()
+        let Some(known) = known.find(|known| known.derivation == path) else { return Ok(None) };
+        let outputs = known.outputs.iter().map(|(name, path)| Some((name.parse().ok()?, path.parse().ok()?)));
+        let Some(outputs) = outputs.collect::<Option<Outputs>>() else { return Ok(None) };
+        let paths: Vec<StorePath> = outputs.values().cloned().collect();
+        let valid = self.drive.store.valid_paths(&paths)?;
+        Ok(paths.iter().all(|path| valid.contains(path)).then_some(outputs))
     }
 
-    /// Remembers what a derivation has come out as.
+    /// Remembers what a derivation has come out as, where only another process knows it.
     pub(super) fn learn_realised(&self, recipe: &Recipe, derivation: &ResolvedDerivation, outputs: &Outputs) {
-        let Some(history) = self.drive.history.filter(|_| self.drive.store.is_remote()) else { return };
+        if self.drive.store.is_remote() {
+            self.learn_outputs(recipe, derivation, outputs);
+        }
+    }
+
+    /// Remembers that a step which saw more than it reads would have come out the same without: no store knows it, as the
+    /// derivation with `found` alone was never run.
+    pub(super) fn learn_narrowed(&self, recipe: &Recipe, found: &Found, realised: &Realised) -> Result<(), Failed> {
+        let tools = self.tools(recipe, found)?;
+        let narrowed = self.derivation(recipe, found, realised.view, &tools, Watch::No)?;
+        let names = &narrowed.get().outputs;
+        let outputs = realised.outputs.iter().filter(|(name, _)| names.contains_key(*name));
+        let outputs = outputs.map(|(name, path)| (name.clone(), path.clone())).collect();
+        self.learn_outputs(recipe, &narrowed, &outputs);
+        Ok(())
+    }
+
+    fn learn_outputs(&self, recipe: &Recipe, derivation: &ResolvedDerivation, outputs: &Outputs) {
+        let Some(history) = self.drive.history else { return };
         let derivation = derivation.path(self.drive.store.store_dir()).to_string();
         let outputs = outputs.iter().map(|(name, path)| (name.to_string(), path.to_string())).collect();
         history.learn(self.lesson_key(recipe), &Realisation { derivation, outputs });

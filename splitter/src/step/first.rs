@@ -22,6 +22,8 @@ pub(super) struct First {
     pub realised: Realised,
     /// A file that discovery had not found.
     pub missed: Option<BString>,
+    /// It saw more than it reads.
+    pub traced: bool,
 }
 
 impl Steps<'_> {
@@ -35,13 +37,13 @@ impl Steps<'_> {
         let found = self.found_ahead(edge).or_else(|| discover::discover(&question));
         let Some(mut found) = found else {
             let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;
-            return Ok(First { found, realised, missed: None });
+            return Ok(First { found, realised, missed: None, traced: true });
         };
         let mut lookups = Lookups::default();
         unwritten.iter().for_each(|path| lookups.missing(path.as_bstr()));
         found.absent.extend(lookups.into_absent());
         match self.attempt(recipe, &found, None, Watch::No) {
-            Ok(realised) => Ok(First { found, realised, missed: None }),
+            Ok(realised) => Ok(First { found, realised, missed: None, traced: false }),
             // What it printed the first time is what the user is told, if this does not help either.
             Err(failed) if failed.misses_a_file() => self.with_more(edge, &question, &found).ok_or(failed),
             Err(failed) => Err(failed),
@@ -64,12 +66,12 @@ impl Steps<'_> {
         if let Some(more) = discover::discover_again(question) {
             let missed = more.files.iter().chain(&more.system).find(unknown).cloned();
             if let (Some(missed), Ok(realised)) = (missed, self.attempt(recipe, &more, None, Watch::No)) {
-                return Some(First { found: more, realised, missed: Some(missed) });
+                return Some(First { found: more, realised, missed: Some(missed), traced: false });
             }
         }
         let (more, realised) = self.traced(edge, recipe, found, Some(View::Real)).ok()?;
         let missed = more.files.iter().find(unknown).cloned();
-        Some(First { found: more, realised, missed })
+        Some(First { found: more, realised, missed, traced: true })
     }
 
     /// Runs it where it sees the whole project, and traced: what it opened, listed and looked at is what it reads, besides
@@ -82,27 +84,10 @@ impl Steps<'_> {
         found: &Found,
         view: Option<View>,
     ) -> Result<(Found, Realised), Failed> {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let project = self.project();
-        let mut all = wide::view(project, self.drive.graph, edge, &left);
-        // Wherever they lie.
-        for path in wide::programs(recipe, SEARCH_PATH).own {
-            let path = path.as_os_str().as_bytes().as_bstr();
-            if !self.is_of_host(path) {
-                all.file(path);
-                all.modules(path);
-            }
-        }
-        // What an earlier run of it has left is not what it reads.
-        for path in recipe.outputs.iter().chain(&recipe.depfile).chain(recipe.response.iter().map(|(path, _)| path)) {
-            all.files.remove(path);
-            if discover::to_path(path.as_bstr()).is_dir() {
-                all.files.retain(|file| !wide::is_below(file, path)); // what an earlier run of it made
-            }
-        }
+        let mut all = self.wide_view(edge, recipe);
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
-        recipe.runs().for_each(|(_, cwd)| all.directory(cwd.as_bstr())); // it may lie outside of the project
         for _ in 0..ROUNDS {
             let realised = match view {
                 None => self.attempt(recipe, &all, None, Watch::Trial(1))?,
@@ -120,6 +105,29 @@ impl Steps<'_> {
             }
         }
         Err(format!("the command looks for more files each time it is run; it was run {ROUNDS} times").into())
+    }
+
+    /// All that the graph lets a step read.
+    pub(super) fn wide_view(&self, edge: EdgeId, recipe: &Recipe) -> Found {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = wide::view(self.project(), self.drive.graph, edge, &left);
+        // Wherever they lie.
+        for path in wide::programs(recipe, SEARCH_PATH).own {
+            let path = path.as_os_str().as_bytes().as_bstr();
+            if !self.is_of_host(path) {
+                all.file(path);
+                all.modules(path);
+            }
+        }
+        // What an earlier run of it has left is not what it reads.
+        for path in recipe.outputs.iter().chain(&recipe.depfile).chain(recipe.response.iter().map(|(path, _)| path)) {
+            all.files.remove(path);
+            if discover::to_path(path.as_bstr()).is_dir() {
+                all.files.retain(|file| !wide::is_below(file, path)); // what an earlier run of it made
+            }
+        }
+        recipe.runs().for_each(|(_, cwd)| all.directory(cwd.as_bstr())); // it may lie outside of the project
+        all
     }
 
     pub(super) fn project(&self) -> &wide::Project {
