@@ -130,7 +130,7 @@ mod tests {
             let (explicit_outputs, inputs, validations, phony) = (1, &[][..], &[][..], false);
             let location = Location { file: std::sync::Arc::new("build.ninja".into()), line: 1 };
             let (explicit_inputs, implicit_inputs) = (0, 0);
-            let outputs = &[output.into()];
+            let outputs = &[builder.file(output.into())];
             let spec = EdgeSpec {
                 outputs,
                 explicit_outputs,
