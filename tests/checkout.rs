@@ -288,8 +288,7 @@ impl Edges {
 
     /// The outputs of an edge, below the build directory.
     fn outputs(&self, edge: EdgeId) -> Vec<String> {
-        let name = |path: &BString| self.below(path.as_bstr());
-        self.graph.edge(edge).outputs.iter().map(|file| name(&self.graph.file(*file).path)).collect()
+        self.graph.edge(edge).outputs.iter().map(|file| self.below(self.graph.file(*file).path)).collect()
     }
 
     fn below(&self, path: &BStr) -> String {

@@ -29,8 +29,8 @@ pub fn units(build: &Path) -> Vec<Unit> {
     let manifest = manifest::parse(directory, "build.ninja".into(), &mut load).expect("a manifest");
     let graph = manifest.graph;
     let edges = graph.edges().filter(|(_, edge)| !edge.phony);
-    let unit = |(id, edge): (EdgeId, &Edge)| {
-        let outputs = edge.outputs.iter().map(|file| graph.file(*file).path.clone()).collect();
+    let unit = |(id, edge): (EdgeId, Edge<'_>)| {
+        let outputs = edge.outputs.iter().map(|file| graph.file(*file).path.to_owned()).collect();
         let read = |path: &BStr| fs::read(path.to_path_lossy()).ok().map(BString::from);
         let recipe = Recipe::new(&graph.command(id), outputs, directory, &read);
         // Some projects do more than to compile in one command.

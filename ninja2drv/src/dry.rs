@@ -4,7 +4,7 @@ use crate::options::Options;
 use crate::report::Teller;
 use crate::rounds::Dyndeps;
 use crate::{End, OWN, places, regenerate};
-use bstr::BString;
+use bstr::{BStr, BString};
 use ninja2drv::manifest::Manifest;
 use splitter::discover::to_path;
 use splitter::drive::{Done, Drive, Error, Event, Keep, News, NoStore, NoTools, Reason, Sandbox};
@@ -60,9 +60,9 @@ fn would_run(
     let mut dyndeps = Dyndeps::default();
     let mut plan = Plan::new(graph, &wanted)?;
     loop {
-        let there = |path: &BString| to_path(path.as_ref()).exists();
+        let there = |path: &BStr| to_path(path).exists();
         let files = dyndeps.next(graph, &plan)?;
-        let files: Vec<_> = files.into_iter().filter(|file| there(&graph.file(*file).path)).collect();
+        let files: Vec<_> = files.into_iter().filter(|file| there(graph.file(*file).path)).collect();
         if files.is_empty() {
             break;
         }

@@ -131,10 +131,10 @@ impl Ran<'_> {
 
     /// The outputs of an edge as ninja names them that are there, each with its time.
     fn outputs(&self, manifest: &Manifest, edge: EdgeId) -> Vec<(BString, i64)> {
-        let stated = manifest.graph.edge(edge).outputs.iter().map(|file| &manifest.graph.file(*file).path);
-        let all = self.graph.edge(edge).outputs.iter().map(|file| &self.graph.file(*file).path);
+        let stated = manifest.graph.edge(edge).outputs.iter().map(|file| manifest.graph.file(*file).path);
+        let all = self.graph.edge(edge).outputs.iter().map(|file| self.graph.file(*file).path);
         let by_dyndep = all.filter(|path| manifest.graph.find(path.as_bstr()).is_none());
-        stated.chain(by_dyndep).filter_map(|path| Some((path.clone(), self.mtime_ns(path.as_bstr())?))).collect()
+        stated.chain(by_dyndep).filter_map(|path| Some((path.to_owned(), self.mtime_ns(path)?))).collect()
     }
 
     /// Nanoseconds since 1970, of the file that a link leads to.
@@ -154,7 +154,7 @@ impl Ran<'_> {
 
     fn record(&self, edge: EdgeId) -> Option<&Record> {
         let first = self.graph.edge(edge).outputs.first()?;
-        self.records.by_name.get(&self.graph.file(*first).path)
+        self.records.by_name.get(self.graph.file(*first).path)
     }
 
     /// What the depfile of an edge names. One that nobody can read is as one that names nothing.

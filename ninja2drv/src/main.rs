@@ -27,7 +27,7 @@ use options::Options;
 use owner::Owner;
 use splitter::discover::to_path;
 use splitter::drive::{Error, lock};
-use splitter::state::{self, State};
+use splitter::state;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -120,7 +120,9 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     }
     let is_up_to_date = || {
         let [file, here] = [&options.file, &directory].map(|path| path.as_os_str().as_bytes().as_bstr());
-        read_own::<State>(&own.join("state")).is_up_to_date(&targets, file, options.isolation().as_bstr(), here)
+        let state = own.join("state");
+        let isolation = options.isolation();
+        usable(&state, state::is_up_to_date(&state, &targets, file, isolation.as_bstr(), here))
     };
     if options.tracing == Tracing::Never && is_up_to_date() {
         if !options.quiet {
@@ -185,7 +187,12 @@ fn use_tool(name: &OsStr, arguments: &[OsString], file: &Path, mode: tools::Mode
 
 /// Reads a file of ours; one that is spoilt is named, and as good as none.
 fn read_own<T: serde::de::DeserializeOwned + Default>(file: &Path) -> T {
-    state::read(file).unwrap_or_else(|problem| {
+    usable(file, state::read(file))
+}
+
+/// What was read of a file of ours; of one that is spoilt nothing is.
+fn usable<T: Default>(file: &Path, read: Result<T, String>) -> T {
+    read.unwrap_or_else(|problem| {
         eprintln!("ninja2drv: warning: `{}` is not used: {problem}", file.display());
         T::default()
     })

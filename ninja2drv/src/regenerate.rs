@@ -42,7 +42,7 @@ pub fn current_manifest(directory: &Path, options: &Options) -> Result<Current, 
         };
         let plan = Plan::new(graph, &[target])?;
         // Of phony edges too: so CMake states what it read, for it need not be there.
-        let made = plan.order.iter().flat_map(|edge| &graph.edge(*edge).outputs).filter(|file| **file != target);
+        let made = plan.order.iter().flat_map(|edge| graph.edge(*edge).outputs).filter(|file| **file != target);
         watched.extend(plan.sources.iter().chain(made).map(|file| {
             let path = absolute(graph.file(*file).path.as_bstr(), graph.working_directory());
             let identity = Identity::of(to_path(path.as_bstr()));
@@ -51,7 +51,7 @@ pub fn current_manifest(directory: &Path, options: &Options) -> Result<Current, 
         if let Some(file) = plan.sources.iter().find(|file| modified(graph, **file).is_none()) {
             let user = plan.order.iter().find(|edge| graph.edge(**edge).inputs.contains(file));
             let user = user.map_or(target, |edge| graph.edge(*edge).outputs[0]);
-            let [path, user] = [*file, user].map(|file| graph.file(file).path.clone());
+            let [path, user] = [*file, user].map(|file| graph.file(file).path.to_owned());
             return Err(format!("rebuilding '{name}': {}", Refused::MissingSource { path, user }).into());
         }
         let always = plan.always(graph, &|file| modified(graph, file).is_some());
@@ -128,7 +128,7 @@ fn run(graph: &Graph, edge: EdgeId) -> Result<(), Error> {
     if status.success() {
         return Ok(());
     }
-    let name = graph.edge(edge).outputs.first().map(|file| graph.file(*file).path.clone()).unwrap_or_default();
+    let name = graph.edge(edge).outputs.first().map(|file| graph.file(*file).path.to_owned()).unwrap_or_default();
     Err(format!("making `{name}` before the manifest failed: {status}").into())
 }
 

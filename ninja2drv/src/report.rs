@@ -4,7 +4,7 @@ use crate::End;
 use crate::options::Options;
 use crate::status::{self, Format, Progress, UnknownPlaceholder};
 use crate::terminal::Terminal;
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, ByteSlice as _};
 use localstore::Pin;
 use nixstore::causes::causes;
 use nixstore::store::Failure;
@@ -140,8 +140,8 @@ impl<'a> Teller<'a> {
 
     fn tell_ended(&mut self, graph: &Graph, event: Event) {
         let command = graph.command(event.edge);
-        let files = &graph.edge(event.edge).outputs;
-        let outputs: Vec<&BString> = files.iter().map(|file| &graph.file(*file).path).collect();
+        let files = graph.edge(event.edge).outputs;
+        let outputs: Vec<&BStr> = files.iter().map(|file| graph.file(*file).path).collect();
         let name = outputs.first().map_or(b"".as_bstr(), |name| name.as_bstr());
         if command.pool == Pool::Console {
             self.terminal.take_back();

@@ -31,7 +31,7 @@ impl Dyndeps {
         }
         match waiting.first() {
             Some(first) if ready.is_empty() => {
-                let path = &graph.file(*first).path;
+                let path = graph.file(*first).path;
                 Err(format!("dependency cycle: the dyndep file `{path}` has to be made before it is made").into())
             }
             _ => Ok(ready),
@@ -50,7 +50,7 @@ impl Dyndeps {
     /// Where it cannot be read, or does not fit the edges that name it; in Ninja's words where it has some.
     pub fn load(&mut self, graph: &mut Graph, file: FileId) -> Result<(), Error> {
         self.loaded.insert(file);
-        let name = graph.file(file).path.clone();
+        let name = graph.file(file).path.to_owned();
         let path = absolute(name.as_bstr(), graph.working_directory());
         let source = fs::read(to_path(path.as_bstr())).map_err(|e| format!("loading '{name}': {e}"))?;
         let mut waiting: BTreeMap<EdgeId, BString> = users(graph, file);
@@ -82,5 +82,5 @@ impl Dyndeps {
 fn users(graph: &Graph, file: FileId) -> BTreeMap<EdgeId, BString> {
     let edges = graph.edges().map(|(edge, _)| edge);
     let users = edges.filter(|edge| graph.dyndep(*edge).is_some_and(|path| graph.find(path.as_bstr()) == Some(file)));
-    users.map(|edge| (edge, graph.file(graph.edge(edge).outputs[0]).path.clone())).collect()
+    users.map(|edge| (edge, graph.file(graph.edge(edge).outputs[0]).path.to_owned())).collect()
 }

@@ -451,7 +451,7 @@ impl Drive<'_> {
         let missing = |file: &&FileId| fs::metadata(to_path(self.path(**file).as_bstr())).is_err();
         let Some(file) = plan.sources.iter().find(missing) else { return Ok(()) };
         let user = plan.order.iter().find(|edge| self.graph.edge(**edge).inputs.contains(file));
-        let path = self.graph.file(*file).path.clone();
+        let path = self.graph.file(*file).path.to_owned();
         Err(Refused::MissingSource { user: user.map_or_else(|| path.clone(), |edge| self.name(*edge)), path })
     }
 
@@ -462,7 +462,7 @@ impl Drive<'_> {
 
     /// The first output, by which an edge is known from run to run.
     pub(crate) fn name(&self, edge: EdgeId) -> BString {
-        self.graph.edge(edge).outputs.first().map(|file| self.graph.file(*file).path.clone()).unwrap_or_default()
+        self.graph.edge(edge).outputs.first().map(|file| self.graph.file(*file).path.to_owned()).unwrap_or_default()
     }
 
     /// Explicit and implicit inputs, phony ones replaced by what stands behind them.

@@ -27,9 +27,8 @@ pub struct EdgeId(pub u32);
 /// that one file has one [`FileId`] however it is spelt.
 pub struct Graph {
     working_directory: BString,
-    files: Vec<File>,
-    edges: Vec<Edge>,
-    by_path: PathIndex,
+    files: Files,
+    edges: Edges,
     /// What is made when nothing is asked for; empty if the build file does not say.
     pub defaults: Vec<FileId>,
     commands: Box<dyn Commands>,
@@ -75,43 +74,43 @@ impl<T: Commands> Commands for Arc<T> {
 }
 
 /// A file that is named in the build file.
-#[derive(Debug)]
-pub struct File {
+#[derive(Debug, Clone, Copy)]
+pub struct File<'g> {
     /// See [`Graph`].
-    pub path: BString,
+    pub path: &'g BStr,
     /// The edge that makes it; none for a source.
     pub maker: Option<EdgeId>,
 }
 
 /// A command with its inputs and outputs, as the build file states it.
-#[derive(Debug)]
-pub struct Edge {
+#[derive(Debug, Clone, Copy)]
+pub struct Edge<'g> {
     /// Explicit ones first, in the order of the build file, each once.
-    pub outputs: Vec<FileId>,
+    pub outputs: &'g [FileId],
     /// How many of [`Edge::outputs`] are explicit.
     pub explicit_outputs: usize,
     /// Explicit, then implicit, then order-only ones, as often as the build file names them.
-    pub inputs: Vec<FileId>,
+    pub inputs: &'g [FileId],
     /// How many of [`Edge::inputs`] are explicit.
     pub explicit_inputs: usize,
     /// How many of [`Edge::inputs`] are implicit.
     pub implicit_inputs: usize,
     /// Built along with the edge, though nothing of it waits for them.
-    pub validations: Vec<FileId>,
+    pub validations: &'g [FileId],
     /// Runs nothing: its outputs stand for its inputs.
     pub phony: bool,
     /// Where the build file states it.
-    pub location: Location,
+    pub location: &'g Location,
 }
 
-impl Edge {
+impl<'g> Edge<'g> {
     /// What changes the outputs: explicit and implicit inputs.
-    pub fn dirtying(&self) -> &[FileId] {
+    pub fn dirtying(&self) -> &'g [FileId] {
         &self.inputs[..self.explicit_inputs + self.implicit_inputs]
     }
 
     /// What only has to be there before.
-    pub fn ordering(&self) -> &[FileId] {
+    pub fn ordering(&self) -> &'g [FileId] {
         &self.inputs[self.explicit_inputs + self.implicit_inputs..]
     }
 }
@@ -205,29 +204,28 @@ impl Graph {
     }
 
     /// The edge's outputs, inputs and place.
-    pub fn edge(&self, id: EdgeId) -> &Edge {
-        &self.edges[id.0 as usize]
+    pub fn edge(&self, id: EdgeId) -> Edge<'_> {
+        self.edges.get(id)
     }
 
     /// All edges, in the order of the build file.
-    pub fn edges(&self) -> impl Iterator<Item = (EdgeId, &Edge)> {
-        self.edges.iter().enumerate().map(|(i, edge)| (EdgeId(i as u32), edge))
+    pub fn edges(&self) -> impl Iterator<Item = (EdgeId, Edge<'_>)> {
+        (0..self.edges.all.len() as u32).map(EdgeId).map(|id| (id, self.edge(id)))
     }
 
     /// The file's path and maker.
-    pub fn file(&self, id: FileId) -> &File {
-        &self.files[id.0 as usize]
+    pub fn file(&self, id: FileId) -> File<'_> {
+        self.files.get(id)
     }
 
     /// All files.
-    pub fn files(&self) -> impl Iterator<Item = (FileId, &File)> {
-        self.files.iter().enumerate().map(|(i, file)| (FileId(i as u32), file))
+    pub fn files(&self) -> impl Iterator<Item = (FileId, File<'_>)> {
+        (0..self.files.all.len() as u32).map(FileId).map(|id| (id, self.file(id)))
     }
 
     /// The file of a path, however it is spelt.
     pub fn find(&self, path: &BStr) -> Option<FileId> {
-        let path = normalised(path, self.working_directory.as_bstr());
-        self.by_path.find(&self.files, &path, self.by_path.hash(&path))
+        find(&self.files, path, self.working_directory.as_bstr())
     }
 
     /// What a non-phony edge runs.
@@ -255,26 +253,33 @@ impl Graph {
     /// # Errors
     /// [`DoubleOutput`] where another edge makes one of the outputs. The graph is then not to be used further.
     pub fn extend(&mut self, edge: EdgeId, outputs: &[BString], inputs: &[BString]) -> Result<(), DoubleOutput> {
+        let Edge { outputs: known_outputs, inputs: known_inputs, validations, .. } = self.edge(edge);
+        let [mut all_outputs, mut all_inputs, validations] =
+            [known_outputs, known_inputs, validations].map(<[FileId]>::to_vec);
         for path in outputs {
-            let file = self.by_path.add(&mut self.files, self.working_directory.as_bstr(), path.as_bstr());
-            match self.files[file.0 as usize].maker {
-                Some(maker) if maker == edge => continue,
-                Some(maker) => {
-                    let first = self.edge(maker).location.clone();
-                    return Err(DoubleOutput { path: self.file(file).path.clone(), first });
-                }
-                None => self.files[file.0 as usize].maker = Some(edge),
+            let file = self.files.add(&normalised(path.as_bstr(), self.working_directory.as_bstr()));
+            match self.files.claim(file, edge) {
+                Claim::New => all_outputs.push(file),
+                Claim::Known => {}
+                Claim::Of(maker) => return Err(double(&self.files, &self.edges, file, maker)),
             }
-            self.edges[edge.0 as usize].outputs.push(file);
         }
+        let known = self.edge(edge).dirtying().len();
+        let mut dirtying = known;
         for path in inputs {
-            let file = self.by_path.add(&mut self.files, self.working_directory.as_bstr(), path.as_bstr());
-            let edge = &mut self.edges[edge.0 as usize];
-            if !edge.dirtying().contains(&file) {
-                edge.inputs.insert(edge.explicit_inputs + edge.implicit_inputs, file);
-                edge.implicit_inputs += 1;
+            let file = self.files.add(&normalised(path.as_bstr(), self.working_directory.as_bstr()));
+            if !all_inputs[..dirtying].contains(&file) {
+                all_inputs.insert(dirtying, file);
+                dirtying += 1;
             }
         }
+        let Edges { all, files } = &mut self.edges;
+        let stated = &mut all[edge.0 as usize];
+        stated.start = files.len();
+        stated.outputs = all_outputs.len() as u32;
+        stated.inputs = all_inputs.len() as u32;
+        stated.implicit_inputs += (dirtying - known) as u32;
+        files.extend([all_outputs, all_inputs, validations].concat());
         Ok(())
     }
 
@@ -285,11 +290,11 @@ impl Graph {
 
     /// Files that no edge has for an input, in the order of the build file.
     pub fn roots(&self) -> Vec<FileId> {
-        let mut read = vec![false; self.files.len()];
-        for file in self.edges.iter().flat_map(|edge| &edge.inputs) {
+        let mut read = vec![false; self.files.all.len()];
+        for file in self.edges().flat_map(|(_, edge)| edge.inputs) {
             read[file.0 as usize] = true;
         }
-        let made = self.edges.iter().flat_map(|edge| &edge.outputs);
+        let made = self.edges().flat_map(|(_, edge)| edge.outputs);
         made.filter(|file| !read[file.0 as usize]).copied().collect()
     }
 }
@@ -298,9 +303,8 @@ impl Graph {
 #[derive(Debug)]
 pub struct GraphBuilder {
     working_directory: BString,
-    files: Vec<File>,
-    edges: Vec<Edge>,
-    by_path: PathIndex,
+    files: Files,
+    edges: Edges,
     /// See [`Graph::defaults`].
     pub defaults: Vec<FileId>,
 }
@@ -309,17 +313,17 @@ pub struct GraphBuilder {
 #[derive(Debug)]
 pub struct EdgeSpec<'a> {
     /// Explicit ones first.
-    pub outputs: &'a [BString],
+    pub outputs: &'a [FileId],
     /// How many of the outputs are explicit.
     pub explicit_outputs: usize,
     /// Explicit, implicit, order-only ones.
-    pub inputs: &'a [BString],
+    pub inputs: &'a [FileId],
     /// How many of the inputs are explicit.
     pub explicit_inputs: usize,
     /// How many of the inputs are implicit.
     pub implicit_inputs: usize,
     /// Built along.
-    pub validations: &'a [BString],
+    pub validations: &'a [FileId],
     /// Runs nothing.
     pub phony: bool,
     /// Where it is stated.
@@ -339,25 +343,34 @@ pub struct DoubleOutput {
 impl GraphBuilder {
     /// An empty graph whose relative paths start at `working_directory`, which is absolute and normal.
     pub fn new(working_directory: BString) -> Self {
-        Self { working_directory, files: vec![], edges: vec![], by_path: PathIndex::default(), defaults: vec![] }
+        Self { working_directory, files: Files::default(), edges: Edges::default(), defaults: vec![] }
     }
 
     /// Makes room for so many more edges and files.
     pub fn reserve(&mut self, edges: usize, files: usize) {
-        self.edges.reserve(edges);
-        self.files.reserve(files);
-        self.by_path.table.reserve(files, |(hash, _)| *hash);
+        self.edges.all.reserve(edges);
+        self.files.all.reserve(files);
+        self.files.by_path.reserve(files, |(hash, _)| wide(*hash));
     }
 
-    /// The file of a path, new if no edge has named it yet.
+    /// The file of a path, new if there is none yet.
     pub fn file(&mut self, path: &BStr) -> FileId {
-        self.by_path.add(&mut self.files, self.working_directory.as_bstr(), path)
+        self.files.add(&normalised(path, self.working_directory.as_bstr()))
     }
 
-    /// Whether some edge added so far names the path.
-    pub fn knows(&self, path: &BStr) -> bool {
-        let path = normalised(path, self.working_directory.as_bstr());
-        self.by_path.find(&self.files, &path, self.by_path.hash(&path)).is_some()
+    /// As [`GraphBuilder::file`], without another look at the path.
+    pub fn plain_file(&mut self, Plain(path): Plain<'_>) -> FileId {
+        self.files.add(below(path, self.working_directory.as_bstr()))
+    }
+
+    /// The file of a path that was asked for so far.
+    pub fn find(&self, path: &BStr) -> Option<FileId> {
+        find(&self.files, path, self.working_directory.as_bstr())
+    }
+
+    /// The path of a file, as in the [`Graph`].
+    pub fn path(&self, file: FileId) -> &BStr {
+        self.files.get(file).path
     }
 
     /// Adds an edge.
@@ -365,31 +378,30 @@ impl GraphBuilder {
     /// # Errors
     /// [`DoubleOutput`] where another edge makes one of the outputs. The graph is then not to be used further.
     pub fn edge(&mut self, spec: EdgeSpec<'_>) -> Result<EdgeId, DoubleOutput> {
-        let id = EdgeId(u32::try_from(self.edges.len()).expect("fewer than 2^32 edges"));
-        let mut outputs: Vec<FileId> = Vec::with_capacity(spec.outputs.len());
+        let id = EdgeId(u32::try_from(self.edges.all.len()).expect("fewer than 2^32 edges"));
+        let start = self.edges.files.len();
         let mut explicit_outputs = 0;
-        for (i, path) in spec.outputs.iter().enumerate() {
-            let file = self.file(path.as_bstr());
-            match self.files[file.0 as usize].maker {
-                Some(maker) if maker == id => continue, // the same file in another spelling, as CMake writes it
-                Some(maker) => {
-                    let first = self.edges[maker.0 as usize].location.clone();
-                    return Err(DoubleOutput { path: self.files[file.0 as usize].path.clone(), first });
+        for (i, file) in spec.outputs.iter().enumerate() {
+            match self.files.claim(*file, id) {
+                Claim::New => {
+                    self.edges.files.push(*file);
+                    explicit_outputs += u32::from(i < spec.explicit_outputs);
                 }
-                None => self.files[file.0 as usize].maker = Some(id),
+                Claim::Known => {} // the same file in another spelling, as CMake writes it
+                Claim::Of(maker) => return Err(double(&self.files, &self.edges, *file, maker)),
             }
-            outputs.push(file);
-            explicit_outputs += usize::from(i < spec.explicit_outputs);
         }
-        let inputs = spec.inputs.iter().map(|path| self.file(path.as_bstr())).collect();
-        let validations = spec.validations.iter().map(|path| self.file(path.as_bstr())).collect();
-        self.edges.push(Edge {
+        let outputs = (self.edges.files.len() - start) as u32;
+        self.edges.files.extend_from_slice(spec.inputs);
+        self.edges.files.extend_from_slice(spec.validations);
+        self.edges.all.push(Stated {
+            start,
             outputs,
             explicit_outputs,
-            inputs,
-            explicit_inputs: spec.explicit_inputs,
-            implicit_inputs: spec.implicit_inputs,
-            validations,
+            inputs: spec.inputs.len() as u32,
+            explicit_inputs: spec.explicit_inputs as u32,
+            implicit_inputs: spec.implicit_inputs as u32,
+            validations: spec.validations.len() as u32,
             phony: spec.phony,
             location: spec.location,
         });
@@ -398,46 +410,144 @@ impl GraphBuilder {
 
     /// The finished graph.
     pub fn finish(self, commands: Box<dyn Commands>) -> Graph {
-        let Self { working_directory, files, edges, by_path, defaults } = self;
-        Graph { working_directory, files, edges, by_path, defaults, commands }
+        let Self { working_directory, files, edges, defaults } = self;
+        Graph { working_directory, files, edges, defaults, commands }
+    }
+}
+/// The edges of a graph.
+#[derive(Debug, Default)]
+struct Edges {
+    all: Vec<Stated>,
+    /// Those of the edges: of each its outputs, inputs and validations, as [`Stated`] counts them.
+    files: Vec<FileId>,
+}
+
+/// See [`Edge`].
+#[derive(Debug)]
+struct Stated {
+    /// In [`Edges::files`].
+    start: usize,
+    outputs: u32,
+    explicit_outputs: u32,
+    inputs: u32,
+    explicit_inputs: u32,
+    implicit_inputs: u32,
+    validations: u32,
+    phony: bool,
+    location: Location,
+}
+
+impl Edges {
+    fn get(&self, id: EdgeId) -> Edge<'_> {
+        let stated = &self.all[id.0 as usize];
+        let (outputs, rest) = self.files[stated.start..].split_at(stated.outputs as usize);
+        let (inputs, rest) = rest.split_at(stated.inputs as usize);
+        Edge {
+            outputs,
+            explicit_outputs: stated.explicit_outputs as usize,
+            inputs,
+            explicit_inputs: stated.explicit_inputs as usize,
+            implicit_inputs: stated.implicit_inputs as usize,
+            validations: &rest[..stated.validations as usize],
+            phony: stated.phony,
+            location: &stated.location,
+        }
     }
 }
 
-/// Finds files by their normal paths, which it reads from the files: no path is kept twice.
+/// The files of a graph, found by their normal paths.
 #[derive(Debug, Default)]
-struct PathIndex {
-    /// Files with the hashes of their paths, so that growing does not read the paths.
-    table: HashTable<(u64, FileId)>,
+struct Files {
+    /// One after the other, nothing between them.
+    paths: Vec<u8>,
+    all: Vec<Named>,
+    /// With the hashes of their paths, so that growing does not read the paths.
+    by_path: HashTable<(u32, FileId)>,
     hasher: DefaultHashBuilder,
 }
 
-impl PathIndex {
-    fn hash(&self, path: &[u8]) -> u64 {
-        self.hasher.hash_one(path)
+/// See [`File`].
+#[derive(Debug)]
+struct Named {
+    /// In [`Files::paths`], up to that of the next.
+    start: usize,
+    maker: Option<EdgeId>,
+}
+
+/// What becomes of a file that an edge makes.
+enum Claim {
+    /// The edge is its maker.
+    New,
+    /// It is so already.
+    Known,
+    /// Another edge is.
+    Of(EdgeId),
+}
+
+impl Files {
+    fn get(&self, id: FileId) -> File<'_> {
+        let Named { start, maker } = self.all[id.0 as usize];
+        let end = self.all.get(id.0 as usize + 1).map_or(self.paths.len(), |next| next.start);
+        File { path: self.paths[start..end].as_bstr(), maker }
     }
 
-    /// `hash` is the path's.
-    fn find(&self, files: &[File], path: &[u8], hash: u64) -> Option<FileId> {
-        let same = |known: &(u64, FileId)| known.0 == hash && files[known.1.0 as usize].path == path;
-        self.table.find(hash, same).map(|(_, file)| *file)
+    fn claim(&mut self, file: FileId, edge: EdgeId) -> Claim {
+        match &mut self.all[file.0 as usize].maker {
+            Some(maker) if *maker == edge => Claim::Known,
+            Some(maker) => Claim::Of(*maker),
+            none => {
+                *none = Some(edge);
+                Claim::New
+            }
+        }
     }
 
-    /// The file of a path, new if there is none.
-    fn add(&mut self, files: &mut Vec<File>, base: &BStr, path: &BStr) -> FileId {
-        let path = normalised(path, base);
-        let hash = self.hash(&path);
-        if let Some(known) = self.find(files, &path, hash) {
+    fn hash(&self, path: &[u8]) -> u32 {
+        self.hasher.hash_one(path) as u32
+    }
+
+    /// The file of a normal path with its hash.
+    fn find(&self, path: &[u8], hash: u32) -> Option<FileId> {
+        let same = |(known, file): &(u32, FileId)| *known == hash && self.get(*file).path == path;
+        self.by_path.find(wide(hash), same).map(|(_, file)| *file)
+    }
+
+    /// The file of a normal path, new if there is none.
+    fn add(&mut self, path: &[u8]) -> FileId {
+        let hash = self.hash(path);
+        if let Some(known) = self.find(path, hash) {
             return known;
         }
-        let id = FileId(u32::try_from(files.len()).expect("fewer than 2^32 files"));
-        files.push(File { path: path.into_owned().into(), maker: None });
-        self.insert(hash, id);
+        let id = FileId(u32::try_from(self.all.len()).expect("fewer than 2^32 files"));
+        self.all.push(Named { start: self.paths.len(), maker: None });
+        self.paths.extend_from_slice(path);
+        self.by_path.insert_unique(wide(hash), (hash, id), |(hash, _)| wide(*hash));
         id
     }
+}
 
-    /// `file` is not in it yet, and `hash` is its path's.
-    fn insert(&mut self, hash: u64, file: FileId) {
-        self.table.insert_unique(hash, (hash, file), |(hash, _)| *hash);
+/// A table looks at the first and the last bits of a hash.
+fn wide(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+fn find(files: &Files, path: &BStr, base: &BStr) -> Option<FileId> {
+    let path = normalised(path, base);
+    files.find(&path, files.hash(&path))
+}
+
+fn double(files: &Files, edges: &Edges, file: FileId, maker: EdgeId) -> DoubleOutput {
+    DoubleOutput { path: files.get(file).path.into(), first: edges.get(maker).location.clone() }
+}
+
+/// A path out of which nothing can be taken without a look at the disk, but perhaps the working directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'a>(&'a BStr);
+
+impl<'a> Plain<'a> {
+    /// None if something can be taken out, or nothing is in it.
+    pub fn new(path: &'a BStr) -> Option<Self> {
+        (!path.is_empty() && is_plain(path)).then_some(Self(path))
     }
 }
 
@@ -449,57 +559,52 @@ pub fn normalise(path: &BStr, base: &BStr) -> BString {
 
 /// As [`normalise`], without a copy of a path that is normal or only has to lose `base`.
 fn normalised<'a>(path: &'a BStr, base: &BStr) -> Cow<'a, [u8]> {
-    if path.is_empty() {
-        return Cow::Borrowed(b"");
+    match Plain::new(path) {
+        _ if path.is_empty() => Cow::Borrowed(b""),
+        Some(Plain(path)) => Cow::Borrowed(below(path, base)),
+        None => Cow::Owned(below(&cleaned(path), base).into()),
     }
+}
+
+/// A path that is not empty, without what needs no look at the disk to be taken out.
+fn cleaned(path: &BStr) -> Vec<u8> {
     let absolute = path.starts_with(b"/");
-    let plain: Cow<'a, [u8]> = if is_plain(path) {
-        Cow::Borrowed(path)
-    } else {
-        let mut components: Vec<&[u8]> = Vec::new();
-        for component in path.split_str("/") {
-            match component {
-                b"" | b"." => {}
-                b".." => match components.last() {
-                    Some(&last) if last != b".." => {
-                        components.pop();
-                    }
-                    None if absolute => {}
-                    _ => components.push(component),
-                },
+    let mut components: Vec<&[u8]> = Vec::new();
+    for component in path.split_str("/") {
+        match component {
+            b"" | b"." => {}
+            b".." => match components.last() {
+                Some(&last) if last != b".." => {
+                    components.pop();
+                }
+                None if absolute => {}
                 _ => components.push(component),
-            }
+            },
+            _ => components.push(component),
         }
-        let joined = bstr::join("/", &components);
-        Cow::Owned(if absolute { [b"/", joined.as_slice()].concat() } else { joined })
-    };
-    let below = |path: &[u8]| -> Option<usize> {
-        let rest = path.strip_prefix(base.as_bytes())?;
-        match rest.first() {
-            None => Some(path.len()),
-            Some(b'/') => Some(path.len() - rest.len() + 1),
-            Some(_) if base == b"/".as_bstr() => Some(1),
-            Some(_) => None,
-        }
-    };
-    let start = if absolute { below(&plain).unwrap_or(0) } else { 0 };
-    match plain {
-        _ if start == plain.len() => Cow::Borrowed(b"."),
-        Cow::Borrowed(plain) => Cow::Borrowed(&plain[start..]),
-        Cow::Owned(mut plain) => {
-            plain.drain(..start);
-            Cow::Owned(plain)
-        }
+    }
+    let joined = bstr::join("/", &components);
+    match (absolute, joined.is_empty()) {
+        (true, _) => [b"/", joined.as_slice()].concat(),
+        (false, true) => b".".into(),
+        (false, false) => joined,
+    }
+}
+
+/// A plain path, relative to the absolute `base` if it lies below.
+fn below<'a>(path: &'a [u8], base: &BStr) -> &'a [u8] {
+    match path.strip_prefix(base.as_bytes()) {
+        Some([]) => b".",
+        Some([b'/', below @ ..]) => below,
+        Some(below) if base == "/" => below,
+        _ => path,
     }
 }
 
 /// Whether nothing can be taken out of a path that is not empty.
 fn is_plain(path: &[u8]) -> bool {
-    // First without branches, which the compiler makes a loop over many bytes at once: most paths end here.
-    let pairs = path.iter().zip(&path[1..]);
-    let suspect = pairs.fold(false, |suspect, (a, b)| suspect | ((*a == b'/') & ((*b == b'/') | (*b == b'.'))));
-    if !suspect && path[0] != b'.' && (path[path.len() - 1] != b'/' || path.len() == 1) {
-        return true;
+    if !has_slash_before_slash_or_dot(path) && path[0] != b'.' && (path[path.len() - 1] != b'/' || path.len() == 1) {
+        return true; // most are
     }
     let mut rest = path;
     if let Some(below) = rest.strip_prefix(b"/") {
@@ -510,6 +615,19 @@ fn is_plain(path: &[u8]) -> bool {
         }
     }
     !rest.split_str("/").any(|component| matches!(component, b"" | b"." | b".."))
+}
+
+fn has_slash_before_slash_or_dot(path: &[u8]) -> bool {
+    // Without branches, which the compiler makes a loop over blocks of bytes; the last block overlaps the one before it.
+    const BLOCK: usize = 16;
+    let has = |text: &[u8]| {
+        let pairs = text.iter().zip(&text[1..]);
+        pairs.fold(false, |has, (a, b)| has | ((*a == b'/') & ((*b == b'/') | (*b == b'.'))))
+    };
+    match path.last_chunk::<{ BLOCK + 1 }>() {
+        Some(end) => has(&path[..=(path.len() - 1) / BLOCK * BLOCK]) || has(end),
+        None => has(path),
+    }
 }
 
 /// `path` as seen from the absolute `base`, absolute and normal.

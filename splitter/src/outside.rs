@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_user_names_edges_by_outputs_or_by_their_rule() {
         let mut builder = GraphBuilder::new("/r/build".into());
-        let outputs = ["data/a.bin".into(), "data/b.txt".into()];
+        let outputs = ["data/a.bin", "data/b.txt"].map(|path| builder.file(path.into()));
         let location = Location { file: std::sync::Arc::new("build.ninja".into()), line: 1 };
         let spec = EdgeSpec {
             outputs: &outputs,

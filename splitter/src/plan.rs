@@ -38,7 +38,7 @@ impl Plan {
         while let Some(target) = waiting.pop() {
             let before = walk.plan.order.len();
             walk.file(target)?;
-            let validations = walk.plan.order[before..].iter().flat_map(|edge| &graph.edge(*edge).validations);
+            let validations = walk.plan.order[before..].iter().flat_map(|edge| graph.edge(*edge).validations);
             waiting.extend(validations.copied());
         }
         Ok(walk.plan)
@@ -114,7 +114,7 @@ impl Walk<'_> {
             Mark::Done => {}
             Mark::Open => {
                 let from = path.iter().position(|(_, edge, _)| *edge == maker).expect("an open edge is on the path");
-                let name = |file: FileId| self.graph.file(file).path.clone();
+                let name = |file: FileId| self.graph.file(file).path.to_owned();
                 let cycle = path[from..].iter().map(|(file, ..)| name(*file)).chain([name(file)]);
                 let mut cycle: Vec<BString> = cycle.collect();
                 cycle[0] = name(file); // the edge may have been entered by another of its outputs

@@ -140,7 +140,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Command, Commands, EdgeSpec, GraphBuilder, Location};
+    use crate::graph::{Command, Commands, EdgeSpec, FileId, GraphBuilder, Location};
 
     struct Links;
 
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    fn edge(outputs: &[BString]) -> EdgeSpec<'_> {
+    fn edge(outputs: &[FileId]) -> EdgeSpec<'_> {
         EdgeSpec {
             outputs,
             explicit_outputs: 1,
@@ -168,7 +168,8 @@ mod tests {
     fn a_pool_is_never_fuller_than_its_depth() {
         let mut builder = GraphBuilder::new("/b".into());
         for output in ["l0", "l1", "l2", "free"] {
-            builder.edge(edge(&[output.into()])).unwrap();
+            let output = builder.file(output.into());
+            builder.edge(edge(&[output])).unwrap();
         }
         let graph = builder.finish(Box::new(Links));
         let plan = Plan::new(&graph, &graph.roots()).unwrap();
@@ -186,7 +187,8 @@ mod tests {
     fn what_is_quick_comes_first() {
         let mut builder = GraphBuilder::new("/b".into());
         for output in ["a", "b", "c", "d", "e"] {
-            builder.edge(edge(&[output.into()])).unwrap();
+            let output = builder.file(output.into());
+            builder.edge(edge(&[output])).unwrap();
         }
         let graph = builder.finish(Box::new(Links));
         let mut queue = Queue::new(&graph, &Plan::new(&graph, &graph.roots()).unwrap());

@@ -22,17 +22,17 @@ use std::{fs, io, thread};
 /// The version of both files.
 const VERSION: u32 = 10;
 
-/// Everything that a run with nothing to do looks at.
+/// Everything that a run with nothing to do looks at; where it only looks, its texts are those of the file that it read.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct State {
+pub struct State<Text = BString> {
     /// What was asked for when everything was last up to date; none if that run failed.
-    pub complete: Option<Vec<BString>>,
+    pub complete: Option<Vec<Text>>,
     /// The build file of that run, as it was named: a directory may have several.
-    pub file: BString,
+    pub file: Text,
     /// What the user wished to be in a sandbox in that run.
-    pub isolation: BString,
+    pub isolation: Text,
     /// Paths, each with its identity or absence.
-    pub watched: Vec<(BString, Option<Identity>)>,
+    pub watched: Vec<(Text, Option<Identity>)>,
 }
 
 /// What is known of the edges.
@@ -120,11 +120,39 @@ pub struct Audited {
 /// # Errors
 /// What is wrong, as a phrase; a file that is not there is an empty value.
 pub fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, String> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
-        Err(e) => return Err(e.to_string()),
-    };
+    bytes_of(path)?.map_or_else(|| Ok(T::default()), |bytes| decode(&bytes))
+}
+
+/// Whether the [`State`] in a file says that there is nothing to do for `targets`: of the same build file, with the same
+/// wish, and all that was watched is as it was. This process is in `directory`, which is absolute and without links.
+///
+/// # Errors
+/// As [`read`].
+pub fn is_up_to_date(
+    path: &Path,
+    targets: &[BString],
+    file: &BStr,
+    isolation: &BStr,
+    directory: &BStr,
+) -> Result<bool, String> {
+    let Some(bytes) = bytes_of(path)? else { return Ok(false) };
+    let state: State<&BStr> = decode(&bytes)?;
+    Ok(state.complete.is_some_and(|complete| complete == targets)
+        && state.file == file
+        && state.isolation == isolation
+        && stand(&state.watched, directory))
+}
+
+/// None if there is no such file.
+fn bytes_of(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
     let (checksum, body) = bytes.split_at_checked(32).ok_or("it is too short")?;
     if blake3::hash(body).as_bytes() != checksum {
         return Err("its checksum is wrong".into());
@@ -155,35 +183,29 @@ pub fn is_same((path, identity): &(BString, Option<Identity>)) -> bool {
     Identity::of(to_path(path.as_bstr())) == *identity
 }
 
-impl State {
-    /// Whether all that was watched is as it was, for the same targets of the same build file, and the same wish. This
-    /// process is in `directory`, which is absolute and without links.
-    pub fn is_up_to_date(&self, targets: &[BString], file: &BStr, isolation: &BStr, directory: &BStr) -> bool {
-        self.complete.as_deref() == Some(targets)
-            && self.file == file
-            && self.isolation == isolation
-            && self.stands(directory)
-    }
-
-    /// Whether all that was watched is as it was.
-    fn stands(&self, directory: &BStr) -> bool {
-        // Fewer are looked at in less time than it takes to begin a thread for them.
-        const AT_LEAST: usize = 512;
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
-        let mut parts = self.watched.chunks(self.watched.len().div_ceil(threads).max(AT_LEAST));
-        let is_same = |part: &[(BString, Option<Identity>)]| {
-            part.iter().all(|(path, known)| Identity::of(to_path(seen_from(directory, path).as_ref())) == *known)
-        };
-        let own = parts.next().unwrap_or_default();
-        thread::scope(|scope| {
-            let others: Vec<_> = parts.map(|part| scope.spawn(move || is_same(part))).collect();
-            is_same(own) && others.into_iter().all(|other| other.join().is_ok_and(|same| same))
-        })
-    }
+/// Whether all that was watched is as it was.
+fn stand(watched: &[(&BStr, Option<Identity>)], directory: &BStr) -> bool {
+    // Fewer are looked at in less time than it takes to begin a thread for them, and for fewer than many it takes longer
+    // to learn how many threads can run than a second one costs in vain.
+    const AT_LEAST: usize = 512;
+    const MANY: usize = 8192;
+    let threads = match watched.len() {
+        ..MANY => 2,
+        _ => thread::available_parallelism().map_or(1, usize::from).min(4),
+    };
+    let mut parts = watched.chunks(watched.len().div_ceil(threads).max(AT_LEAST));
+    let is_same = |part: &[(&BStr, Option<Identity>)]| {
+        part.iter().all(|(path, known)| Identity::of(to_path(seen_from(directory, path).as_ref())) == *known)
+    };
+    let own = parts.next().unwrap_or_default();
+    thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || is_same(part))).collect();
+        is_same(own) && others.into_iter().all(|other| other.join().is_ok_and(|same| same))
+    })
 }
 
 /// A path as it is seen from a directory near to it: the system takes time for each part of a path.
-fn seen_from<'a>(directory: &BStr, path: &'a BString) -> Cow<'a, BStr> {
+fn seen_from<'a>(directory: &BStr, path: &'a BStr) -> Cow<'a, BStr> {
     const NEAR: usize = 3;
     let mut above = directory;
     for up in 0..=NEAR {
@@ -195,7 +217,7 @@ fn seen_from<'a>(directory: &BStr, path: &'a BString) -> Cow<'a, BStr> {
         }
         above = parent(above);
     }
-    Cow::Borrowed(path.as_bstr())
+    Cow::Borrowed(path)
 }
 
 #[cfg(test)]
@@ -206,20 +228,22 @@ mod tests {
     fn a_spoilt_file_is_named_and_taken_for_none() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        let state = State { complete: Some(vec!["all".into()]), ..State::default() };
+        let state: State = State { complete: Some(vec!["all".into()]), ..State::default() };
         write(&state, &path).unwrap();
-        assert!(read::<State>(&path).unwrap().is_up_to_date(&["all".into()], b"".into(), b"".into(), b"/".into()));
+        let is_up_to_date = |target: &str| is_up_to_date(&path, &[target.into()], b"".into(), b"".into(), b"/".into());
+        assert_eq!([is_up_to_date("all"), is_up_to_date("some")], [Ok(true), Ok(false)]);
 
         let good = fs::read(&path).unwrap();
         for spoilt in [&good[..good.len() - 1], &good[..10], b"", &[7; 100][..]] {
             fs::write(&path, spoilt).unwrap();
             read::<State>(&path).unwrap_err();
+            is_up_to_date("all").unwrap_err();
         }
     }
 
     #[test]
     fn a_path_is_short_from_a_directory_near_to_it() {
-        let seen = |path: &str| seen_from(b"/r/a/b/build".into(), &path.into()).to_string();
+        let seen = |path: &str| seen_from(b"/r/a/b/build".into(), path.into()).to_string();
         assert_eq!(seen("/r/a/b/build/out/x.o"), "out/x.o");
         assert_eq!(seen("/r/a/b/src/x.c"), "../src/x.c");
         assert_eq!(seen("/r/other/x.c"), "../../../other/x.c");

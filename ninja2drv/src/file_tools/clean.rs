@@ -36,7 +36,7 @@ pub fn clean_dead(mut manifest: Manifest, call: &Call<'_>, out: &mut dyn Write) 
     let (log, _) = opened::open(&manifest, call)?;
     let mut cleaner = Cleaner::begin(&mut manifest, call, out)?;
     let graph = &cleaner.manifest.graph;
-    let read: HashSet<FileId> = graph.edges().flat_map(|(_, edge)| &edge.inputs).copied().collect();
+    let read: HashSet<FileId> = graph.edges().flat_map(|(_, edge)| edge.inputs).copied().collect();
     let is_alive = |file: &FileId| graph.file(*file).maker.is_some() || read.contains(file);
     let dead =
         log.iter().map(|(output, _)| output).filter(|output| !graph.find(output).is_some_and(|file| is_alive(&file)));
@@ -100,7 +100,7 @@ impl<'a> Cleaner<'a> {
             }
             let graph = &self.manifest.graph;
             for (id, edge) in graph.edges().filter(|(id, _)| graph.rule(*id) == *rule) {
-                for output in &edge.outputs {
+                for output in edge.outputs {
                     self.remove(path(graph, *output))?;
                     self.remove_beside(id)?;
                 }

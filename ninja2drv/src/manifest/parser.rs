@@ -13,8 +13,9 @@ use super::{LANGUAGE, Manifest, ParseError, Version, Warning};
 use crate::reason;
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
-use splitter::graph::{EdgeId, EdgeSpec, Graph, GraphBuilder, Location, Pool, normalise};
+use splitter::graph::{EdgeId, EdgeSpec, FileId, Graph, GraphBuilder, Location, Plain, Pool};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 type Load<'l> = &'l mut dyn FnMut(&BStr) -> std::io::Result<Vec<u8>>;
@@ -47,48 +48,42 @@ pub struct Parser<'l> {
 /// What is needed for one edge, kept for its memory.
 #[derive(Default)]
 struct Scratch {
-    written_outputs: Vec<Raw>,
-    written_inputs: Vec<Raw>,
-    written_validations: Vec<Raw>,
     outputs: Paths,
     inputs: Paths,
     validations: Paths,
 }
 
-/// A list of paths that keeps the memory of former ones.
+/// A list of paths.
 #[derive(Default)]
 struct Paths {
-    all: Vec<BString>,
-    length: usize,
+    written: Vec<Raw>,
+    files: Vec<FileId>,
+    /// Where in `made` each is as Ninja spells it; an empty range if it is written so.
+    spelt: Vec<Range<usize>>,
+    made: Vec<u8>,
 }
 
 impl Paths {
-    fn push(&mut self) -> &mut BString {
-        if self.length == self.all.len() {
-            self.all.push(BString::default());
-        }
-        self.length += 1;
-        let path = &mut self.all[self.length - 1];
-        path.clear();
-        path
+    fn clear(&mut self) {
+        let Self { written, files, spelt, made } = self;
+        written.clear();
+        files.clear();
+        spelt.clear();
+        made.clear();
     }
 
-    fn get(&self) -> &[BString] {
-        &self.all[..self.length]
+    /// As Ninja spells them.
+    fn spellings<'a>(&'a self, source: &Source<'a>) -> impl Iterator<Item = &'a [u8]> {
+        let bytes = source.bytes;
+        self.written.iter().zip(&self.spelt).map(move |(raw, made)| match made.is_empty() {
+            true => &bytes[raw.start..raw.end],
+            false => &self.made[made.clone()],
+        })
     }
 
-    /// Takes out what `gone` says; gives how many of the first `explicit` are left.
-    fn remove(&mut self, explicit: usize, gone: impl Fn(&BString) -> bool) -> usize {
-        let (mut kept, mut kept_explicit) = (0, 0);
-        for i in 0..self.length {
-            if !gone(&self.all[i]) {
-                self.all.swap(kept, i);
-                kept += 1;
-                kept_explicit += usize::from(i < explicit);
-            }
-        }
-        self.length = kept;
-        kept_explicit
+    /// As Ninja spells one of them.
+    fn spelling<'a>(&'a self, source: &Source<'a>, i: usize) -> &'a BStr {
+        self.spellings(source).nth(i).unwrap_or_default().as_bstr()
     }
 }
 
@@ -430,11 +425,10 @@ impl<'l> Parser<'l> {
         while !raw.is_empty() {
             let mut path = vec![];
             self.path(source, &[], raw, &mut path)?;
-            if !self.graph.knows(path.as_bstr()) {
+            let Some(file) = self.graph.find(path.as_bstr()) else {
                 let message = format!("unknown target '{}'", path.as_bstr());
                 return Err(Problem { at: raw.start, message });
-            }
-            let file = self.graph.file(path.as_bstr());
+            };
             self.graph.defaults.push(file);
             raw = source.lexer.path()?;
         }
@@ -483,13 +477,13 @@ impl<'l> Parser<'l> {
     fn edge_with(&mut self, source: &mut Source<'_>, scratch: &mut Scratch) -> Result<(), Problem> {
         let start = source.lexer.place();
         let line = source.lexer.line();
-        let Scratch { written_outputs, written_inputs, written_validations, .. } = scratch;
-        for written in [&mut *written_outputs, written_inputs, written_validations] {
-            written.clear();
+        let Scratch { outputs, inputs, validations } = scratch;
+        for paths in [&mut *outputs, inputs, validations] {
+            paths.clear();
         }
-        let explicit_outputs = source.paths(written_outputs)?;
-        let implicit_outputs = if source.lexer.accept(Token::Pipe) { source.paths(written_outputs)? } else { 0 };
-        if written_outputs.is_empty() {
+        let explicit_outputs = source.paths(&mut outputs.written)?;
+        let implicit_outputs = if source.lexer.accept(Token::Pipe) { source.paths(&mut outputs.written)? } else { 0 };
+        if outputs.written.is_empty() {
             return Err(source.lexer.problem("expected path"));
         }
         source.lexer.expect(Token::Colon)?;
@@ -500,13 +494,13 @@ impl<'l> Parser<'l> {
         let Some(rule) = self.program.rule(source.scope, name) else {
             return Err(source.lexer.problem(format!("unknown build rule '{}'", name.as_bstr())));
         };
-        let mut explicit_inputs = source.paths(written_inputs)?;
-        let implicit_inputs = if source.lexer.accept(Token::Pipe) { source.paths(written_inputs)? } else { 0 };
+        let mut explicit_inputs = source.paths(&mut inputs.written)?;
+        let implicit_inputs = if source.lexer.accept(Token::Pipe) { source.paths(&mut inputs.written)? } else { 0 };
         if source.lexer.accept(Token::PipePipe) {
-            source.paths(written_inputs)?;
+            source.paths(&mut inputs.written)?;
         }
         if source.lexer.accept(Token::PipeAt) {
-            source.paths(written_validations)?;
+            source.paths(&mut validations.written)?;
         }
         source.lexer.expect(Token::Newline)?;
 
@@ -517,7 +511,7 @@ impl<'l> Parser<'l> {
         let here = |message: String| Problem { at: start, message };
 
         let pool = if sets.pool || rule_sets.pool || self.anywhere.pool {
-            let evaluation = self.unfinished(rule, source.scope, bindings, &[], &[]);
+            let evaluation = self.unfinished(rule, source.scope, bindings, vec![], vec![]);
             let name = evaluation.escaped("pool").map_err(|unusable| here(unusable.to_string()))?;
             let pool = self.pool_numbers.get(name.as_bstr());
             *pool.ok_or_else(|| here(format!("unknown pool name '{}'", name.as_bstr())))?
@@ -525,42 +519,37 @@ impl<'l> Parser<'l> {
             0
         };
 
-        let own = &self.program.bindings[bindings..];
-        let Scratch { outputs, inputs, validations, .. } = scratch;
-        let lists = [(written_outputs, &mut *outputs), (written_inputs, inputs), (written_validations, validations)];
-        for (written, paths) in lists {
-            paths.length = 0;
-            for raw in &*written {
-                self.path(source, own, *raw, paths.push())?;
-            }
+        for paths in [&mut *outputs, inputs, validations] {
+            self.find_files(source, bindings, paths)?;
         }
-        let Scratch { outputs, inputs, validations, written_outputs, written_inputs, .. } = scratch;
-        if let Some(i) = second_of_two(outputs.get()) {
-            let message = format!("{} is defined as an output multiple times", outputs.get()[i]);
-            return Err(Problem { at: written_outputs[i].start, message });
+        if let Some(i) = second_of_two(outputs, source) {
+            let message = format!("{} is defined as an output multiple times", outputs.spelling(source, i));
+            return Err(Problem { at: outputs.written[i].start, message });
         }
         if phony && explicit_outputs == 1 && implicit_outputs == 0 && implicit_inputs == 0 {
             // CMake 2.8.12 and 3.0 write such edges; Ninja bears with them.
-            let output = &outputs.get()[0];
-            let before = inputs.length;
-            explicit_inputs = inputs.remove(explicit_inputs, |input| self.same_file(input, output));
-            if inputs.length < before {
-                self.warnings.push(Warning::PhonyCycle(output.clone()));
+            let output = outputs.files[0];
+            let before = inputs.files.len();
+            explicit_inputs -= inputs.files[..explicit_inputs].iter().filter(|input| **input == output).count();
+            inputs.files.retain(|input| *input != output);
+            if inputs.files.len() < before {
+                self.warnings.push(Warning::PhonyCycle(outputs.spelling(source, 0).into()));
             }
         }
-        let (outputs, inputs, validations) = (outputs.get(), inputs.get(), validations.get());
         // A shell is given up to four bytes for one, quotes and a blank.
-        let in_command = |paths: &[BString]| paths.iter().map(|path| 4 * path.len() + 3).sum::<usize>();
-        let value = |binding: &Binding| self.program.texts.get(binding.value).len();
-        let is_long =
-            in_command(outputs).max(in_command(inputs)) > LONG || own.iter().map(value).any(|length| length > LONG);
+        let in_command = |paths: &Paths| paths.spellings(source).map(|path| 4 * path.len() + 3).sum::<usize>();
+        let own = &self.program.bindings[bindings..];
+        let is_long = in_command(outputs).max(in_command(inputs)) > LONG
+            || own.iter().any(|binding| binding.value.length() > LONG);
 
         let dyndep = if sets.dyndep || rule_sets.dyndep || self.anywhere.dyndep {
-            let explicit = (&inputs[..explicit_inputs], &outputs[..explicit_outputs]);
-            let evaluation = self.unfinished(rule, source.scope, bindings, explicit.0, explicit.1);
+            let explicit_inputs = inputs.spellings(source).take(explicit_inputs).collect();
+            let explicit_outputs = outputs.spellings(source).take(explicit_outputs).collect();
+            let evaluation = self.unfinished(rule, source.scope, bindings, explicit_inputs, explicit_outputs);
             let mut path = evaluation.unescaped("dyndep").map_err(|unusable| here(unusable.to_string()))?;
             canonicalise(&mut path);
-            if !path.is_empty() && !inputs.iter().any(|input| self.same_file(input, &path)) {
+            let is_input = || self.graph.find(path.as_bstr()).is_some_and(|file| inputs.files.contains(&file));
+            if !path.is_empty() && !is_input() {
                 return Err(here(format!("dyndep '{}' is not an input", path.as_bstr())));
             }
             path
@@ -570,31 +559,28 @@ impl<'l> Parser<'l> {
 
         let location = Location { file: Arc::clone(source.name), line };
         let spec = EdgeSpec {
-            outputs,
+            outputs: &outputs.files,
             explicit_outputs,
-            inputs,
+            inputs: &inputs.files,
             explicit_inputs,
             implicit_inputs,
-            validations,
+            validations: &validations.files,
             phony,
             location,
         };
         let id = self.graph.edge(spec).map_err(|double| {
-            let normal = |path: &BString| normalise(path.as_bstr(), self.working_directory.as_bstr());
-            let i = outputs.iter().position(|path| normal(path) == double.path).unwrap_or_default();
-            let message = format!("multiple rules generate {}; the first is at {}", outputs[i], double.first);
-            Problem { at: written_outputs[i].start, message }
+            let i = outputs.files.iter().position(|file| self.graph.path(*file) == double.path).unwrap_or_default();
+            let path = outputs.spelling(source, i);
+            let message = format!("multiple rules generate {path}; the first is at {}", double.first);
+            Problem { at: outputs.written[i].start, message }
         })?;
 
         let too_long = |TooLong| Problem { at: start, message: "the edges are too long".into() };
         if !phony {
-            let number = source.number;
-            if outputs.iter().any(|path| self.is_spelt_otherwise(path)) {
-                let texts = self.spellings(number, &written_outputs[..explicit_outputs], outputs).map_err(too_long)?;
+            if let Some(texts) = self.otherwise(source, outputs, explicit_outputs).map_err(too_long)? {
                 self.program.outputs.add(id, texts);
             }
-            if inputs[..explicit_inputs].iter().any(|path| self.is_spelt_otherwise(path)) {
-                let texts = self.spellings(number, &written_inputs[..explicit_inputs], inputs).map_err(too_long)?;
+            if let Some(texts) = self.otherwise(source, inputs, explicit_inputs).map_err(too_long)? {
                 self.program.inputs.add(id, texts);
             }
         }
@@ -633,39 +619,56 @@ impl<'l> Parser<'l> {
         rule: u32,
         scope: u32,
         bindings: usize,
-        inputs: &'a [BString],
-        outputs: &'a [BString],
+        inputs: Vec<&'a [u8]>,
+        outputs: Vec<&'a [u8]>,
     ) -> Evaluation<'a> {
         Evaluation {
             program: &self.program,
             rule: &self.program.rules[rule as usize],
             scope,
             bindings: &self.program.bindings[bindings..],
-            inputs: inputs.iter().map(|path| path.as_slice()).collect(),
-            outputs: outputs.iter().map(|path| path.as_slice()).collect(),
+            inputs,
+            outputs,
         }
     }
 
-    /// Whether the graph has another spelling for a canonical path.
-    fn is_spelt_otherwise(&self, path: &BString) -> bool {
-        (path.starts_with(&self.working_directory) || path.starts_with(b"/.."))
-            && normalise(path.as_bstr(), self.working_directory.as_bstr()) != *path
+    /// Finds the files of the paths that are written in an edge whose variables start at `bindings`.
+    fn find_files(&mut self, source: &Source<'_>, bindings: usize, paths: &mut Paths) -> Result<(), Problem> {
+        let Paths { written, files, spelt, made } = paths;
+        for raw in written {
+            let plain = if raw.special { None } else { Plain::new(source.bytes(*raw).as_bstr()) };
+            let start = made.len();
+            files.push(match plain {
+                Some(plain) => self.graph.plain_file(plain),
+                None => {
+                    let mut path = std::mem::take(&mut self.value);
+                    path.clear();
+                    let read = self.path(source, &self.program.bindings[bindings..], *raw, &mut path);
+                    made.extend_from_slice(&path);
+                    self.value = path;
+                    read?;
+                    self.graph.file(made[start..].as_bstr())
+                }
+            });
+            spelt.push(start..made.len());
+        }
+        Ok(())
     }
 
-    /// Whether two canonical paths are one file of the graph.
-    fn same_file(&self, a: &[u8], b: &[u8]) -> bool {
-        let base = self.working_directory.as_bstr();
-        a == b || (a.starts_with(b"/") || b.starts_with(b"/")) && normalise(a.into(), base) == normalise(b.into(), base)
-    }
-
-    /// Keeps paths as they are spelt; they need no memory where the manifest has them so.
-    fn spellings(&mut self, source: u32, written: &[Raw], paths: &[BString]) -> Result<Vec<Text>, TooLong> {
-        let texts = &mut self.program.texts;
-        let text = |(raw, path): (&Raw, &BString)| {
-            let text = Texts::written(source, *raw);
-            if texts.get(text) == path.as_slice() { Ok(text) } else { texts.make(path) }
+    /// The first paths as they are spelt, if the graph spells one of them otherwise. They need no memory where the
+    /// manifest has them so.
+    fn otherwise(&mut self, source: &Source<'_>, paths: &Paths, count: usize) -> Result<Option<Vec<Text>>, TooLong> {
+        let is_otherwise = |(path, file): (&[u8], &FileId)| {
+            (path.starts_with(&self.working_directory) || path.starts_with(b"/..")) && self.graph.path(*file) != path
         };
-        written.iter().zip(paths).map(text).collect()
+        if !paths.spellings(source).zip(&paths.files).take(count).any(is_otherwise) {
+            return Ok(None);
+        }
+        let text = |(raw, made): (&Raw, &Range<usize>)| match made.is_empty() {
+            true => Ok(Texts::written(source.number, *raw)),
+            false => self.program.texts.make(&paths.made[made.clone()]),
+        };
+        paths.written.iter().zip(&paths.spelt).take(count).map(text).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -694,12 +697,16 @@ fn check(suspects: &[EdgeId], program: &Program, graph: &Graph, files: &[BString
 }
 
 /// The place of the second of two equal paths.
-fn second_of_two(paths: &[BString]) -> Option<usize> {
-    if paths.len() <= 8 {
-        return (1..paths.len()).find(|i| paths[..*i].contains(&paths[*i]));
+fn second_of_two(paths: &Paths, source: &Source<'_>) -> Option<usize> {
+    if paths.files.len() < 2 {
+        return None;
     }
-    let mut seen = HashSet::with_capacity(paths.len());
-    paths.iter().position(|path| !seen.insert(path))
+    let all: Vec<_> = paths.spellings(source).collect();
+    if all.len() <= 8 {
+        return (1..all.len()).find(|i| all[..*i].contains(&all[*i]));
+    }
+    let mut seen = HashSet::with_capacity(all.len());
+    all.iter().position(|path| !seen.insert(path))
 }
 
 fn is_known_deps(value: &[u8]) -> bool {

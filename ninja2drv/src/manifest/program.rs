@@ -37,6 +37,13 @@ pub struct Text {
     end: u32,
 }
 
+impl Text {
+    /// In bytes.
+    pub fn length(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
 /// Manifest files, and what was made of their texts.
 #[derive(Default)]
 pub struct Texts {
@@ -395,7 +402,7 @@ impl Program {
     ) -> Vec<&'a [u8]> {
         match spellings.get(edge) {
             Some(paths) => paths.iter().map(|path| self.texts.get(*path)).collect(),
-            None => files.iter().map(|file| graph.file(*file).path.as_slice()).collect(),
+            None => files.iter().map(|file| graph.file(*file).path.as_bytes()).collect(),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Manifest {
     }
 
     #[track_caller]
-    fn edge(&self, output: &str) -> &Edge {
+    fn edge(&self, output: &str) -> Edge<'_> {
         self.graph.edge(self.maker(output))
     }
 
@@ -68,12 +68,12 @@ fn an_edge_has_inputs_and_outputs_of_each_kind() {
         "rule r\n  command = $in > $out\nbuild a b | c d: r e f | g h i || j |@ k l\nbuild k: r\nbuild l: phony\n",
     );
     let edge = manifest.edge("a");
-    assert_eq!(manifest.paths(&edge.outputs), "a b c d");
+    assert_eq!(manifest.paths(edge.outputs), "a b c d");
     assert_eq!(edge.explicit_outputs, 2);
-    assert_eq!(manifest.paths(&edge.inputs), "e f g h i j");
+    assert_eq!(manifest.paths(edge.inputs), "e f g h i j");
     assert_eq!((edge.explicit_inputs, edge.implicit_inputs), (2, 3));
     assert_eq!(manifest.paths(edge.ordering()), "j");
-    assert_eq!(manifest.paths(&edge.validations), "k l");
+    assert_eq!(manifest.paths(edge.validations), "k l");
     assert_eq!(edge.location.to_string(), "build.ninja:3");
     assert!(!edge.phony && manifest.edge("l").phony);
     assert_eq!(manifest.text("a"), "e f > a b");
@@ -130,14 +130,14 @@ fn an_edge_takes_values_of_the_moment_and_its_rule_takes_the_last_ones() {
         manifest("v = 1\nrule r\n  command = $v $own\nbuild x: r $v\n  own = $v\nv = 2\nbuild y: r $v\n  own = $v\n");
     assert_eq!(manifest.text("x"), "2 1");
     assert_eq!(manifest.text("y"), "2 2");
-    assert_eq!(manifest.paths(&manifest.edge("x").inputs), "1");
+    assert_eq!(manifest.paths(manifest.edge("x").inputs), "1");
 }
 
 #[test]
 fn an_edges_values_do_not_see_each_other_but_its_paths_see_them() {
     let manifest = manifest("rule r\n  command = $b\nbuild x: r $a\n  a = 1\n  b = [$a]\n  a = 2\n");
     assert_eq!(manifest.text("x"), "[]");
-    assert_eq!(manifest.paths(&manifest.edge("x").inputs), "2");
+    assert_eq!(manifest.paths(manifest.edge("x").inputs), "2");
 }
 
 #[test]
@@ -164,8 +164,8 @@ fn a_path_in_a_command_is_spelt_as_ninja_spells_it() {
          build ./a//b | ${dir}/a/b: r $dir/../build/c ../build/d /x/./y it's\nbuild $dir/e: r e.c\n",
     );
     assert_eq!(manifest.text("a/b"), r"/work/build/c ../build/d /x/y 'it'\''s' > a/b");
-    assert_eq!(manifest.paths(&manifest.edge("a/b").outputs), "a/b");
-    assert_eq!(manifest.paths(&manifest.edge("a/b").inputs), "c ../build/d /x/y it's");
+    assert_eq!(manifest.paths(manifest.edge("a/b").outputs), "a/b");
+    assert_eq!(manifest.paths(manifest.edge("a/b").inputs), "c ../build/d /x/y it's");
     assert_eq!(manifest.text("e"), "e.c > /work/build/e");
 }
 
@@ -186,7 +186,7 @@ fn a_newline_can_be_escaped_since_1_14() {
 fn lines_may_end_as_on_windows() {
     let manifest = manifest("# c\r\nrule r\r\n  command = a $\r\n    b\r\n\r\nbuild x $\r\n  y: r z\r\ndefault y\r\n");
     assert_eq!(manifest.text("x"), "a b");
-    assert_eq!(manifest.paths(&manifest.edge("x").outputs), "x y");
+    assert_eq!(manifest.paths(manifest.edge("x").outputs), "x y");
     assert_eq!(manifest.edge("x").location.line, 6);
     assert_eq!(manifest.paths(&manifest.graph.defaults), "y");
 }
@@ -235,13 +235,13 @@ fn a_manifest_says_where_logs_go_and_what_it_needs() {
 fn an_old_phony_edge_may_name_itself() {
     let manifest = manifest("build a: phony a b || a c\nbuild d | e: phony d\n");
     let edge = manifest.edge("a");
-    assert_eq!(manifest.paths(&edge.inputs), "b c");
+    assert_eq!(manifest.paths(edge.inputs), "b c");
     assert_eq!((edge.explicit_inputs, edge.implicit_inputs), (1, 0));
     assert_eq!(
         manifest.warnings[0].to_string(),
         "phony target 'a' names itself as an input; ignoring [-w phonycycle=warn]"
     );
-    assert_eq!(manifest.paths(&manifest.edge("d").inputs), "d");
+    assert_eq!(manifest.paths(manifest.edge("d").inputs), "d");
 }
 
 #[test]
@@ -453,7 +453,7 @@ fn of_several_values_for_a_variable_the_last_counts_however_many_there_are() {
         let manifest = manifest(&format!("rule r\n  command = $v1 $w $v0 $u\nbuild x: r $w\n{values}"));
         let last = |of: usize| (0..count).rev().find(|i| i % 90 == of).unwrap();
         assert_eq!(manifest.text("x"), format!("{} {} {} ", last(1), count - 1, last(0)));
-        assert_eq!(manifest.paths(&manifest.edge("x").inputs), (count - 1).to_string());
+        assert_eq!(manifest.paths(manifest.edge("x").inputs), (count - 1).to_string());
     }
     let manifest = manifest("rule r\n  command = a\n  deps = icc\n  command = b $deps\n  deps = gcc\nbuild x: r\n");
     assert_eq!(manifest.text("x"), "b gcc");

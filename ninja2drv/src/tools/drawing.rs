@@ -33,7 +33,7 @@ pub fn graph(context: &Context<'_>, out: &mut dyn Write) -> Result<(), Stop> {
 fn arrows(graph: &Graph, id: EdgeId, out: &mut dyn Write) -> io::Result<()> {
     let edge = graph.edge(id);
     let rule = graph.rule(id);
-    if let ([input], [output]) = (&edge.inputs[..], &edge.outputs[..]) {
+    if let ([input], [output]) = (edge.inputs, edge.outputs) {
         return writeln!(out, "{} -> {} [label=\" {rule}\"]", Node::File(*input), Node::File(*output));
     }
     let node = Node::Edge(id);

@@ -59,7 +59,7 @@ pub fn multi_inputs(context: &Context<'_>, out: &mut dyn Write) -> Result<(), St
         let mut collected = Collected::default();
         collected.add(graph, node);
         for path in collected.paths(graph, false) {
-            for part in [&graph.file(node).path, between, &path, end] {
+            for part in [&**graph.file(node).path, between, &path, end] {
                 out.write_all(part)?;
             }
         }
@@ -100,9 +100,9 @@ impl Collected {
 
     fn paths(&self, graph: &Graph, escape: bool) -> Vec<BString> {
         let path = |file: &FileId| {
-            let path = &graph.file(*file).path;
+            let path = graph.file(*file).path;
             if !escape {
-                return path.clone();
+                return path.to_owned();
             }
             let mut escaped = Vec::with_capacity(path.len());
             push_shell_escaped(path, &mut escaped);

@@ -35,8 +35,7 @@ impl Readers {
             readers.validations.entry(*file).or_default();
         }
         for (id, edge) in graph.edges() {
-            for (named, readers) in [(&edge.inputs, &mut readers.inputs), (&edge.validations, &mut readers.validations)]
-            {
+            for (named, readers) in [(edge.inputs, &mut readers.inputs), (edge.validations, &mut readers.validations)] {
                 for file in named {
                     if let Some(edges) = readers.get_mut(file) {
                         edges.push(id);
@@ -49,7 +48,7 @@ impl Readers {
 }
 
 fn tell(graph: &Graph, file: FileId, readers: &Readers, out: &mut dyn Write) -> io::Result<()> {
-    let path = |file: &FileId| &graph.file(*file).path;
+    let path = |file: &FileId| graph.file(*file).path;
     writeln!(out, "{}:", path(&file))?;
     if let Some(maker) = graph.file(file).maker {
         let edge = graph.edge(maker);
@@ -72,12 +71,12 @@ fn tell(graph: &Graph, file: FileId, readers: &Readers, out: &mut dyn Write) -> 
 }
 
 fn made(graph: &Graph, edges: &[EdgeId], out: &mut dyn Write) -> io::Result<()> {
-    let mut outputs = edges.iter().flat_map(|edge| &graph.edge(*edge).outputs);
+    let mut outputs = edges.iter().flat_map(|edge| graph.edge(*edge).outputs);
     outputs.try_for_each(|file| writeln!(out, "    {}", graph.file(*file).path))
 }
 
 /// What stands before the `i`th input in a manifest of one input.
-fn label(edge: &Edge, i: usize) -> &'static str {
+fn label(edge: Edge<'_>, i: usize) -> &'static str {
     match i {
         i if i < edge.explicit_inputs => "",
         i if i < edge.dirtying().len() => "| ",

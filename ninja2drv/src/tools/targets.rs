@@ -44,7 +44,7 @@ fn number(text: &BStr) -> i64 {
 fn tree(graph: &Graph, depth: i64, out: &mut dyn Write) -> io::Result<()> {
     let mut open: Vec<(FileId, usize)> = graph.roots().into_iter().rev().map(|root| (root, 0)).collect();
     while let Some((file, indent)) = open.pop() {
-        let path = &graph.file(file).path;
+        let path = graph.file(file).path;
         write!(out, "{:width$}{path}", "", width = indent * 2)?;
         let Some(maker) = graph.file(file).maker else {
             writeln!(out)?;
@@ -59,14 +59,14 @@ fn tree(graph: &Graph, depth: i64, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn sources(graph: &Graph, out: &mut dyn Write) -> io::Result<()> {
-    let mut inputs = graph.edges().flat_map(|(_, edge)| &edge.inputs).map(|input| graph.file(*input));
+    let mut inputs = graph.edges().flat_map(|(_, edge)| edge.inputs).map(|input| graph.file(*input));
     inputs.try_for_each(|file| if file.maker.is_none() { writeln!(out, "{}", file.path) } else { Ok(()) })
 }
 
 fn of_rule(graph: &Graph, rule: &BStr, out: &mut dyn Write) -> io::Result<()> {
     let edges = graph.edges().filter(|(id, _)| graph.rule(*id) == rule);
     let paths: BTreeSet<&BStr> =
-        edges.flat_map(|(_, edge)| &edge.outputs).map(|file| graph.file(*file).path.as_bstr()).collect();
+        edges.flat_map(|(_, edge)| edge.outputs).map(|file| graph.file(*file).path.as_bstr()).collect();
     paths.into_iter().try_for_each(|path| writeln!(out, "{path}"))
 }
 

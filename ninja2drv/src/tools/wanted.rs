@@ -58,7 +58,7 @@ pub fn find_logged(graph: &Graph, log: &DepsLog, name: &BStr) -> Result<BString,
     if !of_it {
         return Ok(path);
     }
-    let made = file.and_then(|file| first_of(graph, file)).map(|file| graph.file(file).path.clone());
+    let made = file.and_then(|file| first_of(graph, file)).map(|file| graph.file(file).path.to_owned());
     let logged =
         || log.iter().find(|(_, deps)| deps.paths().any(|dep| dep == path)).map(|(output, _)| output.to_owned());
     made.or_else(logged).ok_or(UnknownTarget::Unread(path))

@@ -123,9 +123,9 @@ pub fn view(project: &Project, graph: &Graph, edge: EdgeId, left: &BTreeMap<BStr
         for maker in graph.edge(edge).inputs.iter().filter_map(|file| graph.file(*file).maker) {
             if seen.insert(maker) {
                 waiting.push(maker);
-                let made = graph.edge(maker).outputs.iter().map(|file| &graph.file(*file).path);
-                let left = graph.edge(maker).outputs.first().and_then(|first| left.get(&graph.file(*first).path));
-                for path in made.chain(left.into_iter().flatten()) {
+                let made = graph.edge(maker).outputs.iter().map(|file| graph.file(*file).path);
+                let left = graph.edge(maker).outputs.first().and_then(|first| left.get(graph.file(*first).path));
+                for path in made.chain(left.into_iter().flatten().map(|path| path.as_bstr())) {
                     let path = absolute(path.as_bstr(), graph.working_directory());
                     match fs::symlink_metadata(to_path(path.as_bstr())) {
                         Ok(metadata) if metadata.is_dir() => found.tree(to_path(path.as_bstr())),
@@ -385,16 +385,13 @@ mod tests {
         }
         let program = std::env::current_exe().unwrap();
         let mut builder = GraphBuilder::new("/home/u/build".into());
+        let output = builder.file("out".into());
+        let program = program.as_os_str().as_bytes().as_bstr();
+        let inputs = ["/home/u/p/src/a".into(), "/home/u/p/b".into(), "in".into(), ".".into(), program];
         let spec = EdgeSpec {
-            outputs: &["out".into()],
+            outputs: &[output],
             explicit_outputs: 1,
-            inputs: &[
-                "/home/u/p/src/a".into(),
-                "/home/u/p/b".into(),
-                "in".into(),
-                ".".into(),
-                program.as_os_str().as_bytes().into(),
-            ],
+            inputs: &inputs.map(|path| builder.file(path)),
             explicit_inputs: 3,
             implicit_inputs: 0,
             validations: &[],

@@ -173,11 +173,11 @@ impl Steps<'_> {
     fn waits(&self, edge: EdgeId) -> bool {
         let graph = self.drive.graph;
         let mut seen = BTreeSet::new();
-        let mut waiting: Vec<FileId> = graph.edge(edge).inputs.clone();
+        let mut waiting: Vec<FileId> = graph.edge(edge).inputs.to_vec();
         while let Some(file) = waiting.pop() {
             match graph.file(file).maker.map(|maker| graph.edge(maker)) {
                 Some(maker) if !maker.phony => return true,
-                Some(maker) if seen.insert(file) => waiting.extend(&maker.inputs),
+                Some(maker) if seen.insert(file) => waiting.extend(maker.inputs),
                 _ => {}
             }
         }

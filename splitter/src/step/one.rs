@@ -76,10 +76,12 @@ impl One {
     /// [`DoubleOutput`] never, as one edge may name an output twice.
     pub fn graph(&self, directory: BString) -> Result<Graph, DoubleOutput> {
         let mut graph = GraphBuilder::new(directory);
+        let [outputs, inputs] = [&self.outputs, &self.inputs]
+            .map(|paths| paths.iter().map(|path| graph.file(path.as_bstr())).collect::<Vec<_>>());
         graph.edge(EdgeSpec {
-            outputs: &self.outputs,
+            outputs: &outputs,
             explicit_outputs: self.outputs.len(),
-            inputs: &self.inputs,
+            inputs: &inputs,
             explicit_inputs: self.inputs.len(),
             implicit_inputs: 0,
             validations: &[],
@@ -101,7 +103,7 @@ impl Drive<'_> {
 
     fn try_one(&self) -> Result<Product, Failed> {
         let edge = EdgeId(0);
-        let plan = Plan::new(self.graph, &self.graph.edge(edge).outputs)?;
+        let plan = Plan::new(self.graph, self.graph.edge(edge).outputs)?;
         let old = Records::default();
         let steps = self.steps(&plan, &old)?;
         let command = self.graph.command(edge);

@@ -135,7 +135,7 @@ impl Steps<'_> {
         if let Some(file) = &command.rspfile {
             materialise::write(&file.content, &build.join(to_path(file.path.as_bstr())))?;
         }
-        for output in &self.drive.graph.edge(edge).outputs {
+        for output in self.drive.graph.edge(edge).outputs {
             let path = self.drive.path(*output);
             self.contents.forget(path.as_bstr());
             fs::create_dir_all(to_path(parent(path.as_bstr())))?;
