@@ -347,7 +347,7 @@ impl Drive<'_> {
                         continue;
                     }
                     if steps.is_to_be_looked_at(edge) {
-                        queue.hurry(&steps.look_further(&queue));
+                        queue.hurry(&steps.look_further(edge, &queue));
                         continue;
                     }
                     is_held_back = running > 0 && !self.may_begin_another();

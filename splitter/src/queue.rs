@@ -66,6 +66,9 @@ impl Queue {
 
     /// Steps that are quick, phony ones besides.
     pub fn hurry(&mut self, quick: &BTreeSet<EdgeId>) {
+        if quick.is_empty() {
+            return;
+        }
         for edge in quick {
             self.rank.entry(*edge).and_modify(|(takes_time, _)| *takes_time = false);
         }

@@ -24,6 +24,10 @@ const LIKELY: usize = 2;
 /// Of how many edges the derivations are held at once: each may name all files of a project.
 const AT_ONCE: usize = 64;
 
+/// How many steps that are ready are looked through for those that may be asked for together: it is done each time that one
+/// such is due.
+const MOST_READY: usize = 1024;
+
 /// What was found out before the steps that it is for.
 #[derive(Default)]
 pub(crate) struct Ahead {
@@ -62,11 +66,12 @@ impl Steps<'_> {
         quick
     }
 
-    /// The same for edges whose makers are done.
-    pub fn look_further(&self, queue: &Queue) -> BTreeSet<EdgeId> {
+    /// The same for an edge whose makers are done, and others of which that is true.
+    pub fn look_further(&self, due: EdgeId, queue: &Queue) -> BTreeSet<EdgeId> {
         let ready: Vec<EdgeId> = {
             let mut waiting = locked(&self.ahead.waiting);
-            queue.ready().filter(|edge| waiting.remove(edge)).collect()
+            let ready = std::iter::once(due).chain(queue.ready().take(MOST_READY));
+            ready.filter(|edge| waiting.remove(edge)).collect()
         };
         self.ask_ahead(&ready, &|path| self.maker(path).is_some_and(|maker| !queue.is_done(maker)))
     }
