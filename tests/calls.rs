@@ -26,7 +26,7 @@ pub struct Calls {
 pub const TOLD: &str = "ccwrap/told-of-namespaces";
 
 /// What a user may have set for compilers or for ours, and scenes have not.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 14] = [
     "LD_LIBRARY_PATH",
     "LD_RUN_PATH",
     "CPATH",
@@ -37,6 +37,8 @@ const SETTINGS: [&str; 12] = [
     "LC_MESSAGES",
     "SOURCE_DATE_EPOCH",
     "GCC_COLORS",
+    "COLORTERM",
+    "TERM_URLS",
     "MAKEFLAGS",
     "PWD",
 ];

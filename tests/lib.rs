@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod checkout;
 pub mod daemon;
+pub mod machine;
 pub mod refused;
 pub mod relay;
 pub mod units;

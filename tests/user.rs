@@ -2,50 +2,22 @@
 
 use std::fs;
 use std::process::Command;
+use tests::machine::User;
 use tests::{Said, Scene, not_run, program};
 
 const TEST: &str = "an_ordinary_user_builds_a_cmake_project";
 
-/// A user of this machine, until the end of the test.
-struct User {
-    name: String,
-}
-
-impl User {
-    fn new() -> Result<Self, String> {
-        let said = |command: &mut Command| command.output().map_err(|e| e.to_string());
-        let id = said(Command::new("id").arg("-u"))?;
-        if id.stdout != b"0\n" {
-            return Err("only root can make another user".into());
-        }
-        let name = format!("splitter{}", std::process::id());
-        let made = said(Command::new("useradd").args(["--no-create-home", "--user-group", &name]))?;
-        if !made.status.success() {
-            return Err(String::from_utf8_lossy(&made.stderr).into_owned());
-        }
-        Ok(Self { name })
-    }
-
-    /// A command of this user, in the build directory of the scene, whose home is `home`.
-    fn run(&self, scene: &Scene, words: &[&str]) -> Said {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", &self.name, "--regid", &self.name, "--clear-groups"]).args(words);
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", scene.at("home"));
-        command.env("SPLITTER_STORE", scene.at("home/store")).current_dir(scene.at("build"));
-        scene.said(&mut command)
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        Command::new("userdel").arg(&self.name).output().ok(); // the machine keeps a user too many
-    }
+/// A command of a user in the build directory of the scene, whose home is `home`.
+fn run(user: &User, scene: &Scene, words: &[&str]) -> Said {
+    let mut command = user.command(&[], words);
+    command.env("HOME", scene.at("home")).env("SPLITTER_STORE", scene.at("home/store"));
+    scene.said(command.current_dir(scene.at("build")))
 }
 
 #[test]
 fn an_ordinary_user_builds_a_cmake_project() {
     let Some(scene) = Scene::new(TEST, &["cmake", "ninja", "gcc", "setpriv"]) else { return };
-    let user = match User::new() {
+    let user = match User::new("") {
         Ok(user) => user,
         Err(reason) => return not_run(TEST, &reason),
     };
@@ -62,25 +34,25 @@ fn an_ordinary_user_builds_a_cmake_project() {
         "cmake_minimum_required(VERSION 3.20)\nproject(p C)\nadd_library(add STATIC add.c)\nadd_executable(p main.c)\n\
          target_link_libraries(p add)\n",
     );
-    let owned = Command::new("chown").args(["-R", &user.name]).arg(scene.at("")).status().unwrap();
+    let owned = Command::new("chown").args(["-R", user.name()]).arg(scene.at("")).status().unwrap();
     assert!(owned.success());
-    let configured = user.run(&scene, &["cmake", "-G", "Ninja", "-S", "../source", "-B", "."]);
+    let configured = run(&user, &scene, &["cmake", "-G", "Ninja", "-S", "../source", "-B", "."]);
     assert_eq!(configured.code, Some(0), "{configured}");
 
-    let build = || user.run(&scene, &["../bin/ninja2drv", "-dexplain"]);
+    let build = || run(&user, &scene, &["../bin/ninja2drv", "-dexplain"]);
     let said = build();
     if said.errors.contains("namespace") {
         return not_run(TEST, &said.errors);
     }
     assert_eq!((said.code, said.ran().len()), (Some(0), 4), "{said}");
     assert!(build().is_idle());
-    assert_eq!(user.run(&scene, &["./p"]).code, Some(3));
+    assert_eq!(run(&user, &scene, &["./p"]).code, Some(3));
 
     // An edit by somebody else is one too.
     scene.write("source/add.c", "#include \"add.h\"\nint add(int a, int b) { return a + b + 1; }\n");
     let said = build();
     assert_eq!((said.code, said.ran().len()), (Some(0), 3), "{said}");
-    assert_eq!(user.run(&scene, &["./p"]).code, Some(4));
+    assert_eq!(run(&user, &scene, &["./p"]).code, Some(4));
     assert!(scene.at("home/.local/state/splitter/history.sqlite").exists());
 
     // What the user may not write is named, and nothing is lost.
@@ -91,7 +63,7 @@ fn an_ordinary_user_builds_a_cmake_project() {
     assert_eq!(said.code, Some(1), "{said}");
     assert!(said.errors.contains("build/.splitter`") && said.errors.contains("Permission denied"), "{said}");
     assert!(status("u+w").success());
-    assert_eq!(user.run(&scene, &["./p"]).code, Some(4));
+    assert_eq!(run(&user, &scene, &["./p"]).code, Some(4));
     assert_eq!(build().code, Some(0));
-    assert_eq!(user.run(&scene, &["./p"]).code, Some(5));
+    assert_eq!(run(&user, &scene, &["./p"]).code, Some(5));
 }

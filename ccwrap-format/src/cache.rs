@@ -13,7 +13,10 @@ pub const HIT: &str = "direct_cache_hit";
 pub const BETWEEN_TOUCHES: u64 = 3600;
 
 /// The variables by which the cache is found.
-const VARIABLES: [&str; 4] = ["CCWRAP_DIR", "CCACHE_DIR", "XDG_CACHE_HOME", "HOME"];
+const VARIABLES: [&str; 5] = ["CCWRAP_DIR", "CCACHE_DIR", "XDG_CACHE_HOME", "HOME", "NIX_BUILD_TOP"];
+
+/// The home of builders, which is nowhere (Nix 2.34, `DerivationBuilderImpl`).
+const NO_HOME: &[u8] = b"/homeless-shelter";
 
 /// Whether the cache is found by a variable.
 pub fn is_found_by(name: &[u8]) -> bool {
@@ -22,14 +25,18 @@ pub fn is_found_by(name: &[u8]) -> bool {
 
 /// Where the cache is, by variables: a directory, which may be relative, and a path below that, which may be empty.
 pub fn directory<T: AsRef<[u8]>>(variable: impl Fn(&str) -> Option<T>) -> Option<(T, &'static str)> {
-    let [ours, ccaches, users, home] = VARIABLES;
+    let [ours, ccaches, users, home, builders] = VARIABLES;
     let named = |name| variable(name).filter(|value| !value.as_ref().is_empty());
     let absolute = |name| variable(name).filter(|value| value.as_ref().starts_with(b"/"));
+    let home = || match absolute(home) {
+        Some(home) if home.as_ref() == NO_HOME => absolute(builders),
+        home => home,
+    };
     named(ours)
         .or_else(|| named(ccaches))
         .map(|directory| (directory, ""))
         .or_else(|| Some((absolute(users)?, "splitter/ccwrap")))
-        .or_else(|| Some((absolute(home)?, ".cache/splitter/ccwrap")))
+        .or_else(|| Some((home()?, ".cache/splitter/ccwrap")))
 }
 
 #[cfg(test)]
@@ -47,5 +54,8 @@ mod tests {
         assert_eq!(of(&[&[("CCACHE_DIR", "")], &all[2..]].concat()), Some(("/x", "splitter/ccwrap")));
         assert_eq!(of(&[("XDG_CACHE_HOME", "x"), ("HOME", "/h")]), Some(("/h", ".cache/splitter/ccwrap")));
         assert_eq!(of(&[("HOME", "")]), None);
+        assert_eq!(of(&[("HOME", "/homeless-shelter")]), None);
+        let builder = [("HOME", "/homeless-shelter"), ("NIX_BUILD_TOP", "/build")];
+        assert_eq!(of(&builder), Some(("/build", ".cache/splitter/ccwrap")));
     }
 }

@@ -7,7 +7,7 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 pub type Variable<'a> = (&'a [u8], &'a [u8]);
 
 /// Variables that make another result, besides those that begin with one of [`STARTS`].
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 34] = [
     "CCACHE_BASEDIR",
     "CCACHE_COMPILER",
     "CCACHE_NAMESPACE",
@@ -25,6 +25,7 @@ const NAMES: [&str; 32] = [
     "CPLUS_INCLUDE_PATH",
     "C_INCLUDE_PATH",
     "DEPENDENCIES_OUTPUT",
+    "ENABLE_ANNOBIN",
     "LANG",
     "LD_LIBRARY_PATH",
     "LD_RUN_PATH",
@@ -40,26 +41,64 @@ const NAMES: [&str; 32] = [
     "SPLITTER_SANDBOX",
     "SUNPRO_DEPENDENCIES",
     "TERM",
+    "ZERO_AR_DATE",
 ];
 
 /// How the names of variables begin that make another result.
 const STARTS: [&str; 4] = ["CLANG_", "GCC_", "LC_", "NIX_"];
+
+/// Variables of Nix itself, which say nothing to the wrappers of nixpkgs (Nix 2.34 manual, "Common Environment Variables").
+const OF_NIX: [&str; 19] = [
+    "NIX_BUILD_CORES",
+    "NIX_BUILD_SHELL",
+    "NIX_CONFIG",
+    "NIX_CONF_DIR",
+    "NIX_DAEMON_SOCKET_PATH",
+    "NIX_DATA_DIR",
+    "NIX_IGNORE_SYMLINK_STORE",
+    "NIX_LOCALSTATE_DIR",
+    "NIX_LOG_DIR",
+    "NIX_LOG_FD",
+    "NIX_PATH",
+    "NIX_PROFILES",
+    "NIX_REMOTE",
+    "NIX_SHOW_STATS",
+    "NIX_SSHOPTS",
+    "NIX_SSL_CERT_FILE",
+    "NIX_STATE_DIR",
+    "NIX_STORE_DIR",
+    "NIX_USER_CONF_FILES",
+];
+
+/// Variables of Nix by which a wrapper knows the paths that may be named, where it takes away all others.
+const OF_PURITY: [&str; 2] = ["NIX_BUILD_TOP", "NIX_STORE"];
 
 /// How the names of our own variables begin. Those that make no other result, nor another place of the cache, say how a call is
 /// answered: then an entry alone is not enough.
 const OWN_STARTS: [&str; 2] = ["CCACHE_", "CCWRAP_"];
 
 /// Of our own, those that say nothing to a call that an entry answers.
-const SILENT: [&str; 5] = ["CCACHE_DIR", "CCACHE_MAXSIZE", "CCWRAP_DIR", "CCWRAP_LINK", "CCWRAP_MAXSIZE"];
+const SILENT: [&str; 7] =
+    ["CCACHE_DIR", "CCACHE_MAXSIZE", "CCACHE_UMASK", "CCWRAP_DIR", "CCWRAP_LINK", "CCWRAP_MAXSIZE", "CCWRAP_UMASK"];
 
-/// Whether a variable may make another result.
-pub fn matters(name: &[u8]) -> bool {
-    begins(name, &STARTS) || is_of(name, &NAMES)
+/// Whether a wrapper takes away paths that are not of a build: by this variable (nixpkgs, `cc-wrapper.sh`).
+pub fn is_purity((name, value): Variable<'_>) -> bool {
+    name == b"NIX_ENFORCE_PURITY" && value == b"1"
+}
+
+/// Whether a variable may make another result. `pure` tells whether there is one that [`is_purity`].
+pub fn matters(name: &[u8], pure: bool) -> bool {
+    is_of_wrapper(name, pure) || begins(name, &STARTS) && !name.starts_with(b"NIX_") || is_of(name, &NAMES)
+}
+
+/// Whether a variable may say something to a wrapper of nixpkgs: all that begin so and are not known to be others'.
+pub fn is_of_wrapper(name: &[u8], pure: bool) -> bool {
+    name.starts_with(b"NIX_") && !is_of(name, &OF_NIX) && (pure || !is_of(name, &OF_PURITY))
 }
 
 /// Whether a variable asks for more than the answer of an entry, such as a line in a log file.
 pub fn asks_for_more(name: &[u8]) -> bool {
-    begins(name, &OWN_STARTS) && !matters(name) && !is_of(name, &SILENT)
+    begins(name, &OWN_STARTS) && !is_of(name, &NAMES) && !is_of(name, &SILENT)
 }
 
 fn begins(name: &[u8], starts: &[&str]) -> bool {

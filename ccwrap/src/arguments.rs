@@ -92,6 +92,8 @@ struct Reader {
     depfile: Option<BString>,
     architectures: usize,
     says_colours: bool,
+    /// A link asks make for tokens, of which a sandbox has none.
+    takes_tokens: bool,
 }
 
 /// Options for which a compiler says something and makes nothing, or makes more than can be known.
@@ -204,7 +206,9 @@ impl Reader {
         if let Some(list) = rest("-Wp,") {
             return self.preprocessor(&list);
         }
-        if let Some(output) = rest("-o") {
+        if word == "-flto=jobserver" {
+            self.takes_tokens = true;
+        } else if let Some(output) = rest("-o") {
             self.output = Some(output);
         } else if let Some(depfile) = rest("-MF") {
             self.depfile = Some(depfile.strip_prefix(b"=").map_or(depfile.clone(), BString::from));
@@ -268,6 +272,9 @@ impl Reader {
         }
         if self.others.iter().any(|object| name(object.as_bstr()).starts_with(b"conftest.")) {
             return Err(Why::Probe);
+        }
+        if self.takes_tokens {
+            return Err(Why::Option);
         }
         let says_colours = self.says_colours;
         Ok(Compile { sources: self.others, outputs: vec![output], others: self.made, depfile: None, says_colours })

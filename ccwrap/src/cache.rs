@@ -2,8 +2,9 @@
 //! time.
 
 use ccwrap_format::cache::{BETWEEN_TOUCHES, ENTRIES};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,12 @@ impl Cache {
     /// Where it is.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Whether we may write there, as far as it is there.
+    pub fn is_ours(&self) -> bool {
+        let may_write = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
+        !matches!(may_write(&self.directory), Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS))
     }
 
     /// Where the entries are.
@@ -74,6 +81,24 @@ impl Cache {
         fs::remove_file(self.entry(name)).ok(); // another may have done it
     }
 
+    /// Whether something was told in the last while, which is noted in a file of this name. Where nobody knows it was: it would be
+    /// told at every call.
+    pub fn was_told(&self, name: &str) -> bool {
+        const SILENCE: Duration = Duration::from_secs(600);
+        let told = || -> io::Result<bool> {
+            let path = self.directory.join(name);
+            let open = || File::options().create(true).truncate(false).write(true).open(&path);
+            let file = open().or_else(|_| fs::create_dir_all(&self.directory).and_then(|()| open()))?;
+            file.lock()?;
+            let (metadata, now) = (file.metadata()?, SystemTime::now());
+            let is_recent =
+                metadata.len() > 0 && now.duration_since(metadata.modified()?).is_ok_and(|age| age < SILENCE);
+            (&file).write_all(b"1")?;
+            Ok(is_recent)
+        };
+        told().unwrap_or(true)
+    }
+
     /// Waits until nobody else makes what has this name. Tells whether somebody did.
     ///
     /// # Errors
@@ -116,15 +141,20 @@ fn same(file: &File, path: &Path) -> bool {
     matches!((file.metadata(), fs::metadata(path)), (Ok(a), Ok(b)) if inode(a.clone()) == inode(b.clone()))
 }
 
-/// Replaces a file by one with these bytes.
+/// Replaces a file by one with these bytes, which is for those for whom the old one was; else for all whom the file mode creation
+/// mask allows.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().expect("a file in a directory");
-    let make = || tempfile::Builder::new().prefix(".new-").tempfile_in(directory);
+    let all = Permissions::from_mode(0o666);
+    let make = || tempfile::Builder::new().prefix(".new-").permissions(all.clone()).tempfile_in(directory);
     let mut file = make().or_else(|_| fs::create_dir_all(directory).and_then(|()| make()))?;
     file.write_all(bytes)?;
+    if let Ok(old) = fs::metadata(path) {
+        file.as_file().set_permissions(old.permissions())?;
+    }
     file.persist(path)?;
     Ok(())
 }

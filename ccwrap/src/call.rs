@@ -15,6 +15,8 @@ pub struct Call {
     pub directory: BString,
     /// The variables that a compiler looks at, see [`crate::environment`].
     pub env: BTreeMap<BString, BString>,
+    /// Variables that a script in the place of the compiler may read besides, whether or not they are set.
+    pub read: BTreeMap<BString, Option<BString>>,
     /// How diagnostics are to be written.
     pub manner: Manner,
 }
@@ -25,6 +27,8 @@ pub struct Call {
 pub struct Manner {
     /// With colours, though no word asks for them: they go to a terminal.
     pub coloured: bool,
+    /// With links to what is written of each warning, if it is GCC.
+    pub links: bool,
     /// In this locale.
     pub locale: Option<BString>,
 }

@@ -6,29 +6,25 @@ use crate::entry::{self, Entry, Gave};
 use crate::hit::store_path_of;
 use bstr::ByteSlice as _;
 use localstore::{Evicted, LocalStore};
-use nixstore::{Store as _, StorePath};
+use nixstore::StorePath;
 use splitter::discover::to_path;
 use splitter::drive::Error;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What entries that were used in the last while lead to. The store does not know of hits.
-pub fn in_use(cache: &Cache) -> BTreeSet<StorePath> {
-    const LATELY: Duration = Duration::from_secs(24 * 3600);
-    let now = SystemTime::now();
-    used_since(cache, now.checked_sub(LATELY).unwrap_or(UNIX_EPOCH))
-}
-
-fn used_since(cache: &Cache, time: SystemTime) -> BTreeSet<StorePath> {
-    let mut paths = BTreeSet::new();
+/// What entries lead to, and when each was used last. The store does not know of hits.
+pub fn uses(cache: &Cache) -> BTreeMap<StorePath, SystemTime> {
+    let mut uses = BTreeMap::new();
     cache.each(&mut |_, used, bytes| {
-        if let (true, Ok(entry)) = (used >= time, entry::decode(&bytes)) {
-            paths.extend(outputs(&entry));
+        let Ok(entry) = entry::decode(&bytes) else { return };
+        for path in outputs(&entry) {
+            let latest = uses.entry(path).or_insert(used);
+            *latest = used.max(*latest);
         }
     });
-    paths
+    uses
 }
 
 fn outputs(entry: &Entry<'_>) -> Vec<StorePath> {
@@ -60,12 +56,7 @@ pub fn clean(cache: &Cache, root: &Path, until: Until) -> Result<Evicted, Error>
         Until::Size(_) => UNIX_EPOCH,
         Until::Age(age) => SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH),
     };
-    let used: Vec<StorePath> = match until {
-        Until::Size(0) => Vec::new(),
-        Until::Size(_) => in_use(cache).into_iter().collect(),
-        Until::Age(_) => used_since(cache, cut).into_iter().collect(),
-    };
-    LocalStore::open(root)?.path_infos(&used)?;
+    LocalStore::open(root)?.used_at(uses(cache));
     let evicted = match until {
         Until::Size(limit) => localstore::evict(root, limit)?,
         Until::Age(_) => {
@@ -78,7 +69,7 @@ pub fn clean(cache: &Cache, root: &Path, until: Until) -> Result<Evicted, Error>
 }
 
 /// Removes entries that lead to nothing.
-fn remove_dead(cache: &Cache) {
+pub fn remove_dead(cache: &Cache) {
     cache.each(&mut |file, _, bytes| {
         let is_there = |output: &entry::Output<'_>| fs::symlink_metadata(to_path(output.from.as_bstr())).is_ok();
         let lives = entry::decode(&bytes).is_ok_and(|entry| {
@@ -98,7 +89,9 @@ fn remove_dead(cache: &Cache) {
 /// # Errors
 /// Those of the file system.
 pub fn forget_all(cache: &Cache) -> std::io::Result<()> {
-    match fs::remove_dir_all(cache.entries()) {
+    // Others may write more of them meanwhile.
+    let gone = cache.directory().join(format!(".gone-{}", std::process::id()));
+    match fs::rename(cache.entries(), &gone).and_then(|()| fs::remove_dir_all(&gone)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

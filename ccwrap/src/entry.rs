@@ -38,6 +38,8 @@ pub struct Guards<'a> {
     pub there: Vec<&'a [u8]>,
     /// Files of the host, which have to be just the same; none for one that has to be absent.
     pub host: Vec<(&'a [u8], Option<Identity>)>,
+    /// Variables that have to have these values, or none, besides those that every call is known by.
+    pub variables: Vec<(&'a [u8], Option<&'a [u8]>)>,
 }
 
 /// A file that was read.
@@ -191,6 +193,10 @@ impl Writer {
             to.bytes(path);
             to.identity(*identity);
         });
+        self.list(&guards.variables, |to, (name, value)| {
+            to.bytes(name);
+            to.list(value.as_slice(), |to, value| to.bytes(value));
+        });
     }
 }
 
@@ -238,6 +244,7 @@ fn guards<'a>(from: &mut Reader<'a>) -> Option<Guards<'a>> {
             let (path, identity) = from.host()?;
             Some((path, identity.map(Identity::from_numbers)))
         })?,
+        variables: list(from, Reader::variable)?,
     })
 }
 
@@ -260,6 +267,7 @@ mod tests {
             places: vec![Place { directory: b"/i", identity: None, names: b"a.h\nb.h" }],
             there: vec![b"/x"],
             host: vec![(b"/usr/bin/cc", identity), (b"/etc/none", None)],
+            variables: vec![(b"SET", Some(b"1")), (b"UNSET", None)],
         };
         let outputs = vec![Output { at: b"/a.o", from: b"/store/a.o", identity }];
         let gave = Gave::Made { compiler: "cc", outputs, depfile: Some((b"/a.d", b"a.o: a.c")), log: b"warning" };

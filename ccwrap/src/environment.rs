@@ -5,10 +5,11 @@
 //! nixpkgs.
 
 use bstr::{BStr, BString, ByteSlice as _};
-use std::collections::BTreeMap;
+use ccwrap_format::call;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// By name. Those of the language decide only how diagnostics are written: see [`locale`].
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 17] = [
     "SOURCE_DATE_EPOCH",
     "CPATH",
     "C_INCLUDE_PATH",
@@ -26,32 +27,6 @@ const NAMES: [&str; 18] = [
     "MACOSX_DEPLOYMENT_TARGET",
     "ZERO_AR_DATE",
     "ENABLE_ANNOBIN",
-    "hardeningDisable",
-];
-
-/// Variables of Nix itself, which say nothing to the wrappers of nixpkgs (Nix 2.34 manual, "Common Environment Variables").
-const OF_NIX: [&str; 21] = [
-    "NIX_BUILD_CORES",
-    "NIX_BUILD_SHELL",
-    "NIX_BUILD_TOP",
-    "NIX_CONFIG",
-    "NIX_CONF_DIR",
-    "NIX_DAEMON_SOCKET_PATH",
-    "NIX_DATA_DIR",
-    "NIX_IGNORE_SYMLINK_STORE",
-    "NIX_LOCALSTATE_DIR",
-    "NIX_LOG_DIR",
-    "NIX_LOG_FD",
-    "NIX_PATH",
-    "NIX_PROFILES",
-    "NIX_REMOTE",
-    "NIX_SHOW_STATS",
-    "NIX_SSHOPTS",
-    "NIX_SSL_CERT_FILE",
-    "NIX_STATE_DIR",
-    "NIX_STORE",
-    "NIX_STORE_DIR",
-    "NIX_USER_CONF_FILES",
 ];
 
 /// Variables by which a compiler writes files of which no word tells, gets more words, or starts other programs.
@@ -65,13 +40,51 @@ const UNSUPPORTED: [&str; 6] = [
 ];
 
 /// The variables of an environment that a compiler looks at.
-pub fn of_compiler(all: impl Iterator<Item = (BString, BString)>) -> BTreeMap<BString, BString> {
-    all.filter(|(name, value)| !value.is_empty() && is_looked_at(name.as_bstr())).collect()
+pub fn of_compiler(all: impl Iterator<Item = (BString, BString)> + Clone) -> BTreeMap<BString, BString> {
+    let pure = all.clone().any(|(name, value)| call::is_purity((&name, &value)));
+    all.filter(|(name, value)| !value.is_empty() && is_looked_at(name.as_bstr(), pure)).collect()
 }
 
-fn is_looked_at(name: &BStr) -> bool {
-    let is_of_wrapper = name.starts_with(b"NIX_") && !OF_NIX.iter().any(|other| name == *other);
-    NAMES.iter().any(|known| name == *known) || is_of_wrapper
+fn is_looked_at(name: &BStr, pure: bool) -> bool {
+    NAMES.iter().any(|known| name == *known) || call::is_of_wrapper(name, pure)
+}
+
+/// Variables that a script may read, by its text: all that it names as shells and others do, besides those that every call is
+/// known by and those that every command has.
+pub fn named_in(script: &BStr) -> BTreeSet<BString> {
+    /// Of every command, or of the shell itself.
+    const EVERYWHERE: [&str; 12] =
+        ["HOME", "IFS", "LANG", "OLDPWD", "PATH", "PWD", "SHLVL", "TEMP", "TEMPDIR", "TMP", "TMPDIR", "_"];
+    let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let mut names = BTreeSet::new();
+    for (at, _) in script.iter().enumerate().filter(|(_, byte)| b"$`{\"'".contains(byte)) {
+        let rest = &script[at + 1..];
+        let length = rest.iter().position(|byte| !is_of_name(byte)).unwrap_or(rest.len());
+        let name = rest[..length].as_bstr();
+        let is_name = name.first().is_some_and(|byte| !byte.is_ascii_digit());
+        let is_known = || call::matters(name, true) || EVERYWHERE.iter().any(|known| name == *known);
+        if is_name && !is_known() {
+            names.insert(name.into());
+        }
+    }
+    names
+}
+
+/// Variables besides `TERM` that a compiler looks at where it writes to a terminal.
+pub const OF_TERMINAL: [&str; 2] = ["COLORTERM", "TERM_URLS"];
+
+/// Whether GCC writes links on a terminal on which it writes colours: it knows by its name that some do not show them (GCC 10 to
+/// 16, `auto_enable_urls`).
+pub fn has_links(variable: &dyn Fn(&str) -> Option<BString>) -> bool {
+    let [colours, term, ours, all] = ["COLORTERM", "TERM", "GCC_URLS", "TERM_URLS"].map(variable);
+    let is_old = colours.as_ref().is_some_and(|name| name == "xfce4-terminal" || name == "gnome-terminal");
+    let says = ours.or(all);
+    let knows_of_none = colours.is_none() && term.is_some_and(|name| name == "xterm" || name == "linux");
+    match says {
+        _ if is_old => false,
+        Some(says) => !says.is_empty() && says != "no",
+        None => !knows_of_none,
+    }
 }
 
 /// A variable for which nothing is remembered.
@@ -105,6 +118,40 @@ mod tests {
         let of_compiler = of_compiler(all.map(|(name, value)| (name.into(), value.into())));
         let names: Vec<&BString> = of_compiler.keys().collect();
         assert_eq!(names, ["CPATH", "NIX_CFLAGS_COMPILE"]);
+    }
+
+    #[test]
+    fn what_a_compiler_looks_at_makes_another_call() {
+        for name in NAMES.into_iter().chain(UNSUPPORTED).chain(["NIX_CFLAGS_COMPILE", "NIX_HARDENING_ENABLE"]) {
+            assert!(call::matters(name.as_bytes(), false), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_a_build_is_matters_where_other_paths_are_taken_away() {
+        let names = |purity: &str| -> Vec<BString> {
+            let all = [("NIX_BUILD_TOP", "/build"), ("NIX_ENFORCE_PURITY", purity), ("NIX_LOG_FD", "2")];
+            of_compiler(all.into_iter().map(|(name, value)| (name.into(), value.into()))).into_keys().collect()
+        };
+        assert_eq!(names("0"), ["NIX_ENFORCE_PURITY"]);
+        assert_eq!(names("1"), ["NIX_BUILD_TOP", "NIX_ENFORCE_PURITY"]);
+    }
+
+    #[test]
+    fn a_script_names_the_variables_that_it_reads() {
+        let of = |text: &str| named_in(text.into()).into_iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(of("exec gcc ${MY_FLAGS:-} \"$MORE\" $1 $@ $HOME/x $NIX_DEBUG"), ["MORE", "MY_FLAGS"]);
+        assert_eq!(of("os.environ['X_1'] + getenv(\"Y\") + $ENV{Z}"), ["ENV", "X_1", "Y", "Z"]);
+    }
+
+    #[test]
+    fn links_are_for_terminals_that_show_them() {
+        let of = |known: &[(&str, &str)]| {
+            has_links(&|name| known.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()))
+        };
+        assert!(of(&[("TERM", "xterm-256color")]) && of(&[("TERM", "linux"), ("COLORTERM", "truecolor")]));
+        assert!(!of(&[("TERM", "xterm")]) && !of(&[("TERM", "xterm-256color"), ("COLORTERM", "gnome-terminal")]));
+        assert!(of(&[("TERM", "xterm"), ("TERM_URLS", "st")]) && !of(&[("GCC_URLS", ""), ("TERM_URLS", "st")]));
     }
 
     #[test]

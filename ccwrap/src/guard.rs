@@ -34,6 +34,8 @@ pub enum Change {
     Gone(BString),
     /// A program, header or database of the host.
     Host(BString),
+    /// A variable that a script reads.
+    Variable(BString),
 }
 
 impl std::fmt::Display for Change {
@@ -43,6 +45,7 @@ impl std::fmt::Display for Change {
             Self::Appeared(path) => write!(f, "`{path}` appeared"),
             Self::Gone(path) => write!(f, "`{path}` is gone"),
             Self::Host(path) => write!(f, "`{path}` of the host changed"),
+            Self::Variable(name) => write!(f, "the variable `{name}` changed"),
         }
     }
 }
@@ -88,6 +91,12 @@ pub fn check(guards: &mut Guards<'_>, contents: &mut Contents) -> Check {
     let is_other = |(path, identity): &&(&[u8], Option<Identity>)| Identity::of(to_path(path.as_bstr())) != *identity;
     if let Some((path, _)) = guards.host.iter().find(is_other) {
         return Check::Changed(Change::Host((*path).into()));
+    }
+    let has_changed = |(name, value): &&(&[u8], Option<&[u8]>)| {
+        std::env::var_os(OsStr::from_bytes(name)).as_ref().map(|value| value.as_bytes()) != *value
+    };
+    if let Some((name, _)) = guards.variables.iter().find(has_changed) {
+        return Check::Changed(Change::Variable((*name).into()));
     }
     if refreshed { Check::Refreshed } else { Check::Same }
 }

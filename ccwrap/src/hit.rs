@@ -152,7 +152,7 @@ pub fn remember(cache: &Cache, name: &str, text: &[u8], known: Known<'_>) -> io:
         let files = |known: &Known<'_>| -> Vec<_> {
             known.guards.files.iter().map(|file| (file.path.to_vec(), file.content.to_owned())).collect()
         };
-        files(a) == files(b)
+        files(a) == files(b) && a.guards.variables == b.guards.variables
     };
     let others = old.map(|entry| entry.results).unwrap_or_default().into_iter().filter(|other| !same(other, &known));
     let others: Vec<Known<'_>> = others.take(entry::MOST_RESULTS - 1).collect();

@@ -18,11 +18,16 @@ use ccwrap::settings::{self, SettingError, Settings};
 use ccwrap::statistics::{Counter, Statistics, Trouble};
 use ccwrap::who::{self, Own, Who};
 use ccwrap::why::Why;
+use localstore::ChoiceError;
 use nixstore::causes::with_causes;
+use rustix::fs::Mode;
 use splitter::compiler;
 use splitter::discover::to_path;
 use splitter::graph::absolute;
-use splitter::toolchain::resolve_program;
+use splitter::materialise;
+use splitter::toolchain::{interpreter, resolve_program};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -113,6 +118,8 @@ struct Around<'a> {
     cache: Option<Cache>,
     known: &'a Known,
     strict: bool,
+    /// The file mode creation mask that this process was started with, where it has another now.
+    mask: OnceCell<Mode>,
 }
 
 fn compile(
@@ -138,7 +145,7 @@ fn compile(
         return ExitCode::FAILURE;
     };
     let decided = settings::places(&variable).into_iter().chain(absent).chain([compiler.clone()]).collect();
-    let around = Around { compiler, words, decided, settings, cache, known, strict };
+    let around = Around { compiler, words, decided, settings, cache, known, strict, mask: OnceCell::new() };
     if let Some(error) = problem {
         return around.in_trouble(Trouble::Settings, &error.to_string());
     }
@@ -166,7 +173,9 @@ impl Around<'_> {
             Ok(read) => read,
             Err(why) => return Ok(self.pass(Counter::Uncacheable(why))),
         };
-        let (recache, read_only) = (self.settings.is_on("recache")?, self.settings.is_on("read_only")?);
+        self.take_mask()?;
+        let recache = self.settings.is_on("recache")?;
+        let read_only = self.settings.is_on("read_only")? || self.cache.as_ref().is_some_and(|cache| !cache.is_ours());
         let by_entry = self.settings.is_on("direct_mode")?;
         let cache = self.cache.as_ref().filter(|_| by_entry);
         let Known { text, name, miss, .. } = self.known;
@@ -212,6 +221,16 @@ impl Around<'_> {
         })
     }
 
+    /// Takes the file mode creation mask that is set for what is kept. What is made keeps that of the caller.
+    fn take_mask(&self) -> Result<(), SettingError> {
+        if let Some(mask) = self.settings.umask()? {
+            let callers = rustix::process::umask(Mode::from_raw_mode(mask));
+            materialise::mask(callers.as_raw_mode());
+            self.mask.get_or_init(|| callers);
+        }
+        Ok(())
+    }
+
     /// Makes it in the store.
     fn make(&self, call: &Call, compile: &Compile, cache: Option<&Cache>) -> Result<ExitCode, NotDone> {
         let (cancelled, by) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -239,6 +258,9 @@ impl Around<'_> {
             Err(NotMade::Refused(refusal)) => Err(NotDone::Pass(Counter::Uncacheable(why(refusal)))),
             Err(NotMade::Spoilt(_)) => {
                 Ok(self.in_trouble(Trouble::Internal, "the store has files that are not what was made"))
+            }
+            Err(NotMade::Trouble(error)) if matches!(error.downcast_ref(), Some(ChoiceError::NixBuild)) => {
+                Ok(self.without_daemon())
             }
             Err(NotMade::Trouble(error)) => Ok(self.in_trouble(Trouble::Internal, &with_causes(&*error))),
         }
@@ -281,17 +303,41 @@ impl Around<'_> {
             return Err(Why::Directory);
         }
         let all = env::vars_os().map(|(name, value)| (BString::from(name.as_bytes()), BString::from(value.as_bytes())));
+        let all: Vec<_> = all.collect();
         let [lc_all, lc_messages, lang] = ["LC_ALL", "LC_MESSAGES", "LANG"].map(variable);
-        let coloured = !compile.says_colours && variable("TERM") != "dumb" && io::stderr().is_terminal();
+        let set = |name: &str| env::var_os(name).map(|value| BString::from(value.as_bytes()));
+        let is_shown = set("TERM").is_some_and(|term| term != "dumb") && io::stderr().is_terminal();
+        let coloured = !compile.says_colours && is_shown;
+        let says_links = self.words.iter().any(|word| word.starts_with(b"-fdiagnostics-urls"));
+        let links = coloured && !says_links && !self.is_clang() && environment::has_links(&set);
         let locale = environment::locale(lc_all.as_bstr(), lc_messages.as_bstr(), lang.as_bstr());
+        let mut read = self.read_by_script();
+        if is_shown {
+            read.extend(environment::OF_TERMINAL.map(|name| (name.into(), set(name))));
+        }
+        let mut env = environment::of_compiler(all.into_iter());
+        env.extend(read.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
         let call = Call {
+            read,
+            env,
             compiler: self.compiler.clone(),
             words: self.words.clone(),
             directory,
-            env: environment::of_compiler(all),
-            manner: Manner { coloured, locale },
+            manner: Manner { coloured, links, locale },
         };
         Ok((call, compile))
+    }
+
+    /// Whether the compiler is Clang, whatever it is called. Of a script nobody knows.
+    fn is_clang(&self) -> bool {
+        fs::canonicalize(&self.compiler).is_ok_and(|file| file.as_os_str().as_bytes().contains_str("clang"))
+    }
+
+    /// Variables that the compiler may read if it is a script: nobody else knows of them.
+    fn read_by_script(&self) -> BTreeMap<BString, Option<BString>> {
+        let text = interpreter(&self.compiler).and_then(|_| fs::read(&self.compiler).ok()).unwrap_or_default();
+        let value = |name: &BString| env::var_os(OsStr::from_bytes(name)).map(|value| value.as_bytes().into());
+        environment::named_in(text.as_bstr()).into_iter().map(|name| (name.clone(), value(&name))).collect()
     }
 
     fn statistics(&self, counter: Counter) {
@@ -310,6 +356,9 @@ impl Around<'_> {
     /// Lets the compiler do it. Comes back only where it cannot be started.
     fn pass(&self, counter: Counter) -> ExitCode {
         self.statistics(counter);
+        if let Some(mask) = self.mask.get() {
+            rustix::process::umask(*mask);
+        }
         let word = |word: &BString| OsStr::from_bytes(word).to_owned();
         let mut command = process::Command::new(&self.compiler);
         // GCC looks for its parts beside the program that `PATH` has under its name, which is not to be ours.
@@ -335,6 +384,17 @@ impl Around<'_> {
         }
         eprintln!("ccwrap: warning: {}; the compiler is called", problem.lines().next().unwrap_or_default());
         self.pass(Counter::Error(trouble))
+    }
+
+    /// A Nix build has no store for us, which is told once in a build.
+    fn without_daemon(&self) -> ExitCode {
+        let problem = "this is a Nix build without a daemon: `requiredSystemFeatures = [ \"recursive-nix\" ]` gives it one, \
+                       CCWRAP_DIR another store";
+        if self.strict || self.cache.as_ref().is_some_and(|cache| !cache.was_told("told-of-no-daemon")) {
+            return self.in_trouble(Trouble::Internal, problem);
+        }
+        self.log(problem);
+        self.pass(Counter::Error(Trouble::Internal))
     }
 
     /// Writes a line to the log file, if there is one.

@@ -3,7 +3,7 @@
 
 use crate::arguments::Compile;
 use crate::cache::{Alone, Cache};
-use crate::call::Call;
+use crate::call::{Call, Manner};
 use crate::clean;
 use crate::entry::{File, Gave, Guards, Known, Output, Place, Refusal};
 use crate::guard;
@@ -24,14 +24,14 @@ use splitter::outside::Asked;
 use splitter::roots::Mode;
 use splitter::scan::lex::has_word;
 use splitter::shell;
-use splitter::toolchain::{self, Probe, Toolchains, resolve_program};
+use splitter::toolchain::{self, Probe, Toolchains, is_elf, resolve_program};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use std::{env, fs};
 
 /// What is to be made.
@@ -177,10 +177,20 @@ impl Job<'_> {
                 Err(error) => NotMade::Trouble(error),
             })
         };
-        let mut product = make(&self.one(false))?;
+        let mut product = make(&self.one(None))?;
         let manner = &self.call.manner;
-        if !product.log.is_empty() && (manner.coloured || manner.locale.is_some()) && !product.outside {
-            product = make(&self.one(true))?;
+        if !product.log.is_empty() && *manner != Manner::default() && !product.outside {
+            let without_links = Manner { links: false, ..manner.clone() };
+            let mannered = match make(&self.one(Some(manner))) {
+                // An old one does not know the option.
+                Err(NotMade::Failed(_)) if manner.links => make(&self.one(Some(&without_links)))?,
+                made => made?,
+            };
+            product = match manner.links {
+                // The option may be in debug information: what is put in place is what was made without.
+                true => Product { log: mannered.log, ran: product.ran, ..make(&self.one(None))? },
+                false => mannered,
+            };
         }
         let spoilt = spoilt(&product);
         if !spoilt.is_empty() {
@@ -191,14 +201,20 @@ impl Job<'_> {
             self.remember(cache, &product, &tools_now(&tools), refusal, begun);
         }
         tools.save()?;
+        drop(tools); // it has the store open, from which nothing is deleted then
         drop(first);
         history.iter().for_each(|history| places::save(history, tell));
         if let Some(warning) = &product.warning {
             tell(&format!("warning: {warning}"));
         }
-        let outputs = || self.cache.map(clean::in_use).unwrap_or_default();
+        let is_too_large = Cell::new(false);
+        let outputs = || {
+            is_too_large.set(true);
+            self.cache.map(clean::uses).unwrap_or_default()
+        };
         let limit = self.settings.max_size()?;
         opened.end(&frontend::End { limit, keep: None, outputs: &outputs, verbose: false }, tell);
+        self.cache.filter(|_| is_too_large.get()).iter().for_each(|cache| clean::remove_dead(cache));
         match refusal {
             // It ran where it is: all is in place.
             Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),
@@ -213,23 +229,9 @@ impl Job<'_> {
         Some(alone).filter(|_| !is_known())
     }
 
-    /// Warns that there are no namespaces, once for a build: not again while there are calls all the time.
+    /// Warns that there are no namespaces, once for a build.
     fn warn_of_refusal(&self) {
-        const SILENCE: Duration = Duration::from_secs(600);
-        let Some(cache) = self.cache else { return };
-        let told = || -> io::Result<bool> {
-            let path = cache.directory().join("told-of-namespaces");
-            let open = || fs::File::options().create(true).truncate(false).write(true).open(&path);
-            let file = open().or_else(|_| fs::create_dir_all(cache.directory()).and_then(|()| open()))?;
-            file.lock()?;
-            let (metadata, now) = (file.metadata()?, SystemTime::now());
-            let is_recent =
-                metadata.len() > 0 && now.duration_since(metadata.modified()?).is_ok_and(|age| age < SILENCE);
-            (&file).write_all(b"1")?;
-            Ok(is_recent)
-        };
-        // Where nobody knows whether it was said it is not: it would be at every call.
-        if !told().unwrap_or(true) {
+        if self.cache.is_some_and(|cache| !cache.was_told("told-of-namespaces")) {
             eprintln!(
                 "ccwrap: warning: this host refuses namespaces: compilers run where they are, traced, and what they make is \
                  not for other hosts"
@@ -238,16 +240,21 @@ impl Job<'_> {
     }
 
     /// The command, which prints in the manner that is asked for, or in that of every command.
-    fn one(&self, in_manner: bool) -> One {
+    fn one(&self, manner: Option<&Manner>) -> One {
         let call = self.call;
         let mut words = call.words.clone();
         words[0] = self.program();
         let mut env = call.env.clone();
-        if in_manner {
-            if call.manner.coloured {
+        if let Some(manner) = manner {
+            if manner.coloured {
                 words.insert(1, "-fdiagnostics-color=always".into());
             }
-            env.extend(call.manner.locale.iter().map(|locale| ("LC_ALL".into(), locale.clone())));
+            if manner.links {
+                words.insert(1, "-fdiagnostics-urls=always".into());
+                let named = call.read.get(b"TERM_URLS".as_bstr()).cloned().flatten();
+                env.extend(named.map(|value| ("TERM_URLS".into(), value)));
+            }
+            env.extend(manner.locale.iter().map(|locale| ("LC_ALL".into(), locale.clone())));
         }
         let command =
             Command { text: shell::quoted(&words), env, depfile: self.compile.depfile.clone(), ..Command::default() };
@@ -301,7 +308,14 @@ impl Job<'_> {
                 log: &product.log,
             },
         };
-        let known = Known { guards: kept.guards(product), gave };
+        let mut guards = kept.guards(product);
+        guards.variables = self
+            .call
+            .read
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_ref().map(|value| value.as_slice())))
+            .collect();
+        let known = Known { guards, gave };
         hit::remember(cache, self.name, self.text, known).ok(); // then it is found in the store
     }
 }
@@ -373,6 +387,7 @@ impl Kept {
                 .collect(),
             there: product.found.names.iter().map(|path| path.as_slice()).collect(),
             host: self.host.iter().map(|(path, identity)| (path.as_slice(), *identity)).collect(),
+            variables: Vec::new(),
         }
     }
 }
@@ -390,7 +405,8 @@ fn names_time(found: &Found, words: &[BString], fixed: bool) -> bool {
         (text.contains_str("__DATE") || text.contains_str("__TIME")) && has_word(text.as_bstr(), &is_time)
     };
     // A precompiled header has the names of all macros; what it was made of is among the files.
-    let is_text = |path: &&BString| !path.ends_with(b".gch") && !path.ends_with(b".pch");
+    let is_text =
+        |path: &&BString| !path.ends_with(b".gch") && !path.ends_with(b".pch") && !is_elf(to_path(path.as_bstr()));
     let in_file = |path: &BString| fs::read(to_path(path.as_bstr())).is_ok_and(|text| names(&text));
     words.iter().any(|word| names(word)) || found.files.iter().chain(&found.system).filter(is_text).any(in_file)
 }

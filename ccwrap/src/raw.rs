@@ -22,7 +22,8 @@ impl Raw {
     pub fn text(&self) -> BString {
         let mut text = BString::default();
         let env = self.env.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let env: Vec<_> = env.filter(|(name, _)| call::matters(name)).collect();
+        let pure = env.clone().any(call::is_purity);
+        let env: Vec<_> = env.filter(|(name, _)| call::matters(name, pure)).collect();
         let call = Call {
             directory: &self.directory,
             terminal: self.terminal,

@@ -29,7 +29,7 @@ const fn key(name: &'static str, variable: &'static str, ccache: Option<&'static
 }
 
 /// All settings. An empty default is one that is found out.
-const KEYS: [Key; 18] = [
+const KEYS: [Key; 19] = [
     key("base_dir", "SPLITTER_ROOT", Some("CCACHE_BASEDIR"), ""),
     key("cache_dir", "CCWRAP_DIR", Some("CCACHE_DIR"), ""),
     key("compiler", "CCWRAP_COMPILER", Some("CCACHE_COMPILER"), ""),
@@ -48,6 +48,7 @@ const KEYS: [Key; 18] = [
     key("stats", "CCWRAP_STATS", Some("CCACHE_STATS"), "true"),
     key("store", "SPLITTER_STORE", None, ""),
     key("strict", "CCWRAP_STRICT", None, "false"),
+    key("umask", "CCWRAP_UMASK", Some("CCACHE_UMASK"), ""),
 ];
 
 /// Where a value comes from.
@@ -232,6 +233,17 @@ impl Settings {
         Ok(self.parsed("root_mode")?.unwrap_or_default())
     }
 
+    /// The file mode creation mask of what is kept; none where it is that of the caller.
+    ///
+    /// # Errors
+    /// [`SettingError`] where it is no octal number of a mask.
+    pub fn umask(&self) -> Result<Option<u32>, SettingError> {
+        let Some(value) = self.get("umask") else { return Ok(None) };
+        let mask = value.to_str().and_then(|text| u32::from_str_radix(text, 8).ok()).filter(|mask| *mask <= 0o777);
+        let problem = || format!("`{}` is no file mode creation mask, such as `002`", value.display());
+        mask.map(Some).ok_or_else(|| self.error("umask", problem()))
+    }
+
     /// What the store may take.
     ///
     /// # Errors
@@ -317,6 +329,15 @@ mod tests {
         assert!(is_on("direct_mode", &[]));
         let settings = read("", &[("CCWRAP_DISABLE", "please")], &[]).unwrap();
         assert!(settings.is_on("disable").unwrap_err().to_string().contains("`please` is neither"));
+    }
+
+    #[test]
+    fn a_mask_is_an_octal_number() {
+        let of = |mask: &str| read("", &[("CCACHE_UMASK", mask)], &[]).unwrap().umask();
+        assert_eq!((of("002"), of("77"), of("")), (Ok(Some(0o002)), Ok(Some(0o077)), Ok(None)));
+        for wrong in ["8", "1777", "rw", "-2"] {
+            assert!(of(wrong).unwrap_err().problem.contains("is no file mode creation mask"), "{wrong}");
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ struct Story {
     names: Vec<u8>,
     there: BString,
     host: Option<Identity>,
+    read: Option<Vec<u8>>,
     stored: Option<Identity>,
     refused: bool,
 }
@@ -53,7 +54,7 @@ impl Scene {
         scene.write("store/a.o", "object", 0o444);
         scene.write("store/a.sh", "#!/bin/sh", 0o555);
         let cache = scene.bytes("cache");
-        scene.variable("CCWRAP_DIR", cache)
+        scene.variable("CCWRAP_DIR", cache).variable("READ", "1")
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -85,6 +86,7 @@ impl Scene {
             names: b"a.h\nb.h".into(),
             there: self.bytes("work/a.c"),
             host: Identity::of(&self.at("bin")),
+            read: Some(b"1".into()),
             stored: Identity::of(&self.at("store/a.o")),
             refused: false,
         }
@@ -97,7 +99,7 @@ impl Scene {
         let (stored, stored_script, depfile) =
             (self.bytes("store/a.o"), self.bytes("store/a.sh"), self.bytes("work/a.d"));
         let known = stories.iter().map(|story| {
-            let Story { source: identity, place, names, there, host, stored: of_stored, refused } = story;
+            let Story { source: identity, place, names, there, host, read, stored: of_stored, refused } = story;
             let guards = Guards {
                 files: vec![File { path: &source, identity: *identity, content: "unknown" }],
                 places: vec![
@@ -106,6 +108,7 @@ impl Scene {
                 ],
                 there: vec![there],
                 host: vec![(&bin, *host), (&absent, None)],
+                variables: vec![(b"READ", read.as_deref()), (b"NOT_SET", None)],
             };
             let outputs = vec![
                 Output { at: &object, from: &stored, identity: *of_stored },
@@ -221,7 +224,7 @@ fn whatever_is_not_as_it_was_is_for_the_full_program() {
     let scene = Scene::new();
     let other = Identity::of(&scene.at("store/a.sh"));
     let with = |stories: &[Story]| scene.remember(&scene.entry(stories));
-    let stories: [fn(Story, Option<Identity>) -> Story; 10] = [
+    let stories: [fn(Story, Option<Identity>) -> Story; 12] = [
         |story, other| Story { source: other, ..story },
         |story, _| Story { source: None, ..story },
         |story, other| Story { place: other, names: b"a.h\n../a.c".into(), ..story },
@@ -233,6 +236,8 @@ fn whatever_is_not_as_it_was_is_for_the_full_program() {
         |story, _| Story { there: "/not there".into(), ..story },
         |story, other| Story { host: other, ..story },
         |story, _| Story { host: None, ..story },
+        |story, _| Story { read: Some(b"2".into()), ..story },
+        |story, _| Story { read: None, ..story },
         |story, other| Story { stored: other, ..story },
         |story, _| Story { stored: None, ..story },
         |story, _| Story { refused: true, ..story },

@@ -8,10 +8,11 @@ use nixstore::causes::with_causes;
 use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
 use nixstore::{Store, StorePath};
 use splitter::drive::{Error, Sandbox};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// An open store.
 pub struct Opened {
@@ -50,8 +51,8 @@ pub struct End<'a> {
     pub limit: Option<Size>,
     /// The link that is a daemon's root, if there is to be one.
     pub keep: Option<PathBuf>,
-    /// What is in use though this run did not ask the store for it; asked for where it matters.
-    pub outputs: &'a dyn Fn() -> BTreeSet<StorePath>,
+    /// What is in use though this run did not ask the store for it, and when it was used last; asked for where it matters.
+    pub outputs: &'a dyn Fn() -> BTreeMap<StorePath, SystemTime>,
     /// Whether to tell of what was not needed.
     pub verbose: bool,
 }
@@ -103,7 +104,8 @@ impl Opened {
                 let Some(link) = &end.keep else { return };
                 // The daemon is somewhere else, and would not see where a relative one leads.
                 let link = std::path::absolute(link).map_err(Error::from);
-                if let Err(error) = link.and_then(|link| Ok(store.keep(&link, &(end.outputs)())?)) {
+                if let Err(error) = link.and_then(|link| Ok(store.keep(&link, &(end.outputs)().into_keys().collect())?))
+                {
                     let error = with_causes(&*error);
                     tell(&format!("warning: the next garbage collection may take what was built: {error}"));
                 }
@@ -163,10 +165,8 @@ fn sandbox(isolation: Isolation, store: &LocalStore, tell: Tell<'_>) -> Result<S
 
 /// Makes the store smaller, which is above its limit. A tenth is left free, so that not every run has to.
 fn keep_within(root: &Path, limit: u64, end: &End<'_>, tell: Tell<'_>) {
-    let outputs: Vec<StorePath> = (end.outputs)().into_iter().collect();
     // What an up-to-date step made is in use too, though the store was not asked for it.
-    let used = LocalStore::open(root).map_err(Error::from).and_then(|store| Ok(store.path_infos(&outputs)?));
-    if let Err(error) = used {
+    if let Err(error) = LocalStore::open(root).map(|store| store.used_at((end.outputs)())) {
         return tell(&format!("warning: the store could not be made smaller: {error}"));
     }
     match localstore::evict(root, limit - limit / 10) {

@@ -72,11 +72,16 @@ pub fn store_of(
 /// Where Nix's daemon listens (Nix 2.34, `nixDaemonSocketFile`).
 const SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 
-/// The user's directory for what can be had again.
+/// The user's directory for what can be had again. A builder of Nix has a home that is nowhere (Nix 2.34,
+/// `DerivationBuilderImpl`), and a place for itself.
 pub fn cache(variable: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
     let named = variable("XDG_CACHE_HOME").map(PathBuf::from).and_then(absolute);
-    let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache")).and_then(absolute);
+    let homes = || match variable("HOME") {
+        Some(home) if home == "/homeless-shelter" => variable("NIX_BUILD_TOP"),
+        home => home,
+    };
+    let home = || homes().map(|home| PathBuf::from(home).join(".cache")).and_then(absolute);
     Some(named.or_else(home)?.join("splitter"))
 }
 

@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The size that a store is kept within if nobody says otherwise, in bytes.
@@ -146,6 +147,9 @@ fn choose(
         if is_enough {
             break;
         }
+        if !is_ours_to_delete(&layout.store().join(entries[index].path.to_string())) {
+            continue;
+        }
         doomed.push(entries[index].path.clone());
         freed += entries[index].nar_size;
         for &reference in &entries[index].references {
@@ -158,6 +162,12 @@ fn choose(
     Ok((doomed, freed))
 }
 
+/// Whether a path can be deleted by whoever may write to the store: in a directory of another user nothing can.
+fn is_ours_to_delete(path: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(path).map_or(true, |metadata| !metadata.is_dir() || user == 0 || metadata.uid() == user)
+}
+
 /// Deletes files in the store that a crash has left there before they were registered.
 fn remove_unregistered(layout: &Layout, database: &Database) -> Result<(), CollectError> {
     let valid: HashSet<String> = database.all()?.into_iter().map(|entry| entry.path.to_string()).collect();
@@ -165,7 +175,7 @@ fn remove_unregistered(layout: &Layout, database: &Database) -> Result<(), Colle
     for entry in fs::read_dir(&store).map_err(FileError::of("read the directory", &store))?.flatten() {
         let name = entry.file_name();
         let stray = name.to_str().is_some_and(|name| name.parse::<StorePath>().is_ok() && !valid.contains(name));
-        if stray {
+        if stray && is_ours_to_delete(&entry.path()) {
             remove_tree(&entry.path())?;
         }
     }

@@ -10,6 +10,7 @@ use nixstore::{DrvOutputId, PathInfo, Realisation, Sha256, StoreDir, StorePath};
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior, params};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -67,6 +68,8 @@ impl Database {
     pub fn open(layout: &Layout, store_dir: &StoreDir, journal: Journal) -> Result<Self, DatabaseError> {
         let file = layout.database();
         let fail = |source| DatabaseError { operation: format!("open the database `{}`", file.display()), source };
+        // SQLite would not let a group write, whatever the file mode creation mask says; beside a file it makes others like that.
+        File::options().append(true).create(true).open(&file).ok(); // SQLite says why
         let connection = connect(&file, journal).map_err(fail)?;
         let schema = layout.database_directory().join("schema");
         if !schema.exists() {

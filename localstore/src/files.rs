@@ -50,7 +50,7 @@ impl Drop for Lock {
 pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Option<Lock>, FileError> {
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o660); // whoever may read it may take it
     take(options.open(path).map_err(FileError::of("open", path))?, path, operation)
 }
 

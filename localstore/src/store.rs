@@ -348,6 +348,16 @@ impl LocalStore {
         }
     }
 
+    /// Notes when paths were used of which the store was not asked, for the collector.
+    pub fn used_at(&self, uses: impl IntoIterator<Item = (StorePath, SystemTime)>) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, time) in uses {
+            let time = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64;
+            let latest = used.entry(path).or_insert(time);
+            *latest = time.max(*latest);
+        }
+    }
+
     /// All that `paths` need, themselves too.
     pub(crate) fn closure<'a>(
         &self,

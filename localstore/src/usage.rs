@@ -111,6 +111,7 @@ fn with<T>(file: &Path, mut f: impl FnMut(&mut Connection) -> rusqlite::Result<T
 }
 
 fn open(file: &Path) -> rusqlite::Result<Connection> {
+    File::options().append(true).create(true).open(file).ok(); // as that of the paths; SQLite says why it cannot be
     let connection = Connection::open(file)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     // Not worth waiting for the disk: a damaged file is replaced by an empty one.

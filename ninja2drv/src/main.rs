@@ -33,6 +33,7 @@ use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 use std::{env, fs};
 use tracing::Tracing;
 
@@ -148,8 +149,9 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
     if end != End::Interrupted {
         let keep = Some(options.keep.clone().unwrap_or_else(|| own.join("outputs")));
         let verbose = options.debugs("explain");
-        opened
-            .end(&frontend::End { limit: options.store_limit, keep, outputs: &|| outputs.clone(), verbose }, &complain);
+        let now = SystemTime::now();
+        let uses = || outputs.iter().map(|output| (output.clone(), now)).collect();
+        opened.end(&frontend::End { limit: options.store_limit, keep, outputs: &uses, verbose }, &complain);
     }
     Ok(end)
 }

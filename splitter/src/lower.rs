@@ -41,9 +41,10 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// Whether a path lies where a part of the snapshot is seen, but for `/usr` and the like, where no project is.
+    /// Whether a path is a link of the snapshot, or lies where a part of it is seen, but for `/usr` and the like, where no project is.
     pub fn holds(&self, path: &BStr) -> bool {
-        self.mounts.keys().any(|at| path.strip_prefix(at.as_slice()).is_some_and(|rest| rest.starts_with(b"/")))
+        self.links.contains_key(path)
+            || self.mounts.keys().any(|at| path.strip_prefix(at.as_slice()).is_some_and(|rest| rest.starts_with(b"/")))
     }
 }
 

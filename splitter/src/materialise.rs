@@ -4,9 +4,19 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// How the name of a file begins that is being written beside the one whose place it will take.
 pub const IN_THE_MAKING: &str = ".splitter-";
+
+/// The file mode creation mask of those who get outputs, where that of this process is another.
+static MASK: OnceLock<u32> = OnceLock::new();
+
+/// Puts files from now on as for somebody with this file mode creation mask, whatever that of this process is. The first one
+/// counts.
+pub fn mask(mask: u32) {
+    MASK.set(mask).ok(); // it is set already
+}
 
 /// Puts the file, link or tree at `from` to `to`, in the place of whatever is there. A file is replaced whole.
 ///
@@ -75,9 +85,14 @@ fn replace(to: &Path, executable: bool, fill: &mut dyn FnMut(&mut File) -> io::R
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(to.parent().unwrap_or(to))?;
     fill(new.as_file_mut())?;
-    if executable {
-        let mode = new.as_file().metadata()?.permissions().mode();
-        new.as_file().set_permissions(fs::Permissions::from_mode(mode | ((mode & 0o444) >> 2)))?;
+    let mode = match MASK.get() {
+        Some(mask) => Some(0o666 & !mask),
+        None if executable => Some(new.as_file().metadata()?.permissions().mode()),
+        None => None,
+    };
+    if let Some(mode) = mode {
+        let execute = if executable { (mode & 0o444) >> 2 } else { 0 };
+        new.as_file().set_permissions(fs::Permissions::from_mode(mode | execute))?;
     }
     new.persist(to)?;
     Ok(())

@@ -26,14 +26,17 @@ impl Env {
     pub fn of(start: Start) -> Option<Self> {
         let mut env = Self { matter: [None; MOST_VARIABLES], find: [None; MOST_WAYS] };
         let (mut matter, mut find) = (env.matter.iter_mut(), env.find.iter_mut());
-        for variable in start.env().map(CStr::to_bytes).filter_map(call::variable) {
+        let all = || start.env().map(CStr::to_bytes).filter_map(call::variable);
+        let pure = all().any(call::is_purity);
+        for variable in all() {
             let (name, _) = variable;
-            if call::matters(name) {
+            if call::matters(name, pure) {
                 *matter.next()? = Some(variable);
-            } else if cache::is_found_by(name) {
-                *find.next()? = Some(variable);
             } else if call::asks_for_more(name) {
                 return None;
+            }
+            if cache::is_found_by(name) {
+                *find.next()? = Some(variable);
             }
         }
         Some(env)

@@ -3,7 +3,7 @@
 
 use super::absent::Lookups;
 use super::compilers::ignored;
-use super::{Found, Named, Question, is_system, parent, to_path};
+use super::{Found, Named, Question, is_system, parent, to_path, wide};
 use crate::compiler::Compile;
 use crate::depfile;
 use crate::graph::absolute;
@@ -60,6 +60,11 @@ pub(super) fn discover_by_compiler(question: &Question<'_>) -> Found {
         Some(answer) => found.read(&answer, &compile, cwd.as_bstr()),
         None => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
     }
+    // The compiler does not name files that a text only asks for.
+    let is_of_script = compile.ask.first().is_some_and(|program| !is_of_host(program));
+    if is_of_script && let Some(scanned) = question.headers.guess(&compile.ask, &question.recipe.env, cwd.as_bstr()) {
+        found.scanned(&scanned);
+    }
     with_words(question, found)
 }
 
@@ -79,6 +84,14 @@ fn with_words(question: &Question<'_>, mut found: Found) -> Found {
         // A compiler of the project, such as a script around the host's.
         found.in_depfile = false;
         found.existing(program.as_bstr(), Named::Everything);
+        let mut lookups = Lookups::default();
+        for path in wide::files_of_script(program.as_bstr()) {
+            match fs::symlink_metadata(to_path(path.as_bstr())) {
+                Ok(_) => found.existing(path.as_bstr(), Named::Everything),
+                Err(_) => lookups.missing(path.as_bstr()),
+            }
+        }
+        found.absent.extend(lookups.into_absent());
     }
     found
 }
@@ -95,7 +108,7 @@ impl Found {
         scanned.directories.iter().for_each(|directory| self.through(directory.as_bstr()));
         let mut lookups = Lookups::default();
         scanned.absent.iter().for_each(|path| lookups.missing(path.as_bstr()));
-        self.absent = lookups.into_absent();
+        self.absent.extend(lookups.into_absent());
     }
 
     /// Adds what a compiler may take in the place of a header: it does not say so when it is asked what it reads. GCC 12 manual,

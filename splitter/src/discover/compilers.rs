@@ -1,7 +1,7 @@
 //! What compilers define and where they look by themselves: asked once, and remembered between runs in a directory of the
 //! user's, one small file for each question. It may be deleted at any time.
 
-use super::{parent, to_path};
+use super::{is_system, parent, to_path, wide};
 use crate::graph::absolute;
 use crate::host_tools::SEARCH_PATH;
 use crate::identity::Identity;
@@ -87,7 +87,14 @@ impl Question<'_> {
                 .iter()
                 .any(|start| word.starts_with(start))
         };
-        !self.words.iter().any(names_file)
+        !self.words.iter().any(names_file) && !self.reads_files()
+    }
+
+    /// Whether a script answers that is not the host's, and names files of its own.
+    fn reads_files(&self) -> bool {
+        let program = self.words.first().map(|word| absolute(word.as_bstr(), self.cwd)).unwrap_or_default();
+        let is_path = self.words.first().is_some_and(|word| word.contains(&b'/'));
+        is_path && !is_system(program.as_bstr()) && !wide::files_of_script(program.as_bstr()).is_empty()
     }
 
     fn text(&self) -> Vec<BString> {
@@ -167,7 +174,7 @@ pub(super) fn ignored(said: &[u8]) -> Vec<BString> {
 fn write(file: &Path, remembered: &Remembered) -> std::io::Result<()> {
     let directory = file.parent().expect("a file in a directory");
     fs::create_dir_all(directory)?;
-    let mut new = tempfile::NamedTempFile::new_in(directory)?;
+    let mut new = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(directory)?;
     new.write_all(&postcard::to_stdvec(remembered).map_err(std::io::Error::other)?)?;
     new.persist(file)?;
     Ok(())

@@ -115,10 +115,18 @@ impl Headers {
     /// What a compile reads that is started with the words `argv`, without those for outputs; none where only the compiler
     /// can say.
     pub fn scan(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
+        if !super::compile::is_of_host(argv.first()?) {
+            return None;
+        }
+        self.guess(argv, env, cwd).filter(|scanned| scanned.incomplete.is_none())
+    }
+
+    /// The same as far as it can be told: a script in the place of a compiler may add words of its own.
+    pub fn guess(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
         let options = Options::read(argv).ok()?;
         let (_, language) = *options.sources.first()?;
         let of_other_language = options.sources.iter().any(|(_, other)| *other != language);
-        if of_other_language || !super::compile::is_of_host(&argv[0]) {
+        if of_other_language {
             return None;
         }
         let compiler = self.compiler(&options.compiler, language, env, cwd);
@@ -127,7 +135,7 @@ impl Headers {
         let (symbols, builtin) = (&self.symbols, &compiler.builtin);
         let mut scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
         scanned.absent.extend(compiler.absent.iter().map(|path| absolute(path.as_bstr(), cwd)));
-        scanned.incomplete.is_none().then_some(scanned)
+        Some(scanned)
     }
 
     fn compiler(&self, words: &[BString], language: Language, env: &BTreeMap<BString, BString>, cwd: &BStr) -> Asked {

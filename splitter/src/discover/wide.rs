@@ -346,6 +346,27 @@ fn named_in(file: &Path, search_path: &str) -> BTreeSet<PathBuf> {
     words.filter_map(|word| resolve_program(to_path(word).as_os_str(), search_path.as_ref())).collect()
 }
 
+/// The paths outside of the system that a script names, and those that these name, as far as they are texts: what it may read.
+/// Whether anything is there is for others to see.
+pub fn files_of_script(script: &BStr) -> BTreeSet<BString> {
+    /// More are not the files of a wrapper.
+    const MOST: usize = 256;
+    let (mut named, mut waiting) = (BTreeSet::new(), vec![BString::from(script)]);
+    while let Some(file) = waiting.pop() {
+        let path = to_path(file.as_bstr());
+        if is_elf(path) || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() || metadata.len() >= SCRIPT) {
+            continue;
+        }
+        let text = fs::read(path).unwrap_or_default(); // what cannot be read names nothing
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with(b"#"));
+        let is_meant =
+            |part: &&BStr| part.starts_with(b"/") && part.len() > 1 && !is_system(part) && !part.contains(&b'*');
+        let paths = lines.flat_map(parts).filter(is_meant).map(|part| absolute(part, b"/".as_bstr()));
+        waiting.extend(paths.filter(|path| named.len() < MOST && named.insert(path.clone())));
+    }
+    named
+}
+
 /// The host's headers that a compiler started by a script may be asked for: those at the top of the directories that every
 /// compiler searches, and with them their packages.
 pub fn headers() -> impl Iterator<Item = PathBuf> {

@@ -51,7 +51,7 @@ impl Driver {
     /// `-flto=auto` works on one processor, with equal results.
     pub fn programs(&self) -> Vec<&'static str> {
         let mut programs = match self.family {
-            Family::Gcc => vec!["as", "ld", "cc1", "collect2", "lto1", "lto-wrapper"],
+            Family::Gcc => vec!["as", "ld", "objcopy", "cc1", "collect2", "lto1", "lto-wrapper"],
             Family::Clang => vec!["ld"],
         };
         if self.family == Family::Gcc && self.cxx {

@@ -5,7 +5,9 @@ use super::selection::Selection;
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Changes whenever an older file would be misunderstood, or the rules of selecting change.
@@ -67,7 +69,7 @@ impl Remembered {
     /// Reads the file at `path`. A file that is missing, broken or of another version has nothing to say; one of a host
     /// that has changed since has only its snapshots by content.
     pub fn load(path: &Path, host: Vec<Option<Identity>>) -> Self {
-        let read = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        let read = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         match read.filter(|read| read.version == VERSION && read.is_sound()) {
             Some(read) if read.host == host => read,
             Some(read) => Self { made: read.made, ..Self::nothing(host) },
@@ -81,8 +83,9 @@ impl Remembered {
     /// Those of writing a file beside it and renaming that.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        fs::create_dir_all(directory)?;
+        let mut file =
+            tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o666)).tempfile_in(directory)?;
         let mut kept = self.clone();
         while kept.made.len() > MOST_MADE {
             kept.made.pop_first();
@@ -151,7 +154,7 @@ mod tests {
         broken.files.insert("/x".into(), of_file(7));
         broken.save(&path).expect("it can be written");
         assert_eq!(Remembered::load(&path, vec![None]), Remembered::nothing(vec![None]));
-        std::fs::write(&path, "{").expect("write");
+        fs::write(&path, "{").expect("write");
         assert_eq!(Remembered::load(&path, vec![None]), Remembered::nothing(vec![None]));
     }
 }
