@@ -6,10 +6,11 @@
 //! | file | hash of the rest (rapidhash, u64), version (u32), call (bytes), results (list) |
 //! | bytes | length (u32), bytes |
 //! | list | count (u32), one after the other |
-//! | result | bytes, within which are files, places, there, host (lists), 0 (u8), compiler (bytes), outputs (list), depfile (list of at most one), log (bytes); or, after the lists, a refusal (u8) |
+//! | result | bytes, within which are files, places, there, host, env (lists), 0 (u8), compiler (bytes), outputs (list), depfile (list of at most one), log (bytes); or, after the lists, a refusal (u8) |
 //! | file, place | path (bytes), identity, content or names (bytes) |
 //! | there | path (bytes) |
 //! | host | path (bytes), identity |
+//! | env | name (bytes), 0 (u8) where it is not set; else 1, and its value (bytes) |
 //! | output | path, file in the store (bytes), identity |
 //! | depfile | path, text (bytes) |
 //! | identity | 0 (u8) where there is none; else 1, and [`Numbers`] (7 times u64) |
@@ -19,7 +20,7 @@
 use rapidhash::v3::rapidhash_v3;
 
 /// Another version is not read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Stands before what a call made; any other number is a refusal.
 pub const MADE: u8 = 0;
@@ -118,6 +119,13 @@ impl<'a> Reader<'a> {
     /// A file of the host: its path and its identity.
     pub fn host(&mut self) -> Option<(&'a [u8], Option<Numbers>)> {
         Some((self.bytes()?, self.identity()?))
+    }
+
+    /// A variable of the environment: its name, and its value if it is set.
+    pub fn env(&mut self) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+        let name = self.bytes()?;
+        let value = if self.byte()? == 0 { None } else { Some(self.bytes()?) };
+        Some((name, value))
     }
 
     /// An output: its path, the file in the store, the identity of that.

@@ -1,7 +1,7 @@
 //! A call of a compiler, understood: what is handed to the splitter. Pure.
 
 use bstr::BString;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// What the compiler is to be called with.
@@ -15,6 +15,8 @@ pub struct Call {
     pub directory: BString,
     /// The variables that a compiler looks at, see [`crate::environment`].
     pub env: BTreeMap<BString, BString>,
+    /// Variables that its sources name, whether or not they are set.
+    pub named: BTreeSet<BString>,
     /// How diagnostics are to be written.
     pub manner: Manner,
 }

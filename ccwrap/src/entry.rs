@@ -38,6 +38,9 @@ pub struct Guards<'a> {
     pub there: Vec<&'a [u8]>,
     /// Files of the host, which have to be just the same; none for one that has to be absent.
     pub host: Vec<(&'a [u8], Option<Identity>)>,
+    /// Variables of the environment besides those in the text of the call: with their value, or none for one that is not to be
+    /// set.
+    pub env: Vec<(&'a [u8], Option<&'a [u8]>)>,
 }
 
 /// A file that was read.
@@ -89,11 +92,13 @@ pub enum Refusal {
     Unknowable = 2,
     /// Its diagnostics are in a language that only the host has.
     Language = 3,
+    /// A variable of the environment that it has read is another in a sandbox.
+    Variable = 4,
 }
 
 impl Refusal {
     /// Each once.
-    pub const ALL: [Self; 3] = [Self::Time, Self::Unknowable, Self::Language];
+    pub const ALL: [Self; 4] = [Self::Time, Self::Unknowable, Self::Language, Self::Variable];
 }
 
 /// A file that was made.
@@ -191,6 +196,11 @@ impl Writer {
             to.bytes(path);
             to.identity(*identity);
         });
+        self.list(&guards.env, |to, (name, value)| {
+            to.bytes(name);
+            to.0.push(u8::from(value.is_some()));
+            value.iter().for_each(|value| to.bytes(value));
+        });
     }
 }
 
@@ -238,6 +248,7 @@ fn guards<'a>(from: &mut Reader<'a>) -> Option<Guards<'a>> {
             let (path, identity) = from.host()?;
             Some((path, identity.map(Identity::from_numbers)))
         })?,
+        env: list(from, Reader::env)?,
     })
 }
 
@@ -260,6 +271,7 @@ mod tests {
             places: vec![Place { directory: b"/i", identity: None, names: b"a.h\nb.h" }],
             there: vec![b"/x"],
             host: vec![(b"/usr/bin/cc", identity), (b"/etc/none", None)],
+            env: vec![(b"SET", Some(b"value")), (b"UNSET", None)],
         };
         let outputs = vec![Output { at: b"/a.o", from: b"/store/a.o", identity }];
         let gave = Gave::Made { compiler: "cc", outputs, depfile: Some((b"/a.d", b"a.o: a.c")), log: b"warning" };

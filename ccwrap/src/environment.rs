@@ -5,7 +5,8 @@
 //! nixpkgs.
 
 use bstr::{BStr, BString, ByteSlice as _};
-use std::collections::BTreeMap;
+use ccwrap_format::call;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// By name. Those of the language decide only how diagnostics are written: see [`locale`].
 const NAMES: [&str; 18] = [
@@ -54,6 +55,10 @@ const OF_NIX: [&str; 21] = [
     "NIX_USER_CONF_FILES",
 ];
 
+/// Of what is told to crates, what chooses the compiler and is of no interest to it.
+const OF_CHOICE: [&str; 5] =
+    ["RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUST_TARGET_PATH"];
+
 /// Variables by which a compiler writes files of which no word tells, gets more words, or starts other programs.
 const UNSUPPORTED: [&str; 6] = [
     "DEPENDENCIES_OUTPUT",
@@ -67,6 +72,27 @@ const UNSUPPORTED: [&str; 6] = [
 /// The variables of an environment that a compiler looks at.
 pub fn of_compiler(all: impl Iterator<Item = (BString, BString)>) -> BTreeMap<BString, BString> {
     all.filter(|(name, value)| !value.is_empty() && is_looked_at(name.as_bstr())).collect()
+}
+
+/// The variables that a crate sees: those that Cargo tells to every one, and those that it has `named`.
+pub fn of_crate(
+    all: impl Iterator<Item = (BString, BString)>,
+    named: &BTreeSet<BString>,
+) -> BTreeMap<BString, BString> {
+    let is_shown = |name: &BString| {
+        named.contains(name) || call::is_told_to_crates(name) && !OF_CHOICE.iter().any(|other| name == other)
+    };
+    all.filter(|(name, _)| is_shown(name)).collect()
+}
+
+/// A variable for which nothing is remembered of a crate: it writes more, or looks for its target elsewhere.
+pub fn unsupported_by_rust(is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+    ["RUSTC_LOG", "RUST_TARGET_PATH"].into_iter().find(|name| is_set(name))
+}
+
+/// A variable by which a linker looks elsewhere, for which nothing is remembered of a crate that is linked.
+pub fn unsupported_by_linker(is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+    ["LIBRARY_PATH", "LD_RUN_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX"].into_iter().find(|name| is_set(name))
 }
 
 fn is_looked_at(name: &BStr) -> bool {
@@ -105,6 +131,16 @@ mod tests {
         let of_compiler = of_compiler(all.map(|(name, value)| (name.into(), value.into())));
         let names: Vec<&BString> = of_compiler.keys().collect();
         assert_eq!(names, ["CPATH", "NIX_CFLAGS_COMPILE"]);
+    }
+
+    #[test]
+    fn a_crate_sees_what_cargo_tells_it_and_what_it_names() {
+        let all =
+            ["CARGO_PKG_NAME", "CARGO_MAKEFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "HOME", "NAMED", "OUT_DIR"];
+        let all = all.map(|name| (BString::from(name), BString::default()));
+        let seen = of_crate(all.into_iter(), &["NAMED".into()].into());
+        let names: Vec<&BString> = seen.keys().collect();
+        assert_eq!(names, ["CARGO_PKG_NAME", "NAMED", "OUT_DIR"]);
     }
 
     #[test]

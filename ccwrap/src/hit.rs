@@ -8,10 +8,12 @@ use nixstore::StorePath;
 use splitter::discover::to_path;
 use splitter::identity::Identity;
 use splitter::materialise;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt};
 use std::path::Path;
 use std::time::SystemTime;
+use std::{env, io};
 
 /// What the cache says of a call.
 #[derive(Debug)]
@@ -65,9 +67,10 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
     };
     let mut miss = Miss::New;
     let mut contents = Contents::default();
+    let variable = |name: &[u8]| env::var_os(OsStr::from_bytes(name)).map(OsStringExt::into_vec);
     for i in 0..entry.results.len() {
         let known = &mut entry.results[i];
-        let mut fresh = match guard::check(&mut known.guards, &mut contents) {
+        let mut fresh = match guard::check(&mut known.guards, &variable, &mut contents) {
             Check::Same => i > 0,
             Check::Refreshed => true,
             Check::Changed(change) => {
@@ -152,7 +155,7 @@ pub fn remember(cache: &Cache, name: &str, text: &[u8], known: Known<'_>) -> io:
         let files = |known: &Known<'_>| -> Vec<_> {
             known.guards.files.iter().map(|file| (file.path.to_vec(), file.content.to_owned())).collect()
         };
-        files(a) == files(b)
+        files(a) == files(b) && a.guards.env == b.guards.env
     };
     let others = old.map(|entry| entry.results).unwrap_or_default().into_iter().filter(|other| !same(other, &known));
     let others: Vec<Known<'_>> = others.take(entry::MOST_RESULTS - 1).collect();

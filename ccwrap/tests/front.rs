@@ -35,6 +35,8 @@ struct Story {
     names: Vec<u8>,
     there: BString,
     host: Option<Identity>,
+    /// Of a variable that the call has.
+    value: Option<Vec<u8>>,
     stored: Option<Identity>,
     refused: bool,
 }
@@ -53,7 +55,7 @@ impl Scene {
         scene.write("store/a.o", "object", 0o444);
         scene.write("store/a.sh", "#!/bin/sh", 0o555);
         let cache = scene.bytes("cache");
-        scene.variable("CCWRAP_DIR", cache)
+        scene.variable("CCWRAP_DIR", cache).variable("SET", "value")
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -85,6 +87,7 @@ impl Scene {
             names: b"a.h\nb.h".into(),
             there: self.bytes("work/a.c"),
             host: Identity::of(&self.at("bin")),
+            value: Some(b"value".into()),
             stored: Identity::of(&self.at("store/a.o")),
             refused: false,
         }
@@ -97,7 +100,7 @@ impl Scene {
         let (stored, stored_script, depfile) =
             (self.bytes("store/a.o"), self.bytes("store/a.sh"), self.bytes("work/a.d"));
         let known = stories.iter().map(|story| {
-            let Story { source: identity, place, names, there, host, stored: of_stored, refused } = story;
+            let Story { source: identity, place, names, there, host, value, stored: of_stored, refused } = story;
             let guards = Guards {
                 files: vec![File { path: &source, identity: *identity, content: "unknown" }],
                 places: vec![
@@ -106,6 +109,7 @@ impl Scene {
                 ],
                 there: vec![there],
                 host: vec![(&bin, *host), (&absent, None)],
+                env: vec![(b"SET", value.as_deref()), (b"UNSET", None)],
             };
             let outputs = vec![
                 Output { at: &object, from: &stored, identity: *of_stored },
@@ -221,7 +225,7 @@ fn whatever_is_not_as_it_was_is_for_the_full_program() {
     let scene = Scene::new();
     let other = Identity::of(&scene.at("store/a.sh"));
     let with = |stories: &[Story]| scene.remember(&scene.entry(stories));
-    let stories: [fn(Story, Option<Identity>) -> Story; 10] = [
+    let stories: [fn(Story, Option<Identity>) -> Story; 12] = [
         |story, other| Story { source: other, ..story },
         |story, _| Story { source: None, ..story },
         |story, other| Story { place: other, names: b"a.h\n../a.c".into(), ..story },
@@ -233,6 +237,8 @@ fn whatever_is_not_as_it_was_is_for_the_full_program() {
         |story, _| Story { there: "/not there".into(), ..story },
         |story, other| Story { host: other, ..story },
         |story, _| Story { host: None, ..story },
+        |story, _| Story { value: Some(b"other".into()), ..story },
+        |story, _| Story { value: None, ..story },
         |story, other| Story { stored: other, ..story },
         |story, _| Story { stored: None, ..story },
         |story, _| Story { refused: true, ..story },
@@ -338,7 +344,9 @@ fn some_variable() -> impl Strategy<Value = (BString, BString)> {
             "HOME",
             "A",
             "NIX_B",
-            "NIX_BC"
+            "NIX_BC",
+            "CARGO_PKG_NAME",
+            "RUSTC_BOOTSTRAP"
         ]),
         prop::sample::select(vec!["CCACHE_DIR", "CCACHE_MAXSIZE", "CCWRAP_NAMESPACE", "TERM", "TERMINAL", "CPAT"]),
     ];
@@ -352,9 +360,13 @@ proptest! {
     fn both_programs_know_a_call_by_the_same_text(
         words in prop::collection::vec(some_bytes(), 1..8),
         env in prop::collection::btree_map(some_variable().prop_map(|(name, _)| name), some_bytes(), 0..8),
+        is_rustc in any::<bool>(),
     ) {
         let mut scene = Scene::new();
         scene.words = words;
+        if is_rustc {
+            scene.words.insert(1, "/bin/rustc".into());
+        }
         scene.env.extend(env);
         scene.remember(&scene.entry(&[scene.story()]));
         let said = scene.call();

@@ -4,4 +4,5 @@ mod changes;
 mod faults;
 mod options;
 mod processes;
+mod rust;
 mod sharing;

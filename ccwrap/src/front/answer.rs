@@ -32,7 +32,7 @@ pub fn answer(start: Start) -> Option<()> {
     let status = kernel::status(Of::File(file))?;
     let (of_entry, buffer) = of_entry.split_at_mut_checked(usize::try_from(status.size).ok()?)?;
     let mut result = newest(whole(file, of_entry)?, text)?;
-    stands(&mut result)?;
+    stands(&mut result, start)?;
     let now = kernel::now()?;
     let compiler = give(&mut result, Put::new(now, buffer)?)?;
     // All is given. What cannot be noted is not: nobody waits for that.
@@ -64,7 +64,7 @@ fn newest<'a>(file: &'a [u8], text: &[u8]) -> Option<Reader<'a>> {
 }
 
 /// Whether all that a result depends on is as it was. Leaves what it gave.
-fn stands(result: &mut Reader<'_>) -> Option<()> {
+fn stands(result: &mut Reader<'_>, start: Start) -> Option<()> {
     let mut place = [0; PATH];
     let mut look = |path: &[u8]| bytes::path(&mut place, &[path]).map(|path| kernel::status(Of::Path(path)));
     result.each(|file| {
@@ -90,6 +90,10 @@ fn stands(result: &mut Reader<'_>) -> Option<()> {
     result.each(|host| {
         let (path, identity) = host.host()?;
         same(look(path)?, identity)
+    })?;
+    result.each(|variable| {
+        let (name, value) = variable.env()?;
+        (given::variable(start, name) == value).then_some(())
     })
 }
 

@@ -26,9 +26,10 @@ impl Env {
     pub fn of(start: Start) -> Option<Self> {
         let mut env = Self { matter: [None; MOST_VARIABLES], find: [None; MOST_WAYS] };
         let (mut matter, mut find) = (env.matter.iter_mut(), env.find.iter_mut());
+        let family = call::family(start.words().map(CStr::to_bytes));
         for variable in start.env().map(CStr::to_bytes).filter_map(call::variable) {
             let (name, _) = variable;
-            if call::matters(name) {
+            if call::matters(name, family) {
                 *matter.next()? = Some(variable);
             } else if cache::is_found_by(name) {
                 *find.next()? = Some(variable);
@@ -57,4 +58,10 @@ pub fn text<'a>(start: Start, env: &Env, place: &'a mut [u8]) -> Option<&'a [u8]
     let mut text = Bytes::new(place);
     call.text(|piece| text.put(piece))?;
     text.all()
+}
+
+/// The value of any variable, as the standard library finds it: the first of that name.
+pub fn variable(start: Start, wanted: &[u8]) -> Option<&'static [u8]> {
+    let mut all = start.env().map(CStr::to_bytes).filter_map(call::variable);
+    all.find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
