@@ -26,7 +26,7 @@ pub struct Calls {
 pub const TOLD: &str = "ccwrap/told-of-namespaces";
 
 /// What a user may have set for compilers or for ours, and scenes have not.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "LD_LIBRARY_PATH",
     "LD_RUN_PATH",
     "CPATH",
@@ -41,6 +41,7 @@ const SETTINGS: [&str; 14] = [
     "TERM_URLS",
     "MAKEFLAGS",
     "PWD",
+    "RUSTUP_TOOLCHAIN",
 ];
 
 /// What belongs to our programs and not to the calls.
@@ -55,29 +56,66 @@ impl Calls {
     /// # Panics
     /// Where there is no temporary directory.
     pub fn new(test: &str, needs: &[&str]) -> Option<Self> {
+        Self::with_snapshot(test, needs, "gcc", &["gcc", "-c", "snapshot.c"])
+    }
+
+    /// The same for calls of rustc, which has a larger snapshot.
+    ///
+    /// # Panics
+    /// See there.
+    pub fn of_rust(test: &str) -> Option<Self> {
+        let words = [
+            "rustc",
+            "--crate-name=snapshot",
+            "--crate-type=lib",
+            "--emit=dep-info,metadata",
+            "--out-dir=.",
+            "snapshot.rs",
+        ];
+        Self::with_snapshot(test, &["cargo", "rustc", "cc"], "rust", &words)
+    }
+
+    fn with_snapshot(test: &str, needs: &[&str], name: &str, words: &[&str]) -> Option<Self> {
         if !program("ccwrap").exists() {
             not_run(test, "`ccwrap` is not built");
             return None;
         }
         let scene = Scene::new(test, needs)?;
         let env = [("LC_ALL".into(), "C.UTF-8".into())].into();
-        let calls = Self { scene, directory: "build".into(), env, counted: BTreeMap::new() };
-        calls.take_snapshots().ok(); // else it makes its own
+        let mut calls = Self { scene, directory: "build".into(), env, counted: BTreeMap::new() };
+        if name == "rust" {
+            calls.tell_of_rustup();
+        }
+        calls.take_snapshots(name, words).ok(); // else it makes its own
         if crate::is_refused() {
             calls.scene.write(TOLD, "1");
         }
         Some(calls)
     }
 
-    /// Gives the scene a store that has the snapshot of the host's GCC and nothing else of use, made once for each build of
-    /// ours: its files are links.
-    fn take_snapshots(&self) -> io::Result<()> {
+    /// Where the user has rustup and Cargo, which the scene's home has not.
+    fn tell_of_rustup(&mut self) {
+        let home = std::env::var_os("HOME").unwrap_or_default();
+        for (name, below) in [("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")] {
+            let path = std::env::var_os(name).map_or_else(|| Path::new(&home).join(below), PathBuf::from);
+            self.set(name, &path.display().to_string());
+        }
+        // Such as the one that tests of ours are run with, which is not that of the directory of a scene.
+        if let Some(toolchain) = std::env::var_os("RUSTUP_TOOLCHAIN") {
+            self.set("RUSTUP_TOOLCHAIN", &toolchain.to_string_lossy());
+        }
+    }
+
+    /// Gives the scene a store that has the snapshot of a compiler of the host and nothing else of use, made once for each build
+    /// of ours: its files are links. `words` call the compiler.
+    fn take_snapshots(&self, name: &str, words: &[&str]) -> io::Result<()> {
         let made = fs::metadata(program("ccwrap"))?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let kept = program("ccwrap").with_file_name("stores-of-calls");
         fs::create_dir_all(&kept)?;
         let lock = File::options().create(true).truncate(false).write(true).open(kept.join("lock"))?;
         lock.lock()?;
-        let whole = kept.join(format!("{}{}", made.as_nanos(), if crate::is_refused() { "-refused" } else { "" }));
+        let refused = if crate::is_refused() { "-refused" } else { "" };
+        let whole = kept.join(format!("{}-{name}{refused}", made.as_nanos()));
         if !whole.is_dir() {
             // Of programs that are no more.
             let is_old = |name: &OsStr| !name.to_string_lossy().starts_with(&made.as_nanos().to_string());
@@ -88,7 +126,8 @@ impl Calls {
             }
             let own = tempfile::tempdir_in(&kept)?;
             fs::write(own.path().join("snapshot.c"), "int snapshot;\n")?;
-            let mut command = self.ccwrap(["gcc", "-c", "snapshot.c"]);
+            fs::write(own.path().join("snapshot.rs"), "#![no_std]\n")?;
+            let mut command = self.ccwrap(words);
             command.env("SPLITTER_STORE", own.path().join("store")).env("CCWRAP_DIR", own.path().join("ccwrap"));
             self.output(command.current_dir(own.path()));
             fs::rename(own.path().join("store"), &whole)?;

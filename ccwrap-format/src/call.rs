@@ -44,6 +44,41 @@ const NAMES: [&str; 34] = [
     "ZERO_AR_DATE",
 ];
 
+/// The same of a call of rustc: what Cargo says to crates and their macros (the Cargo book, "Environment variables Cargo sets for
+/// crates"), and what chooses a toolchain. Those that a source names are looked at by the entry.
+const NAMES_OF_RUST: [&str; 8] = [
+    "CARGO",
+    "CARGO_CRATE_NAME",
+    "CARGO_PRIMARY_PACKAGE",
+    "CARGO_TARGET_TMPDIR",
+    "OUT_DIR",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUST_TARGET_PATH",
+];
+
+/// How the names of such variables begin.
+const STARTS_OF_RUST: [&str; 4] = ["CARGO_BIN_", "CARGO_MANIFEST_", "CARGO_PKG_", "RUSTC_"];
+
+/// Which compiler is called, as far as other variables matter to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Any but rustc.
+    Other,
+    /// rustc.
+    Rust,
+}
+
+/// By the words of a command, the first as the program was called. Ours may stand before the compiler.
+pub fn family<'a>(words: impl Iterator<Item = &'a [u8]>) -> Family {
+    let is_rustc =
+        |word: &[u8]| word.strip_suffix(b"rustc").is_some_and(|before| matches!(before.last(), None | Some(b'/')));
+    match words.take_while(|word| !word.starts_with(b"-")).any(is_rustc) {
+        true => Family::Rust,
+        false => Family::Other,
+    }
+}
+
 /// How the names of variables begin that make another result.
 const STARTS: [&str; 4] = ["CLANG_", "GCC_", "LC_", "NIX_"];
 
@@ -87,13 +122,21 @@ pub fn is_purity((name, value): Variable<'_>) -> bool {
 }
 
 /// Whether a variable may make another result. `pure` tells whether there is one that [`is_purity`].
-pub fn matters(name: &[u8], pure: bool) -> bool {
-    is_of_wrapper(name, pure) || begins(name, &STARTS) && !name.starts_with(b"NIX_") || is_of(name, &NAMES)
+pub fn matters(name: &[u8], family: Family, pure: bool) -> bool {
+    is_of_wrapper(name, pure)
+        || begins(name, &STARTS) && !name.starts_with(b"NIX_")
+        || is_of(name, &NAMES)
+        || family == Family::Rust && is_told_to_crates(name)
 }
 
 /// Whether a variable may say something to a wrapper of nixpkgs: all that begin so and are not known to be others'.
 pub fn is_of_wrapper(name: &[u8], pure: bool) -> bool {
     name.starts_with(b"NIX_") && !is_of(name, &OF_NIX) && (pure || !is_of(name, &OF_PURITY))
+}
+
+/// Whether it is one of those that a crate may see though nothing names it.
+pub fn is_told_to_crates(name: &[u8]) -> bool {
+    begins(name, &STARTS_OF_RUST) || is_of(name, &NAMES_OF_RUST)
 }
 
 /// Whether a variable asks for more than the answer of an entry, such as a line in a log file.
@@ -191,6 +234,18 @@ mod tests {
         for none in [&b""[..], b"A", b"=", b"=A"] {
             assert_eq!(variable(none), None);
         }
+    }
+
+    #[test]
+    fn a_call_of_rustc_has_more_variables() {
+        let of = |words: &[&'static str]| family(words.iter().map(|word| word.as_bytes()));
+        for words in [&["rustc", "a.rs"][..], &["/x/ccwrap", "/y/rustc", "-vV"], &["ccwrap", "max_size=5G", "rustc"]] {
+            assert_eq!(of(words), Family::Rust, "{words:?}");
+        }
+        assert_eq!(of(&["cc", "-c", "rustc"]), Family::Other);
+        assert_eq!(of(&["ccwrap", "sccrustc"]), Family::Other);
+        assert!(matters(b"CARGO_PKG_NAME", Family::Rust, false) && !matters(b"CARGO_PKG_NAME", Family::Other, false));
+        assert!(!matters(b"CARGO_MAKEFLAGS", Family::Rust, false) && !matters(b"MAKEFLAGS", Family::Rust, false));
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! what it needs. Only what is printed, or written where no word says, has to be understood. The options are those of the GCC
 //! 12 manual; clang takes the same.
 
+pub mod rust;
+
 use crate::why::Why;
 use bstr::{BStr, BString, ByteSlice as _};
 use splitter::compiler;
 use splitter::response;
+use splitter::rustc;
 
 /// What a call makes that is to be remembered.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Compile {
     pub depfile: Option<BString>,
     /// Whether a word says how diagnostics are coloured.
     pub says_colours: bool,
+    /// What a call of rustc has besides.
+    pub rust: Option<rust::Crate>,
 }
 
 /// Whether a call that links is remembered.
@@ -277,7 +282,8 @@ impl Reader {
             return Err(Why::Option);
         }
         let says_colours = self.says_colours;
-        Ok(Compile { sources: self.others, outputs: vec![output], others: self.made, depfile: None, says_colours })
+        let (sources, outputs) = (self.others, vec![output]);
+        Ok(Compile { sources, outputs, others: self.made, says_colours, ..Compile::default() })
     }
 
     fn finish(self) -> Result<Compile, Why> {
@@ -319,13 +325,14 @@ impl Reader {
             }),
             (true, None, _) => return Err(Why::Option),
         };
-        Ok(Compile { sources: self.sources, outputs, others: self.made, depfile, says_colours: self.says_colours })
+        let says_colours = self.says_colours;
+        Ok(Compile { sources: self.sources, outputs, others: self.made, depfile, says_colours, rust: None })
     }
 }
 
 /// Whether a program is one of which we know how it is called.
 pub fn is_compiler(program: &BStr) -> bool {
-    compiler::is_driver(program)
+    compiler::is_driver(program) || rustc::is_rustc(program)
 }
 
 fn name(path: &BStr) -> &BStr {

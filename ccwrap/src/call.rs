@@ -15,7 +15,8 @@ pub struct Call {
     pub directory: BString,
     /// The variables that a compiler looks at, see [`crate::environment`].
     pub env: BTreeMap<BString, BString>,
-    /// Variables that a script in the place of the compiler may read besides, whether or not they are set.
+    /// Variables that it may read besides, whether or not they are set: by the text of a script in the place of the compiler, or by
+    /// the sources of a crate.
     pub read: BTreeMap<BString, Option<BString>>,
     /// How diagnostics are to be written.
     pub manner: Manner,

@@ -91,11 +91,13 @@ pub enum Refusal {
     Unknowable = 2,
     /// Its diagnostics are in a language that only the host has.
     Language = 3,
+    /// A variable of the environment that it has read is another in a sandbox.
+    Variable = 4,
 }
 
 impl Refusal {
     /// Each once.
-    pub const ALL: [Self; 3] = [Self::Time, Self::Unknowable, Self::Language];
+    pub const ALL: [Self; 4] = [Self::Time, Self::Unknowable, Self::Language, Self::Variable];
 }
 
 /// A file that was made.

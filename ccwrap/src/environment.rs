@@ -5,7 +5,7 @@
 //! nixpkgs.
 
 use bstr::{BStr, BString, ByteSlice as _};
-use ccwrap_format::call;
+use ccwrap_format::call::{self, Family};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// By name. Those of the language decide only how diagnostics are written: see [`locale`].
@@ -28,6 +28,10 @@ const NAMES: [&str; 17] = [
     "ZERO_AR_DATE",
     "ENABLE_ANNOBIN",
 ];
+
+/// Of what is told to crates, what chooses the compiler and is of no interest to it.
+const OF_CHOICE: [&str; 5] =
+    ["RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUST_TARGET_PATH"];
 
 /// Variables by which a compiler writes files of which no word tells, gets more words, or starts other programs.
 const UNSUPPORTED: [&str; 6] = [
@@ -62,7 +66,7 @@ pub fn named_in(script: &BStr) -> BTreeSet<BString> {
         let length = rest.iter().position(|byte| !is_of_name(byte)).unwrap_or(rest.len());
         let name = rest[..length].as_bstr();
         let is_name = name.first().is_some_and(|byte| !byte.is_ascii_digit());
-        let is_known = || call::matters(name, true) || EVERYWHERE.iter().any(|known| name == *known);
+        let is_known = || call::matters(name, Family::Other, true) || EVERYWHERE.iter().any(|known| name == *known);
         if is_name && !is_known() {
             names.insert(name.into());
         }
@@ -85,6 +89,27 @@ pub fn has_links(variable: &dyn Fn(&str) -> Option<BString>) -> bool {
         Some(says) => !says.is_empty() && says != "no",
         None => !knows_of_none,
     }
+}
+
+/// The variables that a crate sees: those that Cargo tells to every one, and those that it has `named`.
+pub fn of_crate(
+    all: impl Iterator<Item = (BString, BString)>,
+    named: &BTreeSet<BString>,
+) -> BTreeMap<BString, BString> {
+    let is_shown = |name: &BString| {
+        named.contains(name) || call::is_told_to_crates(name) && !OF_CHOICE.iter().any(|other| name == other)
+    };
+    all.filter(|(name, _)| is_shown(name)).collect()
+}
+
+/// A variable for which nothing is remembered of a crate: it writes more, or looks for its target elsewhere.
+pub fn unsupported_by_rust(is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+    ["RUSTC_LOG", "RUST_TARGET_PATH"].into_iter().find(|name| is_set(name))
+}
+
+/// A variable by which a linker looks elsewhere, for which nothing is remembered of a crate that is linked.
+pub fn unsupported_by_linker(is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+    ["LIBRARY_PATH", "LD_RUN_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX"].into_iter().find(|name| is_set(name))
 }
 
 /// A variable for which nothing is remembered.
@@ -123,7 +148,7 @@ mod tests {
     #[test]
     fn what_a_compiler_looks_at_makes_another_call() {
         for name in NAMES.into_iter().chain(UNSUPPORTED).chain(["NIX_CFLAGS_COMPILE", "NIX_HARDENING_ENABLE"]) {
-            assert!(call::matters(name.as_bytes(), false), "{name}");
+            assert!(call::matters(name.as_bytes(), Family::Other, false), "{name}");
         }
     }
 
@@ -152,6 +177,16 @@ mod tests {
         assert!(of(&[("TERM", "xterm-256color")]) && of(&[("TERM", "linux"), ("COLORTERM", "truecolor")]));
         assert!(!of(&[("TERM", "xterm")]) && !of(&[("TERM", "xterm-256color"), ("COLORTERM", "gnome-terminal")]));
         assert!(of(&[("TERM", "xterm"), ("TERM_URLS", "st")]) && !of(&[("GCC_URLS", ""), ("TERM_URLS", "st")]));
+    }
+
+    #[test]
+    fn a_crate_sees_what_cargo_tells_it_and_what_it_names() {
+        let all =
+            ["CARGO_PKG_NAME", "CARGO_MAKEFLAGS", "RUSTC_WRAPPER", "RUSTUP_TOOLCHAIN", "HOME", "NAMED", "OUT_DIR"];
+        let all = all.map(|name| (BString::from(name), BString::default()));
+        let seen = of_crate(all.into_iter(), &["NAMED".into()].into());
+        let names: Vec<&BString> = seen.keys().collect();
+        assert_eq!(names, ["CARGO_PKG_NAME", "NAMED", "OUT_DIR"]);
     }
 
     #[test]

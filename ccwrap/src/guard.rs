@@ -34,7 +34,7 @@ pub enum Change {
     Gone(BString),
     /// A program, header or database of the host.
     Host(BString),
-    /// A variable that a script reads.
+    /// A variable of the environment.
     Variable(BString),
 }
 
@@ -70,9 +70,14 @@ impl Contents {
     }
 }
 
-/// Checks all guards. What is found to be the same by its content gets the identity that it has now.
-pub fn check(guards: &mut Guards<'_>, contents: &mut Contents) -> Check {
+/// Checks all guards. What is found to be the same by its content gets the identity that it has now. `variable` tells the value
+/// of a variable of the environment.
+pub fn check(guards: &mut Guards<'_>, variable: Variable<'_>, contents: &mut Contents) -> Check {
     let mut refreshed = false;
+    let is_other = |(name, value): &&(&[u8], Option<&[u8]>)| variable(name).as_deref() != *value;
+    if let Some((name, _)) = guards.variables.iter().find(is_other) {
+        return Check::Changed(Change::Variable((*name).into()));
+    }
     for file in &mut guards.files {
         match check_file(file, contents) {
             Some(Fresh(fresh)) => refreshed |= fresh,
@@ -92,14 +97,11 @@ pub fn check(guards: &mut Guards<'_>, contents: &mut Contents) -> Check {
     if let Some((path, _)) = guards.host.iter().find(is_other) {
         return Check::Changed(Change::Host((*path).into()));
     }
-    let has_changed = |(name, value): &&(&[u8], Option<&[u8]>)| {
-        std::env::var_os(OsStr::from_bytes(name)).as_ref().map(|value| value.as_bytes()) != *value
-    };
-    if let Some((name, _)) = guards.variables.iter().find(has_changed) {
-        return Check::Changed(Change::Variable((*name).into()));
-    }
     if refreshed { Check::Refreshed } else { Check::Same }
 }
+
+/// Tells the value of a variable of the environment.
+pub type Variable<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Whether a guard was given another identity.
 struct Fresh(bool);
@@ -177,6 +179,10 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn check_all(guards: &mut Guards<'_>) -> Check {
+        check(guards, &|name| (name == b"SET").then(|| b"value".into()), &mut Contents::default())
+    }
+
     struct Tree(tempfile::TempDir);
 
     impl Tree {
@@ -211,15 +217,15 @@ mod tests {
         let file = File { path: &path, identity: None, content: &content };
         let mut guards = Guards { files: vec![file], ..Guards::default() };
         settle();
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
+        assert_eq!(check_all(&mut guards), Check::Refreshed);
+        assert_eq!(check_all(&mut guards), Check::Same);
         tree.write("a.c", "int a;");
         settle();
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
+        assert_eq!(check_all(&mut guards), Check::Refreshed);
         tree.write("a.c", "int b;");
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::File(path.clone())));
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::File(path.clone())));
         fs::remove_file(to_path(path.as_bstr())).unwrap();
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::File(path.clone())));
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::File(path.clone())));
     }
 
     #[test]
@@ -229,7 +235,7 @@ mod tests {
         let (path, content) = (tree.path("a.c"), tree.content("a.c"));
         let file = File { path: &path, identity: None, content: &content };
         let mut guards = Guards { files: vec![file], ..Guards::default() };
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
+        assert_eq!(check_all(&mut guards), Check::Same);
         assert_eq!(guards.files[0].identity, None);
     }
 
@@ -243,16 +249,13 @@ mod tests {
             let place = Place { directory, identity: None, names: names.as_bytes() };
             let mut guards = Guards { places: vec![place], ..Guards::default() };
             settle();
-            assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
-            assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
+            assert_eq!(check_all(&mut guards), Check::Refreshed);
+            assert_eq!(check_all(&mut guards), Check::Same);
             tree.write("c.h", "");
             settle();
-            assert_eq!(check(&mut guards, &mut Contents::default()), Check::Refreshed);
+            assert_eq!(check_all(&mut guards), Check::Refreshed);
             tree.write("a.h", "");
-            assert_eq!(
-                check(&mut guards, &mut Contents::default()),
-                Check::Changed(Change::Appeared(tree.path("a.h")))
-            );
+            assert_eq!(check_all(&mut guards), Check::Changed(Change::Appeared(tree.path("a.h"))));
             fs::remove_file(to_path(tree.path("a.h").as_bstr())).unwrap();
             fs::remove_file(to_path(tree.path("c.h").as_bstr())).unwrap();
         }
@@ -264,10 +267,10 @@ mod tests {
         let directory = tree.path("i");
         let place = Place { directory: &directory, identity: None, names: b"a.h" };
         let mut guards = Guards { places: vec![place], ..Guards::default() };
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
+        assert_eq!(check_all(&mut guards), Check::Same);
         fs::create_dir(to_path(directory.as_bstr())).unwrap();
         tree.write("i/a.h", "");
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::Appeared(tree.path("i/a.h"))));
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::Appeared(tree.path("i/a.h"))));
     }
 
     #[test]
@@ -277,9 +280,21 @@ mod tests {
         let (path, none) = (tree.path("cc"), tree.path("none"));
         let host = vec![(path.as_slice(), Identity::of(to_path(path.as_bstr()))), (none.as_slice(), None)];
         let mut guards = Guards { host, ..Guards::default() };
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Same);
+        assert_eq!(check_all(&mut guards), Check::Same);
         settle();
         tree.write("cc", "1");
-        assert_eq!(check(&mut guards, &mut Contents::default()), Check::Changed(Change::Host(path.clone())));
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::Host(path.clone())));
+    }
+
+    #[test]
+    fn a_variable_has_to_have_its_value() {
+        for (variables, check) in [
+            (vec![(&b"SET"[..], Some(&b"value"[..])), (b"UNSET", None)], Check::Same),
+            (vec![(b"SET", Some(b"other"))], Check::Changed(Change::Variable("SET".into()))),
+            (vec![(b"SET", None)], Check::Changed(Change::Variable("SET".into()))),
+            (vec![(b"UNSET", Some(b""))], Check::Changed(Change::Variable("UNSET".into()))),
+        ] {
+            assert_eq!(check_all(&mut Guards { variables, ..Guards::default() }), check);
+        }
     }
 }

@@ -8,10 +8,12 @@ use nixstore::StorePath;
 use splitter::discover::to_path;
 use splitter::identity::Identity;
 use splitter::materialise;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt};
 use std::path::Path;
 use std::time::SystemTime;
+use std::{env, io};
 
 /// What the cache says of a call.
 #[derive(Debug)]
@@ -65,9 +67,10 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
     };
     let mut miss = Miss::New;
     let mut contents = Contents::default();
+    let variable = |name: &[u8]| env::var_os(OsStr::from_bytes(name)).map(OsStringExt::into_vec);
     for i in 0..entry.results.len() {
         let known = &mut entry.results[i];
-        let mut fresh = match guard::check(&mut known.guards, &mut contents) {
+        let mut fresh = match guard::check(&mut known.guards, &variable, &mut contents) {
             Check::Same => i > 0,
             Check::Refreshed => true,
             Check::Changed(change) => {

@@ -1,7 +1,7 @@
 //! One call of a compiler, answered as if the compiler had run: from an entry of the cache where all that it read is as it
 //! was (a *hit*), else by the derivation that every front end makes of it (a *miss*), else by the compiler itself.
 //!
-//! The way of a call: [`raw`] → [`cache`] → [`entry`] → [`guard`] → [`hit`]; else [`who`] is meant → [`settings`] →
+//! The way of a call: [`raw`] → [`cache`] → [`entry`] → [`guard`] → [`hit`]; else [`who`] is meant ([`rustup`]) → [`settings`] →
 //! [`arguments`] → [`call`] → [`miss`] → [`entry`]. A hit reads one file, looks at the files that are named there, and opens
 //! neither store nor socket; nothing of the call need be understood for it. Most hits do not come here: the program `ccwrap`
 //! answers them alone, and becomes `ccwrap-full`, which is made of this crate, for the rest.
@@ -18,6 +18,7 @@ pub mod guard;
 pub mod hit;
 pub mod miss;
 pub mod raw;
+pub mod rustup;
 pub mod settings;
 pub mod statistics;
 pub mod who;

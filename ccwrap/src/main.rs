@@ -14,6 +14,7 @@ use ccwrap::explain;
 use ccwrap::hit::{self, Answer, Miss};
 use ccwrap::miss::{Job, NotMade};
 use ccwrap::raw::{self, Raw};
+use ccwrap::rustup;
 use ccwrap::settings::{self, SettingError, Settings};
 use ccwrap::statistics::{Counter, Statistics, Trouble};
 use ccwrap::who::{self, Own, Who};
@@ -22,9 +23,11 @@ use localstore::ChoiceError;
 use nixstore::causes::with_causes;
 use rustix::fs::Mode;
 use splitter::compiler;
-use splitter::discover::to_path;
+use splitter::discover::{crates, to_path};
 use splitter::graph::absolute;
+use splitter::host_tools::SEARCH_PATH;
 use splitter::materialise;
+use splitter::rustc;
 use splitter::toolchain::{interpreter, resolve_program};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -169,7 +172,7 @@ impl Around<'_> {
         if self.settings.is_on("disable")? {
             return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
         }
-        let (call, compile) = match self.read() {
+        let Read { call, compile, decided } = match self.read() {
             Ok(read) => read,
             Err(why) => return Ok(self.pass(Counter::Uncacheable(why))),
         };
@@ -208,7 +211,7 @@ impl Around<'_> {
         if let Some(cache) = &self.cache {
             explain::note(cache, output.as_bstr(), text.as_bstr(), &miss);
         }
-        let made = self.make(&call, &compile, cache.filter(|_| !recache));
+        let made = self.make(&call, &compile, &decided, cache.filter(|_| !recache));
         drop(alone); // what is left to be done makes nothing for others
         Ok(match made {
             Ok(code) => code,
@@ -232,14 +235,20 @@ impl Around<'_> {
     }
 
     /// Makes it in the store.
-    fn make(&self, call: &Call, compile: &Compile, cache: Option<&Cache>) -> Result<ExitCode, NotDone> {
+    fn make(
+        &self,
+        call: &Call,
+        compile: &Compile,
+        decided: &[PathBuf],
+        cache: Option<&Cache>,
+    ) -> Result<ExitCode, NotDone> {
         let (cancelled, by) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
             let number = usize::try_from(signal).expect("signals are positive");
             signal_hook::flag::register_usize(signal, by.clone(), number).ok(); // then it ends without being asked
             signal_hook::flag::register(signal, cancelled.clone()).ok();
         }
-        let (settings, decided) = (&self.settings, self.decided.as_slice());
+        let settings = &self.settings;
         let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
         let job = Job { call, compile, settings, cache, decided, text, name, cancelled: &cancelled };
         match job.make(&|phrase| self.log(phrase)) {
@@ -267,7 +276,10 @@ impl Around<'_> {
     }
 
     /// What the call is, if something is to be remembered of it.
-    fn read(&self) -> Result<(Call, Compile), Why> {
+    fn read(&self) -> Result<Read, Why> {
+        if rustc::is_rustc(self.words[0].as_bstr()) {
+            return self.read_rust();
+        }
         let variable = |name: &str| BString::from(env::var_os(name).unwrap_or_default().as_bytes());
         if environment::unsupported(|name| env::var_os(name).is_some()).is_some() {
             return Err(Why::Environment);
@@ -284,13 +296,7 @@ impl Around<'_> {
         let is_wanted = self.settings.is_on("link").unwrap_or(false) && !is_led;
         let links = if is_wanted { Links::Remember } else { Links::Pass };
         let compile = arguments::read(&self.words, &read, links)?;
-        let has_place = |path: &BString| to_path(at(path).as_bstr()).parent().is_some_and(Path::is_dir);
-        if !compile.sources.iter().all(|path| to_path(at(path).as_bstr()).is_file()) {
-            return Err(Why::NoInput); // so will it of these
-        }
-        if !compile.outputs.iter().chain(&compile.depfile).all(has_place) {
-            return Err(Why::Output); // the compiler will say so
-        }
+        has_files(&compile, &directory)?;
         // A compiler believes PWD (getpwd of GCC), and names it in debug information.
         let known_by_link = {
             let shown = variable("PWD");
@@ -302,8 +308,6 @@ impl Around<'_> {
         if known_by_link && compiler::word_for_paths(&self.words).is_some() {
             return Err(Why::Directory);
         }
-        let all = env::vars_os().map(|(name, value)| (BString::from(name.as_bytes()), BString::from(value.as_bytes())));
-        let all: Vec<_> = all.collect();
         let [lc_all, lc_messages, lang] = ["LC_ALL", "LC_MESSAGES", "LANG"].map(variable);
         let set = |name: &str| env::var_os(name).map(|value| BString::from(value.as_bytes()));
         let is_shown = set("TERM").is_some_and(|term| term != "dumb") && io::stderr().is_terminal();
@@ -315,6 +319,7 @@ impl Around<'_> {
         if is_shown {
             read.extend(environment::OF_TERMINAL.map(|name| (name.into(), set(name))));
         }
+        let all: Vec<_> = variables().collect();
         let mut env = environment::of_compiler(all.into_iter());
         env.extend(read.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
         let call = Call {
@@ -325,7 +330,47 @@ impl Around<'_> {
             directory,
             manner: Manner { coloured, links, locale },
         };
-        Ok((call, compile))
+        Ok(Read { call, compile, decided: self.decided.clone() })
+    }
+
+    /// The same of a call of rustc.
+    fn read_rust(&self) -> Result<Read, Why> {
+        let is_set = |name: &str| env::var_os(name).is_some();
+        if environment::unsupported_by_rust(is_set).is_some() {
+            return Err(Why::Environment);
+        }
+        let compile = arguments::rust::read(&self.words, io::stderr().is_terminal())?;
+        let directory = env::current_dir().map_err(|_| Why::Directory)?;
+        let mut decided = self.decided.clone();
+        let mut compiler = self.compiler.clone();
+        if rustup::is_proxy(&compiler) {
+            decided.extend(rustup::choosers(&directory, &|name| env::var_os(name)));
+            compiler = rustup::meant(&compiler, &directory).ok_or(Why::Compiler)?;
+        }
+        if let Some(linker) = compile.rust.as_ref().and_then(|rust| rust.linker.as_ref()) {
+            if environment::unsupported_by_linker(is_set).is_some() {
+                return Err(Why::Environment);
+            }
+            // A sandbox has the host's own search path.
+            let linker = to_path(linker.as_bstr()).as_os_str();
+            let path = env::var_os("PATH").unwrap_or_default();
+            let found = who::find(linker, &path, &Own::this(), &mut decided);
+            let of_sandbox = resolve_program(linker, SEARCH_PATH.as_ref());
+            let real = |file: &Option<PathBuf>| file.as_ref().and_then(|file| fs::canonicalize(file).ok());
+            if real(&found).is_none() || real(&found) != real(&of_sandbox) {
+                return Err(Why::Link);
+            }
+            decided.extend(found);
+        }
+        let directory = BString::from(directory.as_os_str().as_bytes());
+        has_files(&compile, &directory)?;
+        let root = absolute(compile.sources[0].as_bstr(), directory.as_bstr());
+        let value = |name: &bstr::BStr| env::var_os(to_path(name)).map(|value| BString::from(value.as_bytes()));
+        let named = crates::sources(root.as_bstr(), &value).variables;
+        let env = environment::of_crate(variables(), &named);
+        let read = named.into_iter().map(|name| (name.clone(), value(name.as_bstr()))).collect();
+        let call = Call { compiler, words: self.words.clone(), directory, env, read, manner: Manner::default() };
+        Ok(Read { call, compile, decided })
     }
 
     /// Whether the compiler is Clang, whatever it is called. Of a script nobody knows.
@@ -406,10 +451,33 @@ impl Around<'_> {
     }
 }
 
+/// What a call is.
+struct Read {
+    call: Call,
+    compile: Compile,
+    /// Files that decided how it was understood.
+    decided: Vec<PathBuf>,
+}
+
+/// The variables of this process.
+fn variables() -> impl Iterator<Item = (BString, BString)> {
+    env::vars_os().map(|(name, value)| (BString::from(name.as_bytes()), BString::from(value.as_bytes())))
+}
+
+/// Whether the sources are there, and places for what is made; else the compiler will say so.
+fn has_files(compile: &Compile, directory: &BString) -> Result<(), Why> {
+    let at = |path: &BString| absolute(path.as_bstr(), directory.as_bstr());
+    if !compile.sources.iter().all(|path| to_path(at(path).as_bstr()).is_file()) {
+        return Err(Why::NoInput);
+    }
+    let has_place = |path: &BString| to_path(at(path).as_bstr()).parent().is_some_and(Path::is_dir);
+    if compile.outputs.iter().chain(&compile.depfile).all(has_place) { Ok(()) } else { Err(Why::Output) }
+}
+
 fn why(refusal: Refusal) -> Why {
     match refusal {
         Refusal::Time => Why::Time,
         Refusal::Unknowable => Why::Unknowable,
-        Refusal::Language => Why::Environment,
+        Refusal::Language | Refusal::Variable => Why::Environment,
     }
 }

@@ -10,6 +10,7 @@ use crate::guard;
 use crate::hit;
 use crate::settings::{self, Settings};
 use bstr::{BStr, BString, ByteSlice as _};
+use ccwrap_format::call::{Family, matters};
 use frontend::{Isolation, Opened, Tell, Want, places};
 use localstore::{Choice, LocalStore};
 use nixstore::StorePath;
@@ -22,6 +23,7 @@ use splitter::host_tools::{HostTools, SEARCH_PATH};
 use splitter::identity::Identity;
 use splitter::outside::Asked;
 use splitter::roots::Mode;
+use splitter::rustc;
 use splitter::scan::lex::has_word;
 use splitter::shell;
 use splitter::toolchain::{self, Probe, Toolchains, is_elf, resolve_program};
@@ -121,6 +123,9 @@ impl Job<'_> {
 
     fn try_make(&self, tell: Tell<'_>) -> Result<Made, NotMade> {
         let begun = SystemTime::now();
+        // Cargo compiles a crate of somebody else where that lies; the checkout is where it goes to.
+        let checkout_of = self.compile.rust.as_ref().map_or(".".into(), |rust| rust.directory.clone());
+        let target = absolute(checkout_of.as_bstr(), self.call.directory.as_bstr());
         let directory = to_path(self.call.directory.as_bstr());
         let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1 };
         let opened = Opened::open(&self.choice()?, &want, tell)?;
@@ -144,7 +149,9 @@ impl Job<'_> {
             .get("map")
             .map(|maps| maps.to_string_lossy().split(' ').map(str::to_owned).collect())
             .unwrap_or_default();
-        let roots = places::roots(checkout, &maps, directory)?;
+        let is_in_checkout = splitter::checkout::top(to_path(target.as_bstr())).is_some();
+        let within = if is_in_checkout { to_path(target.as_bstr()) } else { directory };
+        let roots = places::roots(checkout, &maps, within)?;
         let memory = opened.own.join("compilers");
         let make = |one: &One| -> Result<Product, NotMade> {
             let graph = one.graph(self.call.directory.clone())?;
@@ -177,18 +184,23 @@ impl Job<'_> {
                 Err(error) => NotMade::Trouble(error),
             })
         };
-        let mut product = make(&self.one(None))?;
+        let mut env = self.call.env.clone();
+        let mut product = make(&self.one(None, &env))?;
+        while let Some(more) = self.read_unseen(&product, &env) {
+            env.extend(more);
+            product = make(&self.one(None, &env))?;
+        }
         let manner = &self.call.manner;
         if !product.log.is_empty() && *manner != Manner::default() && !product.outside {
             let without_links = Manner { links: false, ..manner.clone() };
-            let mannered = match make(&self.one(Some(manner))) {
+            let mannered = match make(&self.one(Some(manner), &env)) {
                 // An old one does not know the option.
-                Err(NotMade::Failed(_)) if manner.links => make(&self.one(Some(&without_links)))?,
+                Err(NotMade::Failed(_)) if manner.links => make(&self.one(Some(&without_links), &env))?,
                 made => made?,
             };
             product = match manner.links {
                 // The option may be in debug information: what is put in place is what was made without.
-                true => Product { log: mannered.log, ran: product.ran, ..make(&self.one(None))? },
+                true => Product { log: mannered.log, ran: product.ran, ..make(&self.one(None, &env))? },
                 false => mannered,
             };
         }
@@ -240,11 +252,15 @@ impl Job<'_> {
     }
 
     /// The command, which prints in the manner that is asked for, or in that of every command.
-    fn one(&self, manner: Option<&Manner>) -> One {
+    fn one(&self, manner: Option<&Manner>, env: &BTreeMap<BString, BString>) -> One {
         let call = self.call;
         let mut words = call.words.clone();
         words[0] = self.program();
-        let mut env = call.env.clone();
+        if self.compile.rust.is_some() {
+            // What comes out does not depend on what an earlier compile has left, and nobody can share that.
+            words = rustc::without_incremental(&words);
+        }
+        let mut env = env.clone();
         if let Some(manner) = manner {
             if manner.coloured {
                 words.insert(1, "-fdiagnostics-color=always".into());
@@ -266,6 +282,9 @@ impl Job<'_> {
     fn program(&self) -> BString {
         let named = &self.call.words[0];
         let file = || BString::from(self.call.compiler.as_os_str().as_bytes());
+        if self.compile.rust.is_some() {
+            return file(); // which a proxy has chosen
+        }
         if named.contains(&b'/') {
             return named.clone();
         }
@@ -273,10 +292,22 @@ impl Job<'_> {
         if found.is_some_and(|found| found == self.call.compiler) { named.clone() } else { file() }
     }
 
+    /// The variables that a crate has read and was not shown, though they are set; none if there are none.
+    fn read_unseen(&self, product: &Product, env: &BTreeMap<BString, BString>) -> Option<BTreeMap<BString, BString>> {
+        let names = read_by_crate(product).into_keys().filter(|name| !env.contains_key(name));
+        let more: BTreeMap<_, _> = names.filter_map(|name| variable(&name).map(|value| (name, value))).collect();
+        (self.compile.rust.is_some() && !product.outside && !more.is_empty()).then_some(more)
+    }
+
     /// Why nothing is to be remembered of what was made.
     fn refusal(&self, product: &Product) -> Option<Refusal> {
         if product.outside {
             return Some(Refusal::Unknowable);
+        }
+        if self.compile.rust.is_some() {
+            // Such as `HOME`, which every command in a sandbox has.
+            let is_other = read_by_crate(product).into_iter().any(|(name, value)| variable(&name) != value);
+            return is_other.then_some(Refusal::Variable);
         }
         let is_foreign = self.call.manner.locale.as_ref().is_some_and(|locale| locale != "C" && locale != "POSIX");
         if is_foreign && !product.log.is_empty() {
@@ -308,16 +339,27 @@ impl Job<'_> {
                 log: &product.log,
             },
         };
+        let mut read = self.call.read.clone();
+        if self.compile.rust.is_some() {
+            read.extend(read_by_crate(product).into_keys().map(|name| (name.clone(), variable(&name))));
+            read.retain(|name, _| !matters(name, Family::Rust, false));
+        }
         let mut guards = kept.guards(product);
-        guards.variables = self
-            .call
-            .read
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_ref().map(|value| value.as_slice())))
-            .collect();
+        guards.variables =
+            read.iter().map(|(name, value)| (name.as_slice(), value.as_ref().map(|value| value.as_slice()))).collect();
         let known = Known { guards, gave };
         hit::remember(cache, self.name, self.text, known).ok(); // then it is found in the store
     }
+}
+
+/// The variables that a crate has read, by what its depfile says.
+fn read_by_crate(product: &Product) -> BTreeMap<BString, Option<BString>> {
+    product.depfile.as_deref().map(rustc::variables_in).unwrap_or_default()
+}
+
+/// The value of a variable of this process.
+fn variable(name: &BString) -> Option<BString> {
+    env::var_os(to_path(name.as_bstr())).map(|value| BString::from(value.as_bytes()))
 }
 
 /// Store paths of outputs that are not what was made. What was made just now is.
@@ -337,9 +379,6 @@ struct Kept {
 impl Kept {
     /// None where something has changed since the call began, so that nobody knows what it was when it was read.
     fn of(product: &Product, tools: &[Probe], decided: &[PathBuf], begun: SystemTime) -> Option<Self> {
-        if !product.found.listed.is_empty() {
-            return None;
-        }
         let settled = |identity: &Identity| identity.settled(begun);
         let mut host: Vec<(BString, Option<Identity>)> =
             tools.iter().map(|probe| (BString::from(probe.path.as_os_str().as_bytes()), probe.identity)).collect();
@@ -359,6 +398,11 @@ impl Kept {
                 waiting.push(absolute(target.as_os_str().as_bytes().as_bstr(), parent(path.as_bstr())));
             }
             host.push((path, Some(Some(identity).filter(settled)?)));
+        }
+        for directory in product.found.listed.keys() {
+            // By its look alone: what it holds is another matter, for the store.
+            let identity = guard::of_directory(directory.as_bstr()).filter(settled)?;
+            host.push((directory.clone(), Some(identity)));
         }
         host.sort_by(|(a, _), (b, _)| a.cmp(b));
         host.dedup_by(|(a, _), (b, _)| a == b);

@@ -2,7 +2,7 @@
 //! shared with the small program. Pure.
 
 use bstr::{BString, ByteSlice as _};
-use ccwrap_format::call::{self, Call};
+use ccwrap_format::call::{self, Call, Family};
 
 /// All that a call comes with.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,8 +22,8 @@ impl Raw {
     pub fn text(&self) -> BString {
         let mut text = BString::default();
         let env = self.env.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let pure = env.clone().any(call::is_purity);
-        let env: Vec<_> = env.filter(|(name, _)| call::matters(name, pure)).collect();
+        let (pure, family) = (env.clone().any(call::is_purity), self.family());
+        let env: Vec<_> = env.filter(|(name, _)| call::matters(name, family, pure)).collect();
         let call = Call {
             directory: &self.directory,
             terminal: self.terminal,
@@ -36,6 +36,11 @@ impl Raw {
         });
         all.expect("there is room for every piece");
         text
+    }
+
+    /// Which compiler is called.
+    pub fn family(&self) -> Family {
+        call::family(self.words.iter().map(|word| word.as_slice()))
     }
 
     /// Whether a variable asks for more than the answer of an entry, such as a line in a log file.

@@ -82,7 +82,8 @@ impl Own {
         Self::default()
     }
 
-    fn is(&self, file: &Path) -> bool {
+    /// Whether a file is one of them.
+    pub fn is(&self, file: &Path) -> bool {
         fs::metadata(file).is_ok_and(|metadata| self.is_of(file, &metadata))
     }
 
@@ -103,7 +104,8 @@ fn holds_the_same(a: &Path, b: &Path) -> bool {
 }
 
 /// The file of a program, found as execvp(3) does, but never ourselves. Where it is not at all is added to `absent`.
-fn find(program: &OsStr, path: &OsStr, own: &Own, absent: &mut Vec<PathBuf>) -> Option<PathBuf> {
+/// The file that a program's name or path means, other than ourselves; in `absent`, where else it was looked for in vain.
+pub fn find(program: &OsStr, path: &OsStr, own: &Own, absent: &mut Vec<PathBuf>) -> Option<PathBuf> {
     let mut is_program = |file: &PathBuf| match fs::metadata(file) {
         Ok(metadata) => metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !own.is_of(file, &metadata),
         Err(_) => {

@@ -343,7 +343,9 @@ fn some_variable() -> impl Strategy<Value = (BString, BString)> {
             "HOME",
             "A",
             "NIX_B",
-            "NIX_BC"
+            "NIX_BC",
+            "CARGO_PKG_NAME",
+            "RUSTC_BOOTSTRAP"
         ]),
         prop::sample::select(vec!["CCACHE_DIR", "CCACHE_MAXSIZE", "CCWRAP_NAMESPACE", "TERM", "TERMINAL", "CPAT"]),
     ];
@@ -357,9 +359,13 @@ proptest! {
     fn both_programs_know_a_call_by_the_same_text(
         words in prop::collection::vec(some_bytes(), 1..8),
         env in prop::collection::btree_map(some_variable().prop_map(|(name, _)| name), some_bytes(), 0..8),
+        is_rustc in any::<bool>(),
     ) {
         let mut scene = Scene::new();
         scene.words = words;
+        if is_rustc {
+            scene.words.insert(1, "/bin/rustc".into());
+        }
         scene.env.extend(env);
         scene.remember(&scene.entry(&[scene.story()]));
         let said = scene.call();

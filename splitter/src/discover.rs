@@ -4,12 +4,14 @@
 //! |---|---|
 //! | a compile | what the compiler says ([`compile`]) |
 //! | a link or archive | what the graph states, its words name, and those libraries and archives need ([`link`]) |
+//! | a compile of Rust | what its words and its sources lead to ([`crates`]); it is traced, and what it asks for besides is added |
 //! | one that reads what its words name | that, and what the graph states |
 //! | any other | unknown: it is run in a wide view, and what it opened there is what it reads ([`wide`]) |
 
 pub mod absent;
 pub mod compile;
 mod compilers;
+pub mod crates;
 pub mod headers;
 pub mod link;
 mod modules;
@@ -99,6 +101,7 @@ fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Optio
     let mut found = match question.recipe.kind {
         Kind::Compile => compile(question)?,
         Kind::Link => link::discover(question),
+        Kind::Crate => crates::discover(question)?,
         Kind::Words => {
             let mut found = Found::default();
             question.stated.iter().for_each(|path| found.file(path.as_bstr()));

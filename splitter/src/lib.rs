@@ -24,6 +24,7 @@ pub mod queue;
 pub mod recipe;
 pub mod response;
 pub mod roots;
+pub mod rustc;
 pub mod scan;
 pub mod shell;
 pub mod showincludes;

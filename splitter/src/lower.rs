@@ -80,7 +80,7 @@ pub fn lower(
         in_place: inputs.in_place,
         inputs: inputs.files.iter().map(|(at, path)| (text::from_bytes(at), in_store(path))).collect(),
         rest: text::from_bytes(&recipe.build_directory),
-        copied: !matches!(recipe.kind, Kind::Compile | Kind::Link),
+        copied: !is_understood(recipe),
         traced: inputs.traced,
         trial: inputs.trial,
         native: inputs.native.clone(),
@@ -109,10 +109,14 @@ pub fn lower(
 /// build that has it would end with an error of its own. Where the step is not traced, leaks are looked for as ever.
 fn environment(recipe: &Recipe, inputs: &Inputs) -> BTreeMap<BString, BString> {
     let mut env = recipe.env.clone();
-    if inputs.traced && !matches!(recipe.kind, Kind::Compile | Kind::Link) {
+    if inputs.traced && !is_understood(recipe) {
         env.entry("LSAN_OPTIONS".into()).or_insert_with(|| "detect_leaks=0".into());
     }
     env
+}
+
+fn is_understood(recipe: &Recipe) -> bool {
+    matches!(recipe.kind, Kind::Compile | Kind::Link | Kind::Crate)
 }
 
 const SYSTEM: &str = if cfg!(target_arch = "aarch64") { "aarch64-linux" } else { "x86_64-linux" };

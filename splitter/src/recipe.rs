@@ -7,6 +7,7 @@ use crate::graph::{Command, absolute};
 use crate::linker;
 use crate::response;
 use crate::roots::{Roots, View};
+use crate::rustc;
 use crate::shell::{Script, Simple, parse};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::{Run, Step};
@@ -42,6 +43,8 @@ pub enum Kind {
     Compile,
     /// Objects and libraries become an archive, a library or a program.
     Link,
+    /// Rust becomes a crate.
+    Crate,
     /// It reads the files that its words name, and no others.
     Words,
     /// It configures, builds or installs, with state of its own beside that of this build.
@@ -147,7 +150,8 @@ impl Recipe {
             kinds if kinds.contains(&Kind::Build) => Kind::Build,
             _ if self.commands.iter().any(is_fed) => Kind::Other,
             [Kind::Compile] if self.commands.len() == 1 => Kind::Compile,
-            kinds if kinds.contains(&Kind::Other) || kinds.contains(&Kind::Compile) => Kind::Other,
+            [Kind::Crate] if self.commands.len() == 1 => Kind::Crate,
+            kinds if [Kind::Other, Kind::Compile, Kind::Crate].iter().any(|kind| kinds.contains(kind)) => Kind::Other,
             kinds if kinds.contains(&Kind::Words) => Kind::Words,
             // Also where nothing is left to run: links and removals, which the runner does.
             _ => Kind::Link,
@@ -159,6 +163,12 @@ impl Recipe {
         let parallel = |word: &BString| word.starts_with(b"-flto=") && *word != "-flto=1";
         self.kind == Kind::Link
             && self.runs().any(|(argv, cwd)| self.expanded(&argv, cwd.as_bstr()).iter().any(parallel))
+    }
+
+    /// What the words of rustc say, where it makes a crate.
+    pub fn rustc(&self) -> Option<rustc::Call> {
+        let (argv, _) = self.runs().next().filter(|_| self.kind == Kind::Crate)?;
+        rustc::Call::read(&argv)
     }
 
     /// The file of which the output is a copy that keeps its time of change: that of `meson --internal copy FILE COPY`
@@ -204,7 +214,8 @@ impl Recipe {
         if self.kind == Kind::Other {
             return Some("a command that may read anything".into());
         }
-        if !roots.contain(self.build_directory.as_bstr()) {
+        // Cargo compiles a crate of somebody else where that lies, into the checkout.
+        if self.kind != Kind::Crate && !roots.contain(self.build_directory.as_bstr()) {
             return Some("a build directory outside of all roots".into());
         }
         if let Some((path, content)) = &self.response
@@ -254,6 +265,7 @@ impl Recipe {
         match argv.iter().position(|word| word == "symbolextractor") {
             _ if self.kind == Kind::Compile => compiler::path_operands(argv),
             _ if self.kind == Kind::Link => linker::path_operands(argv),
+            _ if self.kind == Kind::Crate => rustc::path_operands(argv),
             Some(at) if self.kind == Kind::Words => (at + 1..argv.len()).map(|i| (i, 0..argv[i].len())).collect(),
             _ => Vec::new(),
         }
@@ -309,7 +321,11 @@ impl Recipe {
             response: self.response.as_ref().map(|(at, content)| (path(at), path(content))),
             lists: self.lists.iter().map(|(at, content)| (path(at), content.clone())).collect(),
             build_directory: path(&self.build_directory),
-            env: self.env.clone(),
+            env: match self.kind {
+                // Cargo says there where the package and its generated sources are.
+                Kind::Crate => self.env.iter().map(|(name, value)| (name.clone(), path(value))).collect(),
+                _ => self.env.clone(),
+            },
         }
     }
 
@@ -364,6 +380,12 @@ fn kind_of_words(words: &[BString]) -> Kind {
     let program = words[0].as_bstr();
     if is_build(words) {
         return Kind::Build;
+    }
+    if rustc::is_rustc(program) {
+        let makes_a_crate = rustc::Call::read(words).is_some_and(|call| {
+            call.sources.len() == 1 && call.sources[0] != "-" && call.codegen("incremental").is_none()
+        });
+        return if makes_a_crate { Kind::Crate } else { Kind::Other };
     }
     if compiler::is_driver(program) && compiler::reads_sources(words) {
         return Kind::Other;

@@ -3,6 +3,7 @@
 mod adopted;
 mod ahead;
 mod audited;
+mod crates;
 mod dry;
 mod first;
 mod in_place;
@@ -278,21 +279,33 @@ impl Steps<'_> {
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
         let key = self.lesson_key(recipe);
         let known = match self.lesson(&key)? {
+            known if self.drive.sandbox == Sandbox::Root && recipe.kind == Kind::Crate => {
+                let (mut given, mut read, realised) = self.of_crate(edge, recipe, known)?;
+                if let Some(path) = given.unknowable {
+                    return self.outside(edge, command, recipe, Outside::by(path));
+                }
+                self.keep_essential(&mut given);
+                self.keep_essential(&mut read);
+                self.learn(key, &given, &realised)?;
+                Known::Read(read, realised)
+            }
             known if self.drive.sandbox == Sandbox::None => {
                 let known = known.map(|(found, _)| found).filter(|found| found.unknowable.is_none());
-                Some(self.in_place(edge, recipe, known)?)
+                let (found, realised) = self.in_place(edge, recipe, known)?;
+                Known::Supposed(found, realised)
             }
             Some((Found { unknowable: Some(path), .. }, _)) => {
                 return self.outside(edge, command, recipe, Outside::by(path));
             }
             Some((found, holds_root)) => match self.attempt(recipe, &found, holds_root, Watch::No) {
-                Err(failed) if failed.misses_a_file() => None,
-                result => Some((found, result?)),
+                Err(failed) if failed.misses_a_file() => Known::Nothing,
+                result => Known::Supposed(found, result?),
             },
-            None => None,
+            None => Known::Nothing,
         };
         let (found, realised, warning) = match known {
-            Some((mut found, realised)) => {
+            Known::Read(found, realised) => (found, realised, None),
+            Known::Supposed(mut found, realised) => {
                 let in_place = self.drive.sandbox == Sandbox::None;
                 self.keep_essential(&mut found);
                 let read = self.read_back(recipe, found.clone(), &realised)?;
@@ -301,7 +314,7 @@ impl Steps<'_> {
                 }
                 (read, realised, None)
             }
-            None => {
+            Known::Nothing => {
                 let first::First { mut found, realised, missed, traced } = self.first(edge, recipe)?;
                 self.keep_essential(&mut found);
                 let read = self.read_back(recipe, found.clone(), &realised)?;
@@ -484,6 +497,9 @@ impl Steps<'_> {
 
     /// What binds a step to its path.
     fn binding(&self, recipe: &Recipe, found: &Found) -> Result<Option<BString>, Failed> {
+        if recipe.kind == Kind::Crate {
+            return Ok(self.binding_of_crate(recipe, found));
+        }
         let roots = &self.drive.roots;
         if let Some(word) = recipe.bound_by(roots) {
             return Ok(Some(word));
@@ -518,6 +534,13 @@ impl Steps<'_> {
             if is_file && self.drive.roots.canonical_in_text(&fs::read(&file)?) {
                 return Ok(true);
             }
+        }
+        if recipe.kind == Kind::Crate && recipe.depfile.is_some() {
+            // Of the variables that it names by their value.
+            let file = self.drive.store.files(realised.path(&output("dep"))?)?;
+            let text = fs::read(file).unwrap_or_default(); // one that was not written is a link to nothing
+            let mut notes = text.lines().filter(|line| line.starts_with(b"# "));
+            return Ok(notes.any(|line| self.drive.roots.canonical_in_text(line)));
         }
         Ok(false)
     }
@@ -579,6 +602,21 @@ impl Steps<'_> {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }
         inputs.names.extend(found.names.iter().filter(is_input).map(seen));
+        if in_place {
+            // What is read of them is in the key by their snapshot.
+            for (at, below) in tools.mounts.iter().filter(|(at, _)| !discover::is_system(at.as_bstr())) {
+                let part = self.drive.store.files(&tools.path)?.join(to_path(below.as_bstr()));
+                let mut files = Vec::new();
+                match part.is_dir() {
+                    true => files_below(&part, at, &mut files)?,
+                    false => files.push(at.clone()),
+                }
+                let directories = files.iter().flat_map(|path| to_path(path.as_bstr()).ancestors().skip(1));
+                let directories = directories.map(|path| BString::from(path.as_os_str().as_bytes()));
+                inputs.directories.extend(directories.filter(|path| wide::is_below(path, at)));
+                inputs.names.extend(files);
+            }
+        }
         for (directory, names) in &found.listed {
             for path in names.iter().map(|name| absolute(name.as_bstr(), directory.as_bstr())) {
                 if found.files.contains(&path) {
@@ -736,6 +774,16 @@ enum Watch {
     Success,
     /// Also where it fails: [`nixstore::manifest::Manifest::trial`], with the number of the attempt.
     Trial(u32),
+}
+
+/// What came of a step of which something was known.
+enum Known {
+    /// What it reads is supposed.
+    Supposed(Found, Realised),
+    /// It was seen what it read.
+    Read(Found, Realised),
+    /// Nothing.
+    Nothing,
 }
 
 /// What became of the outputs of a record.

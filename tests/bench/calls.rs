@@ -1,6 +1,9 @@
 //! What a call of a compiler costs through us, through ccache and through sccache: hits, misses, a rebuild; and whether what
 //! comes out is right after a change that is easily overlooked.
 
+#[path = "crates.rs"]
+mod crates;
+
 use crate::{Bench, Samples, limited, remove};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -100,6 +103,7 @@ pub fn calls(bench: &Bench) {
     let place = bench.place("calls");
     fs::create_dir_all(&place).expect("a directory");
     let rivals = rivals(&place);
+    crates::crates(&place, &rivals);
     println!("== one call, in milliseconds: {}", names(&rivals));
     fs::write(place.join("hello.c"), "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n")
         .expect("a file");

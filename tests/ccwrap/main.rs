@@ -9,6 +9,7 @@ mod newer;
 mod options;
 mod processes;
 mod processors;
+mod rust;
 mod sharing;
 mod terminal;
 mod users;

@@ -9,7 +9,6 @@ use crate::put::Put;
 use ccwrap_format::cache::{self, BETWEEN_TOUCHES, ENTRIES, HIT, STATISTICS};
 use ccwrap_format::call;
 use ccwrap_format::entry::{self, MADE, Numbers, Reader};
-use core::ffi::CStr;
 
 /// Of all memory, what is for the text of the call; the rest is for the entry.
 const TEXT: usize = 1 << 17;
@@ -93,10 +92,8 @@ fn stands(result: &mut Reader<'_>, start: Start) -> Option<()> {
         same(look(path)?, identity)
     })?;
     result.each(|variable| {
-        let (name, expected) = variable.variable()?;
-        let mut all = start.env().map(CStr::to_bytes).filter_map(call::variable);
-        let value = all.find(|(known, _)| *known == name).map(|(_, value)| value);
-        (value == expected).then_some(())
+        let (name, value) = variable.variable()?;
+        (given::variable(start, name) == value).then_some(())
     })
 }
 

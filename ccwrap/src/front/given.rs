@@ -27,10 +27,10 @@ impl Env {
         let mut env = Self { matter: [None; MOST_VARIABLES], find: [None; MOST_WAYS] };
         let (mut matter, mut find) = (env.matter.iter_mut(), env.find.iter_mut());
         let all = || start.env().map(CStr::to_bytes).filter_map(call::variable);
-        let pure = all().any(call::is_purity);
+        let (pure, family) = (all().any(call::is_purity), call::family(start.words().map(CStr::to_bytes)));
         for variable in all() {
             let (name, _) = variable;
-            if call::matters(name, pure) {
+            if call::matters(name, family, pure) {
                 *matter.next()? = Some(variable);
             } else if call::asks_for_more(name) {
                 return None;
@@ -60,4 +60,10 @@ pub fn text<'a>(start: Start, env: &Env, place: &'a mut [u8]) -> Option<&'a [u8]
     let mut text = Bytes::new(place);
     call.text(|piece| text.put(piece))?;
     text.all()
+}
+
+/// The value of any variable, as the standard library finds it: the first of that name.
+pub fn variable(start: Start, wanted: &[u8]) -> Option<&'static [u8]> {
+    let mut all = start.env().map(CStr::to_bytes).filter_map(call::variable);
+    all.find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }

@@ -79,6 +79,10 @@ impl Steps<'_> {
 
     /// Of a command that may read anything, takes what it did read.
     fn narrow(&self, found: &mut Found, recipe: &Recipe, reads: &Reads) {
+        if recipe.kind == Kind::Crate {
+            *found = self.read_of_crate(found, reads, recipe);
+            return;
+        }
         if recipe.kind != Kind::Other {
             return;
         }

@@ -41,6 +41,10 @@ impl Steps<'_> {
                 continue;
             }
             let program = absolute(argv[0].as_bstr(), cwd.as_bstr());
+            if recipe.kind == Kind::Crate && !self.drive.roots.contain(program.as_bstr()) {
+                programs.host.insert(path(&program)); // of a toolchain that lies in somebody's home directory
+                continue;
+            }
             self.sort(&program, &mut programs);
             if programs.own.contains(to_path(program.as_bstr())) {
                 programs.host.extend(wide::of_script(to_path(program.as_bstr()), SEARCH_PATH));
@@ -62,6 +66,14 @@ impl Steps<'_> {
             if programs.host.iter().any(|program| is_driver(program.as_os_str().as_bytes().as_bstr())) {
                 files.extend(wide::headers());
             }
+        }
+        if let Some(call) = recipe.rustc() {
+            let linkers = call.codegen("linker").into_iter();
+            programs.host.extend(
+                linkers.filter_map(|linker| resolve_program(to_path(linker).as_os_str(), SEARCH_PATH.as_ref())),
+            );
+            // Macros, which the compiler loads.
+            programs.own.extend(found.files.iter().filter(|path| path.ends_with(b".so")).map(path));
         }
         let Sorted { host, mut own } = programs;
         if !own.is_empty() {
