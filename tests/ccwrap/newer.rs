@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use tests::calls::Calls;
-use tests::not_run;
+use tests::{is_refused, not_run};
 
 /// Newer programs that can be had: name and program, and where they lie.
 pub fn newer(test: &str) -> Option<(PathBuf, Vec<(String, String)>)> {
@@ -22,6 +22,16 @@ pub fn newer(test: &str) -> Option<(PathBuf, Vec<(String, String)>)> {
     Some((root, compilers.collect()))
 }
 
+/// The same where an entry answers for them.
+fn newer_in_sandbox(test: &str) -> Option<(PathBuf, Vec<(String, String)>)> {
+    if is_refused() {
+        // A link of their root is taken for one that has changed, so that the store is asked where the entry would do.
+        not_run(test, "where namespaces are refused, hits of compilers in a place of their own are by the store alone");
+        return None;
+    }
+    newer(test)
+}
+
 fn write_sources(calls: &Calls) {
     calls.write("a.h", "#define A 1\n");
     calls.write(
@@ -37,7 +47,7 @@ fn write_sources(calls: &Calls) {
 #[test]
 fn a_newer_compiler_in_a_place_of_its_own_is_one_like_others() {
     let test = "a_newer_compiler_in_a_place_of_its_own_is_one_like_others";
-    let Some((root, programs)) = newer(test) else { return };
+    let Some((root, programs)) = newer_in_sandbox(test) else { return };
     // Clang takes the headers of C++ from a GCC that it finds below its root, which a sandbox does not show: there it fails, and is
     // called as it is each time.
     let is_meant = |(name, _): &(String, String)| name != "make" && name != "clang++";
@@ -74,7 +84,7 @@ fn a_newer_compiler_in_a_place_of_its_own_is_one_like_others() {
 #[test]
 fn a_header_that_a_newer_compiler_has_precompiled_is_used() {
     let test = "a_header_that_a_newer_compiler_has_precompiled_is_used";
-    let Some((root, programs)) = newer(test) else { return };
+    let Some((root, programs)) = newer_in_sandbox(test) else { return };
     // Clang writes down which of its directories are there; in a sandbox those are not in which nothing was found.
     for (_, program) in programs.iter().filter(|(name, _)| name == "gcc") {
         let Some(mut calls) = Calls::new(test, &[]) else { return };

@@ -161,8 +161,9 @@ impl Steps<'_> {
         if command.generator || self.outside_by_rule(edge, &command, &recipe).is_some() {
             return None;
         }
+        let watch = if recipe.kind == Kind::Crate { Watch::Trial(1) } else { Watch::No };
         if let Some((found, _)) = self.lesson(&self.lesson_key(&recipe)).ok()? {
-            return found.unknowable.is_none().then_some(Shown { found, watch: Watch::No });
+            return found.unknowable.is_none().then_some(Shown { found, watch });
         }
         if let Kind::Build | Kind::Other = recipe.kind {
             return Some(Shown { found: self.wide_view(edge, &recipe), watch: Watch::Trial(1) });
@@ -171,7 +172,7 @@ impl Steps<'_> {
         let roots = if self.is_bound_by_text(&recipe) { &self.drive.roots } else { &none };
         let stated = self.drive.stated(edge);
         let question = Question { recipe: &recipe, stated: &stated, roots, headers: &self.headers };
-        Some(Shown { found: discover::discover_alone(&question)?, watch: Watch::No })
+        Some(Shown { found: discover::discover_alone(&question)?, watch })
     }
 
     /// Whether a command has to end before this one begins.
