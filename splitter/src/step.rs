@@ -320,7 +320,7 @@ impl Steps<'_> {
                 let read = self.read_back(recipe, found.clone(), &realised)?;
                 let taught = if self.drive.exact { &read } else { &found };
                 self.learn(key, taught, &realised)?;
-                if traced {
+                if traced && found.unknowable.is_none() {
                     self.learn_narrowed(recipe, taught, &realised)?;
                 }
                 if let Some(path) = found.unknowable {
