@@ -132,6 +132,7 @@ impl Job<'_> {
         if opened.sandbox == Sandbox::None && want.isolation == Isolation::Auto {
             self.warn_of_refusal();
         }
+        opened.expect_edge();
         let first = self.first(&opened);
         let toolchains = Toolchains::new(opened.store.clone(), &opened.own, &opened.scratch);
         let tools = HostTools::new(toolchains, Box::new(|_| {}));

@@ -73,6 +73,14 @@ impl Opened {
         }
     }
 
+    /// Says that an edge is about to be realised, probably: what can be made ready for it begins meanwhile.
+    pub fn expect_edge(&self) {
+        match &self.kind {
+            Kind::Embedded(store, _) if self.sandbox == Sandbox::Root => store.expect_edge(),
+            Kind::Embedded(..) | Kind::Daemon(_) => {}
+        }
+    }
+
     /// More of a store than where it is, for the user; none of the embedded one.
     pub fn about(&self) -> Option<String> {
         match &self.kind {

@@ -6,9 +6,10 @@
 
 use crate::attributes;
 use crate::files::{self, CanonicaliseError, FileError};
-use crate::sandbox::{self, Ended, Job, Program, SandboxError};
+use crate::runner::{Network, Place};
+use crate::sandbox::{Ended, Job, Keeper, Program};
 use crate::scratch::Scratch;
-use crate::store::{LocalStore, copy_through, now};
+use crate::store::{Begun, LocalStore, copy_through, now};
 use bstr::{BString, ByteSlice as _};
 use nixstore::content_address::InvalidReferences;
 use nixstore::hash::{Algorithm, Sha256Writer};
@@ -45,13 +46,17 @@ pub(crate) fn realise(
         StoreError::new(format!("realise `{}`", store.store_dir().print(&build.drv_path)), error)
     };
     let file_failed = |error: FileError| failed(error.into());
-    let session = store.session().map_err(file_failed)?;
-    let mut scratch = Scratch::new(session).map_err(file_failed)?;
-    if build.edge().is_some() {
+    let program = build.kind().map_err(failed)?;
+    let begun = if program == Kind::Edge { store.take_begun() } else { None };
+    let (keeper, mut scratch) = match begun {
+        Some(Begun { keeper, scratch }) => (Some(keeper), scratch),
+        None => (None, Scratch::new(store.session().map_err(file_failed)?).map_err(file_failed)?),
+    };
+    if program != Kind::Builder {
         scratch.reuse();
     }
 
-    let (ended, duration) = build.run(&scratch, options).map_err(failed)?;
+    let (ended, duration) = build.run(program, keeper, &scratch, options).map_err(failed)?;
     let failure = match ended {
         Ended::Exit(0) => None,
         Ended::Exit(code) => Some(Failure::Exit(code)),
@@ -92,6 +97,14 @@ struct Build<'a> {
     inputs: BTreeSet<StorePath>,
 }
 
+/// How a derivation is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Builder,
+    Edge,
+    EdgeInPlace,
+}
+
 /// Whether a manifest asks to run its commands in the host's own file system.
 fn is_in_place(json: &[u8]) -> serde_json::Result<bool> {
     #[derive(serde::Deserialize)]
@@ -124,40 +137,58 @@ impl<'a> Build<'a> {
         Ok(Self { store, resolved, drv, drv_path, outputs, inputs })
     }
 
-    /// Runs the builder to its end.
-    fn run(&self, scratch: &Scratch, options: &BuildOptions<'_>) -> Result<(Ended, Duration), BoxError> {
-        let file = scratch.log();
-        let log =
-            File::options().read(true).append(true).create(true).open(&file).map_err(FileError::of("make", &file))?;
+    /// What the builder is, and where it is to run.
+    fn kind(&self) -> Result<Kind, BoxError> {
+        let Some(json) = self.edge() else { return Ok(Kind::Builder) };
+        match is_in_place(json)? {
+            false => Ok(Kind::Edge),
+            true if self.store.runs_in_place() => Ok(Kind::EdgeInPlace),
+            true => Err("it is to run outside of a sandbox, which this store was not told to do".into()),
+        }
+    }
+
+    /// Runs the builder to its end, by a keeper that has begun to make its sandbox if there is one.
+    fn run(
+        &self,
+        kind: Kind,
+        begun: Option<Keeper>,
+        scratch: &Scratch,
+        options: &BuildOptions<'_>,
+    ) -> Result<(Ended, Duration), BoxError> {
+        let place = match kind {
+            Kind::EdgeInPlace => Place::Here,
+            Kind::Builder if self.has_network() => scratch.sandbox(Network::Host),
+            Kind::Builder | Kind::Edge => scratch.sandbox(Network::Own),
+        };
         let rewrite = OwnOutputs::new(self);
         let (timeout, cancelled) = (options.timeout, options.cancelled);
-        let runner = self.store.keeper()?;
-        let start = |program: Program<'_>| -> Result<(Ended, Duration), SandboxError> {
+        let run = |program: Program<'_>| -> Result<(Ended, Duration), BoxError> {
             let start = Instant::now();
-            let (root, scratch) = (&*scratch.root(), scratch.path());
-            let ended = sandbox::run(&Job { runner, program, root, scratch, log, timeout, cancelled })?;
+            let keeper = match begun {
+                Some(keeper) => keeper,
+                None => Keeper::start(self.store.keeper()?, &place, scratch.open_log()?)?,
+            };
+            let (ended, keeper) = keeper.run(&Job { program, scratch: scratch.path(), timeout, cancelled })?;
+            self.store.leave(keeper);
             Ok((ended, start.elapsed()))
         };
         if let Some(json) = self.edge() {
-            if !self.store.runs_in_place() && is_in_place(json)? {
-                return Err("it is to run outside of a sandbox, which this store was not told to do".into());
-            }
             let attributes = rewrite.apply(&attributes::with_outputs(json, &rewrite.paths)?);
-            return Ok(start(Program::Edge { attributes: &attributes, store: &self.store.layout().store() })?);
+            return run(Program::Edge { attributes: &attributes, store: &self.store.layout().store() });
         }
         let env = self.environment(&rewrite, &scratch.build())?;
         let args: Vec<BString> = self.drv.args.iter().map(|arg| rewrite.apply(arg)).collect();
         let dir = self.store.store_dir();
         let inputs = self.inputs.iter().map(|path| (dir.print(path).into(), self.store.physical_path(path)));
         let of_host = self.store.sandbox_paths()?.iter().map(|(at, from)| (at.clone(), from.clone()));
-        Ok(start(Program::Builder {
+        run(Program::Builder {
             program: rewrite.apply(&self.drv.builder).as_bstr(),
             args: &args,
             env: &env,
             inputs: of_host.chain(inputs).collect(),
             network: self.has_network(),
             narrow: self.drv.system == "i686-linux",
-        })?)
+        })
     }
 
     /// The manifest, if this is an edge: the runner stages it by itself.

@@ -2,8 +2,8 @@
 //! store would make it, with `/nix/store` for a store. What the commands print is an output too, so it is kept in a file and
 //! shown to Nix at the end.
 
-use crate::runner::NAME;
-use crate::sandbox::{self, Ended, Job, Program, SandboxError};
+use crate::runner::{NAME, Network, Place};
+use crate::sandbox::{Ended, Job, Keeper, Program, SandboxError};
 use nixstore::manifest::Manifest;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -67,17 +67,17 @@ fn run(attributes: &Path) -> Result<i32, Problem> {
     let open = || File::options().read(true).write(true).create(true).truncate(true).open(&log);
     let mut log = open().map_err(Problem::io(format!("make `{}`", log.display())))?;
     let job = Job {
-        runner: Path::new("/proc/self/exe"),
         program: Program::Edge { attributes: &text, store: Path::new(STORE) },
-        root: &root,
         scratch: Path::new(STORE).parent().expect("it is below a directory"),
-        log: log.try_clone().map_err(Problem::io("share the log"))?,
         timeout: None,
         cancelled: &AtomicBool::new(false),
     };
-    let ended = sandbox::run(&job);
+    let place = Place::Sandbox { root, network: Network::Own };
+    let told = log.try_clone().map_err(Problem::io("share the log"))?;
+    let ended = Keeper::start(Path::new("/proc/self/exe"), &place, told).and_then(|keeper| keeper.run(&job));
     show(&mut log).map_err(Problem::io("show what the commands printed"))?;
-    Ok(match ended? {
+    let (ended, _) = ended?;
+    Ok(match ended {
         Ended::Exit(0) => {
             complete(&manifest)?;
             0

@@ -2,7 +2,7 @@
 //! Needs no rights but those of an ordinary user.
 
 use crate::obstacle::obstacle;
-use crate::runner::{self, Edge, Report, Work};
+use crate::runner::{self, Edge, Place, Report, Work};
 use bstr::{BStr, BString};
 use nixstore::text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,18 +21,12 @@ use std::time::{Duration, Instant};
 
 /// One run of a builder.
 pub struct Job<'a> {
-    /// The program `splitter-runner`, by its physical path.
-    pub runner: &'a Path,
     /// What to run.
     pub program: Program<'a>,
-    /// An existing directory, empty or not: the root is mounted over it, where only the job sees it. Jobs may share it.
-    pub root: &'a Path,
     /// The directory of this build, on the store's file system: `store/` (outputs appear there under the base name of
     /// their scratch path) and `build/` (a builder's `/build`) exist in it and are empty, but for the files that
     /// `build/` holds structured attributes and `passAsFile` in.
     pub scratch: &'a Path,
-    /// Gets standard output and standard error; empty, and open for reading too.
-    pub log: File,
     /// The longest it may run.
     pub timeout: Option<Duration>,
     /// Set by somebody else to stop it.
@@ -51,7 +45,7 @@ pub enum Program<'a> {
         env: &'a BTreeMap<BString, BString>,
         /// All it can read: logical path, physical path.
         inputs: BTreeMap<PathBuf, PathBuf>,
-        /// Whether it may use the network.
+        /// Whether it may use the network, which its place has to have.
         network: bool,
         /// Whether it is made for 32 bits and the kernel for 64.
         narrow: bool,
@@ -63,7 +57,7 @@ pub enum Program<'a> {
         /// The physical store directory.
         store: &'a Path,
     },
-    /// Nothing: [`run`] says whether a sandbox can be made.
+    /// Nothing: how it ends says whether a sandbox can be made.
     Nothing,
 }
 
@@ -113,36 +107,116 @@ pub enum SandboxError {
     },
 }
 
-/// Runs a job to its end.
-///
-/// # Errors
-/// [`SandboxError`] where it cannot be started.
-pub fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
-    let failed = |error| SandboxError::Start { runner: job.runner.into(), error };
-    let order = order(job).map_err(failed)?;
-    let (answer, status) = match converse(job, &order).map_err(failed)? {
-        Conversation::Stopped(ended) => return Ok(ended),
-        Conversation::Over { answer, status } => (answer, status),
-    };
-    if answer.is_empty() {
-        // It was ended from outside, or could not begin: its log says why.
-        return Ok(status.signal().map_or(Ended::Exit(status.code().unwrap_or(MISBEHAVED)), Ended::Signal));
+/// A keeper that has been started, and makes its sandbox while what is to be done there is being found out. It is ended when this
+/// is dropped.
+pub struct Keeper {
+    runner: PathBuf,
+    process: Process,
+    socket: UnixStream,
+    log: File,
+}
+
+/// A keeper that has reported: nothing is left to it but to end.
+pub struct Leaving(Process);
+
+struct Process {
+    child: Child,
+    /// Nothing is to be ended.
+    is_over: bool,
+}
+
+impl Keeper {
+    /// Starts `runner`, the program `splitter-runner`, by its physical path. Of a sandbox the root is mounted over a directory that
+    /// is there, empty or not, where only the job sees it: jobs may share it. `log` gets standard output and standard error; it is
+    /// empty, and open for reading too.
+    ///
+    /// # Errors
+    /// [`SandboxError::Start`].
+    pub fn start(runner: &Path, place: &Place, log: File) -> Result<Self, SandboxError> {
+        let failed = |error| SandboxError::Start { runner: runner.into(), error };
+        let start = || -> io::Result<(Process, UnixStream)> {
+            let (mut socket, theirs) = UnixStream::pair()?;
+            // Without the environment of whoever started us: one of Nix's variables makes the runner a builder of Nix.
+            let mut command = Command::new(runner);
+            command.env_clear();
+            command.stdin(OwnedFd::from(theirs)).stdout(log.try_clone()?).stderr(log.try_clone()?);
+            let process = Process { child: command.spawn()?, is_over: false };
+            drop(command); // and with it our copy of the other end
+            let mut line = serde_json::to_vec(place)?;
+            line.push(b'\n');
+            tell(&mut socket, &line)?;
+            Ok((process, socket))
+        };
+        let (process, socket) = start().map_err(failed)?;
+        Ok(Self { runner: runner.into(), process, socket, log })
     }
-    let report: Report = serde_json::from_slice(&answer).map_err(|error| failed(error.into()))?;
-    let mut log = &job.log;
-    match report {
-        Report::Done { .. } => Ok(Ended::Exit(0)),
-        Report::Exit(code) => Ok(Ended::Exit(code)),
-        Report::Signal(signal) => Ok(Ended::Signal(signal)),
-        Report::Undeclared(paths) => Ok(Ended::Undeclared(paths)),
-        Report::Misbehaved(what) | Report::Error(what) => {
-            writeln!(log, "splitter: {what}").map_err(failed)?;
-            Ok(Ended::Exit(MISBEHAVED))
+
+    /// Has it run a job to its end. All that the job did is in place then.
+    ///
+    /// # Errors
+    /// [`SandboxError`] where it cannot be run.
+    pub fn run(self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
+        let Self { runner, mut process, mut socket, mut log } = self;
+        let failed = |error| SandboxError::Start { runner: runner.clone(), error };
+        let order = order(job).map_err(failed)?;
+        tell(&mut socket, &order).and_then(|()| socket.shutdown(Shutdown::Write)).map_err(failed)?;
+        let answer = match hear(&mut socket, job, &mut process).map_err(failed)? {
+            Answer::Line(answer) => answer,
+            Answer::Stopped(ended) => return Ok((ended, Leaving(process))),
+            Answer::Nothing => {
+                // It was ended from outside, or could not begin: its log says why.
+                let status = process.end().map_err(failed)?;
+                let ended = status.signal().map_or(Ended::Exit(status.code().unwrap_or(MISBEHAVED)), Ended::Signal);
+                return Ok((ended, Leaving(process)));
+            }
+        };
+        process.is_over = true;
+        let ended = match serde_json::from_slice(&answer).map_err(|error| failed(error.into()))? {
+            Report::Done { .. } => Ended::Exit(0),
+            Report::Exit(code) => Ended::Exit(code),
+            Report::Signal(signal) => Ended::Signal(signal),
+            Report::Undeclared(paths) => Ended::Undeclared(paths),
+            Report::Misbehaved(what) | Report::Error(what) => {
+                writeln!(log, "splitter: {what}").map_err(failed)?;
+                Ended::Exit(MISBEHAVED)
+            }
+            Report::Refused { step, errno } => {
+                let obstacle = obstacle(&step);
+                return Err(SandboxError::Refused { step, obstacle, error: io::Error::from_raw_os_error(errno) });
+            }
+        };
+        Ok((ended, Leaving(process)))
+    }
+}
+
+impl Leaving {
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.0.child.try_wait(), Ok(None))
+    }
+}
+
+impl Process {
+    /// Asks the keeper to end; it ends all else first.
+    fn stop(&mut self) -> io::Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok(); // it may have just ended
+        self.end().map(drop)
+    }
+
+    /// Waits until it has ended.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        self.is_over = true;
+        self.child.wait()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.child.kill().ok(); // it may have just ended; what it keeps ends with it
         }
-        Report::Refused { step, errno } => {
-            let obstacle = obstacle(&step);
-            Err(SandboxError::Refused { step, obstacle, error: io::Error::from_raw_os_error(errno) })
-        }
+        self.child.wait().ok(); // it is nobody else's child
     }
 }
 
@@ -170,59 +244,51 @@ fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
         }),
         Program::Nothing => Work::Nothing,
     };
-    Ok(serde_json::to_vec(&runner::Job { root: job.root.into(), work })?)
+    Ok(serde_json::to_vec(&work)?)
 }
 
-/// What came of a keeper.
-enum Conversation {
-    /// It has ended by itself.
-    Over {
-        /// A [`Report`], or nothing.
-        answer: Vec<u8>,
-        status: ExitStatus,
-    },
-    /// It was stopped.
+fn tell(socket: &mut UnixStream, text: &[u8]) -> io::Result<()> {
+    match socket.write_all(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // it has ended already
+        result => result,
+    }
+}
+
+/// What is heard of a keeper.
+enum Answer {
+    /// A [`Report`].
+    Line(Vec<u8>),
+    /// It ends without one.
+    Nothing,
+    /// It was stopped, and has ended.
     Stopped(Ended),
 }
 
-/// Starts a keeper, tells it `order` and waits for its answer, or ends it.
-fn converse(job: &Job<'_>, order: &[u8]) -> io::Result<Conversation> {
+/// Waits for the answer of a keeper, or ends it.
+fn hear(socket: &mut UnixStream, job: &Job<'_>, process: &mut Process) -> io::Result<Answer> {
     let start = Instant::now();
-    let (mut socket, theirs) = UnixStream::pair()?;
-    // Without the environment of whoever started us: one of Nix's variables makes the runner a builder of Nix.
-    let mut command = Command::new(job.runner);
-    command.env_clear();
-    command.stdin(OwnedFd::from(theirs)).stdout(job.log.try_clone()?).stderr(job.log.try_clone()?);
-    let mut child = command.spawn()?;
-    drop(command); // and with it our copy of the other end
-    match socket.write_all(order).and_then(|()| socket.shutdown(Shutdown::Write)) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {} // it has ended already
-        result => result?,
-    }
     let mut answer = Vec::new();
-    let ended = loop {
-        // Where it is over only when the keeper and the first process have closed their ends.
-        match readable(&socket, job.timeout.map(|timeout| timeout.saturating_sub(start.elapsed())))? {
+    loop {
+        match readable(socket, job.timeout.map(|timeout| timeout.saturating_sub(start.elapsed())))? {
             true => {
                 let mut part = [0; 4096];
-                match socket.read(&mut part)? {
-                    0 => break None,
-                    size => answer.extend_from_slice(&part[..size]),
+                let size = socket.read(&mut part)?;
+                answer.extend_from_slice(&part[..size]);
+                match size {
+                    _ if answer.ends_with(b"\n") => return Ok(Answer::Line(answer)),
+                    0 => return Ok(Answer::Nothing),
+                    _ => {}
                 }
             }
-            false if job.timeout.is_some_and(|timeout| start.elapsed() >= timeout) => break Some(Ended::TimedOut),
-            false if job.cancelled.load(Ordering::Relaxed) => break Some(Ended::Cancelled),
+            false if job.timeout.is_some_and(|timeout| start.elapsed() >= timeout) => {
+                return process.stop().map(|()| Answer::Stopped(Ended::TimedOut));
+            }
+            false if job.cancelled.load(Ordering::Relaxed) => {
+                return process.stop().map(|()| Answer::Stopped(Ended::Cancelled));
+            }
             false => {}
         }
-    };
-    if ended.is_some() {
-        stop(&child);
     }
-    let status = child.wait()?;
-    Ok(match ended {
-        Some(ended) => Conversation::Stopped(ended),
-        None => Conversation::Over { answer, status },
-    })
 }
 
 /// How often the user's wish to stop is looked at.
@@ -237,10 +303,4 @@ fn readable(socket: &UnixStream, left: Option<Duration>) -> io::Result<bool> {
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
-}
-
-/// Asks the keeper to end; it ends all else first.
-fn stop(child: &Child) {
-    let pid = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok(); // it may have just ended
 }

@@ -2,6 +2,7 @@
 //! good part of what a short command costs.
 
 use crate::files::{FileError, remove_tree};
+use crate::runner::{Network, Place};
 use crate::session::{Session, Temporary};
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -56,9 +57,15 @@ impl Scratch {
         self.path().join("log")
     }
 
-    /// An empty directory over which the root is mounted.
-    pub(crate) fn root(&self) -> PathBuf {
-        self.session.root()
+    /// The same, open for it.
+    pub(crate) fn open_log(&self) -> Result<File, FileError> {
+        let file = self.log();
+        File::options().read(true).append(true).create(true).open(&file).map_err(FileError::of("make", &file))
+    }
+
+    /// The sandbox that it is for.
+    pub(crate) fn sandbox(&self, network: Network) -> Place {
+        Place::Sandbox { root: self.session.root(), network }
     }
 
     /// Makes all parts empty.

@@ -7,8 +7,9 @@ use crate::builder;
 use crate::database::{Database, DatabaseError, Entry, Journal, Placing, Totals};
 use crate::files::{self, FileError, Lock, lock};
 use crate::layout::{Layout, LayoutError, Place, Warning, network_file_system};
-use crate::runner;
-use crate::sandbox::{self, Ended, SandboxError};
+use crate::runner::{self, Network};
+use crate::sandbox::{self, Ended, Keeper, Leaving, SandboxError};
+use crate::scratch::Scratch;
 use crate::session::{self, Session, Temporary};
 use crate::shell;
 use crate::usage;
@@ -43,6 +44,9 @@ pub struct LocalStore {
     in_place: AtomicBool,
     /// What builders see of the host: places in the sandbox, with their files.
     sandbox_paths: OnceLock<BTreeMap<PathBuf, PathBuf>>,
+    /// For the next edge.
+    begun: Mutex<Option<Begun>>,
+    leaving: Mutex<Vec<Leaving>>,
     /// Made when something is first written.
     session: Mutex<Option<Arc<Session>>>,
     known: RwLock<HashMap<StorePath, Arc<PathInfo>>>,
@@ -51,6 +55,12 @@ pub struct LocalStore {
     // Let go of last, in this order.
     _gc_lock: Lock,
     _big_lock: Lock,
+}
+
+/// A sandbox that waits for its edge.
+pub(crate) struct Begun {
+    pub keeper: Keeper,
+    pub scratch: Scratch,
 }
 
 /// The program that runs edges.
@@ -95,6 +105,8 @@ impl LocalStore {
             keeper: OnceLock::new(),
             sandbox_paths: OnceLock::new(),
             in_place: AtomicBool::new(false),
+            begun: Mutex::default(),
+            leaving: Mutex::default(),
             session: Mutex::default(),
             known: RwLock::default(),
             used: Mutex::default(),
@@ -201,18 +213,41 @@ impl LocalStore {
             |error: io::Error| SandboxError::Start { runner: self.keeper.get().cloned().unwrap_or_default(), error };
         let session = self.session().map_err(|error| failed(io::Error::other(error)))?;
         let job = sandbox::Job {
-            runner: self.keeper()?,
             program: sandbox::Program::Nothing,
-            root: &session.root(),
             scratch: &session.root(),
-            log: File::options().write(true).open("/dev/null").map_err(failed)?,
             timeout: None,
             cancelled: &AtomicBool::new(false),
         };
-        match sandbox::run(&job)? {
-            Ended::Exit(0) => Ok(()),
-            ended => Err(failed(io::Error::other(format!("it has ended early: {ended:?}")))),
+        let place = runner::Place::Sandbox { root: session.root(), network: Network::Own };
+        let log = File::options().write(true).open("/dev/null").map_err(failed)?;
+        match Keeper::start(self.keeper()?, &place, log)?.run(&job)? {
+            (Ended::Exit(0), _) => Ok(()),
+            (ended, _) => Err(failed(io::Error::other(format!("it has ended early: {ended:?}")))),
         }
+    }
+
+    /// Starts to make a sandbox for the next edge, while that is still being found out. It is taken away when the store is closed,
+    /// if none has come; where it cannot be made, the edge will say so.
+    pub fn expect_edge(&self) {
+        let begin = || -> Option<Begun> {
+            let scratch = Scratch::new(self.session().ok()?).ok()?;
+            let keeper =
+                Keeper::start(self.keeper().ok()?, &scratch.sandbox(Network::Own), scratch.open_log().ok()?).ok()?;
+            Some(Begun { keeper, scratch })
+        };
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begin();
+    }
+
+    /// The sandbox that was begun for an edge, if one was.
+    pub(crate) fn take_begun(&self) -> Option<Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Leaves a keeper that has reported to itself; it is waited for when the store is closed.
+    pub(crate) fn leave(&self, keeper: Leaving) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain_mut(|keeper| !keeper.has_ended());
+        leaving.push(keeper);
     }
 
     pub(crate) fn keeper(&self) -> Result<&Path, SandboxError> {

@@ -2,13 +2,12 @@
 //! too, and its directory `/build`.
 
 use super::root::{Access, Root, mount};
-use super::{Builder, Error, Job, Report, namespaces, run};
+use super::{Builder, Error, Report, namespaces, run};
 use std::fs;
 use std::path::Path;
 
 /// Runs it to its end. What it leaves running is ended with it.
-pub fn run<M>(job: &Job<M>, builder: &Builder) -> Result<Report, Error> {
-    let root = Root::make(&job.root)?;
+pub fn run(root: Root, builder: &Builder) -> Result<Report, Error> {
     fill(&root, builder)?;
     root.enter()?;
     if builder.narrow {

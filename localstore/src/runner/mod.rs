@@ -15,12 +15,13 @@ mod run;
 mod trace;
 
 pub use in_place::put_back;
+pub use namespaces::Network;
 
-use namespaces::Network;
 use nixstore::manifest::{ABI, Manifest, Reads, Step};
+use root::Root;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -28,17 +29,24 @@ use std::path::PathBuf;
 /// Its name, as a program beside the commands and in a store.
 pub const NAME: &str = "splitter-runner";
 
-/// What the keeper reads, as JSON, from the socket that is its standard input; it answers there with a [`Report`]. The
-/// store passes the manifest `M` on as the text that it has.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Job<M> {
-    /// An existing directory over which the root is mounted, seen by this process alone.
-    pub root: PathBuf,
-    /// What is done there.
-    pub work: Work<M>,
+/// Where a job works. The keeper reads it as the first line, of JSON, from the socket that is its standard input, and makes a
+/// sandbox there before it is told what is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In a sandbox.
+    Sandbox {
+        /// An existing directory over which its root is mounted, seen by this process alone.
+        root: PathBuf,
+        /// What it has of a network.
+        network: Network,
+    },
+    /// In the host's own file system.
+    Here,
 }
 
-/// What is done in the root.
+/// What is done there: all that follows the line, as JSON. The keeper answers on the socket with a [`Report`] as a line of JSON;
+/// with nothing where nothing follows. The store passes the manifest `M` on as the text that it has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work<M> {
@@ -111,60 +119,71 @@ pub enum Report {
     Error(String),
 }
 
-/// The program: its standard input is the socket of a [`Job`]. Answers 0 if it could begin.
+/// The program: its standard input is the socket of a [`Place`] and a [`Work`]. Answers 0 if it could begin.
 pub fn main() -> i32 {
-    let (job, socket) = match read() {
-        Ok(read) => read,
+    match begin() {
+        Ok(Ok(())) => 0,
+        Ok(Err(e)) => {
+            eprintln!("splitter-runner: cannot report: {e}");
+            2
+        }
         Err(e) => {
             eprintln!("splitter-runner: is started by the store, with a job on its standard input: {e}");
-            return 2;
-        }
-    };
-    let network = match &job.work {
-        Work::Builder(builder) if builder.network => Network::Host,
-        _ => Network::Own,
-    };
-    let result = match &job.work {
-        Work::Edge(edge) if edge.manifest.in_place => namespaces::in_own_process(&socket, || work(&job)),
-        _ => namespaces::in_first_process(network, &socket, || work(&job)),
-    };
-    match result {
-        Ok(()) => 0,
-        Err(e) => {
-            eprintln!("splitter-runner: cannot report: {e}");
             2
         }
     }
 }
 
-fn read() -> io::Result<(Job<Manifest>, UnixStream)> {
+/// Reads where the job works, and goes there. The answer within is whether the report could be sent.
+fn begin() -> io::Result<io::Result<()>> {
     // A copy that programs do not inherit.
-    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut orders = BufReader::new(&socket);
+    let mut line = Vec::new();
+    orders.read_until(b'\n', &mut line)?;
+    let place: Place = serde_json::from_slice(&line)?;
+    Ok(match &place {
+        Place::Sandbox { network, .. } => {
+            namespaces::in_first_process(*network, &socket, |isolated| work(isolated, &place, orders))
+        }
+        Place::Here => namespaces::in_own_process(&socket, || work(Ok(()), &place, orders)),
+    })
+}
+
+/// The first process: makes the root, waits to be told what is to be done, and does it. Nothing, if that is never told.
+fn work(isolated: Result<(), Error>, place: &Place, orders: impl Read) -> Option<Report> {
+    let root = isolated.and_then(|()| match place {
+        Place::Sandbox { root, .. } => Root::make(root).map(Some),
+        Place::Here => Ok(None),
+    });
+    let told = told(orders).transpose()?;
+    Some(root.and_then(|root| do_there(told?, root)).unwrap_or_else(Report::from))
+}
+
+fn told(mut orders: impl Read) -> Result<Option<Work<Manifest>>, Error> {
     let mut text = Vec::new();
-    socket.read_to_end(&mut text)?;
-    Ok((serde_json::from_slice(&text)?, socket))
+    orders.read_to_end(&mut text).map_err(Error::io("hear what is to be done"))?;
+    let work = (!text.is_empty()).then(|| serde_json::from_slice(&text)).transpose();
+    work.map_err(|error| Error::io("understand what is to be done")(error.into()))
 }
 
-/// The first process: root, commands, outputs.
-fn work(job: &Job<Manifest>) -> Report {
-    let result = match &job.work {
-        Work::Edge(edge) => self::edge(job, edge),
-        Work::Builder(builder) => builder::run(job, builder),
-        Work::Nothing => root::Root::make(&job.root).and_then(root::Root::enter).map(|()| Report::done()),
-    };
-    result.unwrap_or_else(Report::from)
+fn do_there(work: Work<Manifest>, root: Option<Root>) -> Result<Report, Error> {
+    match (work, root) {
+        (Work::Edge(edge), _) if edge.manifest.abi != ABI => {
+            Ok(Report::Error(format!("this runner reads manifests of version {ABI}, not {}", edge.manifest.abi)))
+        }
+        (Work::Edge(edge), Some(root)) if !edge.manifest.in_place => self::edge(root, &edge),
+        (Work::Edge(edge), None) if edge.manifest.in_place => in_place::run(&edge),
+        (Work::Builder(builder), Some(root)) => builder::run(root, &builder),
+        (Work::Nothing, Some(root)) => root.enter().map(|()| Report::done()),
+        _ => Ok(Report::Error("the store has sent this to the wrong place".into())),
+    }
 }
 
-fn edge(job: &Job<Manifest>, edge: &Edge<Manifest>) -> Result<Report, Error> {
+fn edge(root: Root, edge: &Edge<Manifest>) -> Result<Report, Error> {
     let manifest = &edge.manifest;
-    if manifest.abi != ABI {
-        return Ok(Report::Error(format!("this runner reads manifests of version {ABI}, not {}", manifest.abi)));
-    }
-    if manifest.in_place {
-        return in_place::run(edge);
-    }
     let outside = root::Outside::open(edge)?;
-    let staged = root::enter(&job.root, edge)?;
+    let staged = root::enter(root, edge)?;
     let before = collect::Before::the_commands(manifest, &staged);
     let mut children = match manifest.traced {
         true => run::Children::Traced(Box::default()),

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "namespaces and fork are system calls without a safe form")]
 
 use super::{Error, Report};
+use serde::{Deserialize, Serialize};
 use std::io::{self, Error as IoError, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -11,7 +12,8 @@ const USER: u32 = 1000;
 const GROUP: u32 = 100;
 
 /// Which network there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Network {
     /// A loopback device and nothing else.
     Own,
@@ -20,19 +22,23 @@ pub enum Network {
 }
 
 /// Runs `work` as the first process of new user, mount, PID, IPC, UTS and, if wanted, network namespaces, and sends its
-/// report to `socket`; none if that process was ended from outside. All processes that `work` starts have ended when
-/// this returns.
-pub fn in_first_process(network: Network, socket: &UnixStream, work: impl FnOnce() -> Report) -> io::Result<()> {
+/// report to `socket`; none if it has none, or that process was ended from outside. All processes that `work` starts have ended
+/// when this returns. Where namespaces are refused, `work` is told so, and is to do nothing.
+pub fn in_first_process(
+    network: Network,
+    socket: &UnixStream,
+    work: impl FnOnce(Result<(), Error>) -> Option<Report>,
+) -> io::Result<()> {
     let signals = stop_signals();
-    if let Err(e) = isolate(network) {
-        return send(socket, &e.into());
+    match isolate(network) {
+        Ok(()) => in_child(socket, &signals, || work(Ok(()))),
+        refused => work(refused).map_or(Ok(()), |report| send(socket, &report)),
     }
-    in_child(socket, &signals, work)
 }
 
 /// The same without namespaces: what `work` starts has ended only where it sees to that itself, or is killed with it. Orphans
 /// become children of the process that works.
-pub fn in_own_process(socket: &UnixStream, work: impl FnOnce() -> Report) -> io::Result<()> {
+pub fn in_own_process(socket: &UnixStream, work: impl FnOnce() -> Option<Report>) -> io::Result<()> {
     let signals = stop_signals();
     let work = || {
         // SAFETY: takes a number alone.
@@ -43,7 +49,7 @@ pub fn in_own_process(socket: &UnixStream, work: impl FnOnce() -> Report) -> io:
 }
 
 /// Does `work` in a child, which is killed when this process ends or is asked to.
-fn in_child(socket: &UnixStream, signals: &libc::sigset_t, work: impl FnOnce() -> Report) -> io::Result<()> {
+fn in_child(socket: &UnixStream, signals: &libc::sigset_t, work: impl FnOnce() -> Option<Report>) -> io::Result<()> {
     // SAFETY: this process has one thread, so the child may use everything.
     match unsafe { libc::fork() } {
         -1 => send(socket, &refused("start a process").into()),
@@ -54,7 +60,8 @@ fn in_child(socket: &UnixStream, signals: &libc::sigset_t, work: impl FnOnce() -
                 libc::sigprocmask(libc::SIG_UNBLOCK, signals, std::ptr::null_mut());
             }
             confine();
-            std::process::exit(i32::from(send(socket, &work()).is_err()));
+            let sent = work().map_or(Ok(()), |report| send(socket, &report));
+            std::process::exit(i32::from(sent.is_err()));
         }
         child => {
             wait(child, signals);
@@ -64,7 +71,9 @@ fn in_child(socket: &UnixStream, signals: &libc::sigset_t, work: impl FnOnce() -
 }
 
 fn send(mut socket: &UnixStream, report: &Report) -> io::Result<()> {
-    socket.write_all(&serde_json::to_vec(report)?)
+    let mut line = serde_json::to_vec(report)?;
+    line.push(b'\n');
+    socket.write_all(&line)
 }
 
 /// What every program started from here inherits, as in Nix's sandbox: no program gives more rights, addresses do not

@@ -52,9 +52,8 @@ impl Outside {
     }
 }
 
-/// Makes the root of an edge and changes into it.
-pub fn enter(at: &Path, edge: &Edge<Manifest>) -> Result<Staged, Error> {
-    let root = Root::make(at)?;
+/// Fills the root of an edge and changes into it.
+pub fn enter(root: Root, edge: &Edge<Manifest>) -> Result<Staged, Error> {
     let mut stage = Stage { root: &root, store: &edge.store, made: BTreeSet::new(), staged: Staged::default() };
     stage.tools(&edge.manifest)?;
     stage.inputs(&edge.manifest)?;

@@ -5,7 +5,7 @@ use nixstore::hash::Algorithm;
 use nixstore::manifest::{ABI, Manifest, Reads, Run, Step, UNWRITTEN};
 use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
 use nixstore::{Derivation, DerivationOutput, Method, ResolvedDerivation, Store as _, StoreDir, StorePath, Tree};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -137,6 +137,38 @@ impl Edges {
 
 fn empty() -> Tree {
     Tree::directory::<&str>([])
+}
+
+#[test]
+fn an_edge_runs_in_the_sandbox_that_was_begun_for_it() {
+    let edges = edges();
+    let sandboxes = || children().len();
+    let before = sandboxes();
+    edges.kit.store().expect_edge();
+    assert_eq!(sandboxes(), before + 1);
+    for text in ["one", "two"] {
+        let outputs = edges.outputs(&format!("read line < ../in; echo $line {text} > out"));
+        assert_eq!(outputs[0], Tree::file(format!("input {text}\n")));
+    }
+    edges.kit.store().expect_edge();
+    assert_eq!(edges.failure("echo no; exit 3"), (Failure::Exit(3), "no\n".into()));
+}
+
+#[test]
+fn a_sandbox_for_which_no_edge_has_come_is_taken_away() {
+    let mut edges = edges();
+    edges.kit.store().expect_edge();
+    let begun = children();
+    edges.kit.close();
+    let left = children();
+    assert_eq!((begun.len(), left.intersection(&begun).count()), (1, 0));
+    assert_eq!(edges.kit.leftovers(), Vec::<String>::new());
+}
+
+/// The processes that this thread has started.
+fn children() -> BTreeSet<String> {
+    let listed = fs::read_to_string("/proc/thread-self/children").expect("the kernel lists them");
+    listed.split_whitespace().map(str::to_owned).collect()
 }
 
 #[test]
