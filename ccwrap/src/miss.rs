@@ -12,6 +12,7 @@ use crate::settings::{self, Settings};
 use bstr::{BStr, BString, ByteSlice as _};
 use ccwrap_format::call::{Family, matters};
 use frontend::{Isolation, Opened, Tell, Want, places};
+use localstore::runner::Network;
 use localstore::{Choice, LocalStore};
 use nixstore::StorePath;
 use nixstore::store::{Failure, StoreError};
@@ -127,12 +128,12 @@ impl Job<'_> {
         let checkout_of = self.compile.rust.as_ref().map_or(".".into(), |rust| rust.directory.clone());
         let target = absolute(checkout_of.as_bstr(), self.call.directory.as_bstr());
         let directory = to_path(self.call.directory.as_bstr());
-        let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1 };
+        let network = Network::of_edge(self.compile.rust.is_none());
+        let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1, expected: Some(network) };
         let opened = Opened::open(&self.choice()?, &want, tell)?;
         if opened.sandbox == Sandbox::None && want.isolation == Isolation::Auto {
             self.warn_of_refusal();
         }
-        opened.expect_edge();
         let first = self.first(&opened);
         let toolchains = Toolchains::new(opened.store.clone(), &opened.own, &opened.scratch);
         let tools = HostTools::new(toolchains, Box::new(|_| {}));

@@ -2,8 +2,9 @@
 
 use crate::{Isolation, Tell, probed};
 use localstore::Unusable;
+use localstore::runner::Network;
 use localstore::sandbox::SandboxError;
-use localstore::{Choice, Evicted, LocalStore, Size};
+use localstore::{Choice, Evicted, LocalStore, Opening, Size};
 use nixstore::causes::with_causes;
 use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
 use nixstore::{Store, StorePath};
@@ -43,6 +44,8 @@ pub struct Want {
     pub way: Option<Way>,
     /// How many edges at once.
     pub jobs: usize,
+    /// The network of an edge that is to be realised at once, probably: what can be made ready for it begins meanwhile.
+    pub expected: Option<Network>,
 }
 
 /// What is to be kept of a store when a run has ended.
@@ -65,19 +68,11 @@ impl Opened {
     pub fn open(choice: &Choice, want: &Want, tell: Tell<'_>) -> Result<Self, Error> {
         let runner = env::current_exe()?.with_file_name(localstore::runner::NAME);
         match choice {
-            Choice::Embedded(root) => embedded(root, want.isolation, &runner, tell),
+            Choice::Embedded(root) => embedded(root, want, &runner, tell),
             Choice::Daemon { address, way, shown } => {
                 let want = Want { way: want.way.or(*way), ..*want };
                 daemon(address, shown, &want, &runner)
             }
-        }
-    }
-
-    /// Says that an edge is about to be realised, probably: what can be made ready for it begins meanwhile.
-    pub fn expect_edge(&self) {
-        match &self.kind {
-            Kind::Embedded(store, _) if self.sandbox == Sandbox::Root => store.expect_edge(),
-            Kind::Embedded(..) | Kind::Daemon(_) => {}
         }
     }
 
@@ -126,12 +121,19 @@ fn tell_unlimited(error: &(dyn std::error::Error + 'static), tell: Tell<'_>) {
     tell(&format!("warning: the store has no limit: {}", with_causes(error)));
 }
 
-fn embedded(root: &Path, isolation: Isolation, runner: &Path, tell: Tell<'_>) -> Result<Opened, Error> {
-    let store = Arc::new(LocalStore::open(root)?);
+fn embedded(root: &Path, want: &Want, runner: &Path, tell: Tell<'_>) -> Result<Opened, Error> {
+    let mut opening = Opening::begin(root)?;
+    if let Some(network) = want.expected
+        && want.isolation != Isolation::Off
+        && probed::was_granted(opening.layout())
+    {
+        opening.expect_edge(runner, network);
+    }
+    let store = Arc::new(opening.finish()?);
     store.warnings().iter().for_each(|warning| tell(&format!("warning: {warning}")));
     let runner = store.install_runner(runner)?;
     Ok(Opened {
-        sandbox: sandbox(isolation, &store, tell)?,
+        sandbox: sandbox(want.isolation, &store, tell)?,
         own: store.layout().own(),
         scratch: store.scratch()?,
         runner,

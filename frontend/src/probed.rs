@@ -1,17 +1,17 @@
 //! Whether commands can be put into a sandbox here: tried once for each world in which we find ourselves, and remembered as long
 //! as the machine runs. That it cannot be done is tried again each time, as somebody may change it.
 
-use localstore::LocalStore;
 use localstore::sandbox::SandboxError;
+use localstore::{Layout, LocalStore};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// As [`LocalStore::probe`].
 ///
 /// # Errors
 /// As there.
 pub fn probe(store: &LocalStore) -> Result<(), SandboxError> {
-    let (file, world) = (store.layout().own().join("sandbox"), world());
+    let (file, world) = (known(store.layout()), world());
     if fs::read_to_string(&file).is_ok_and(|known| known.lines().any(|line| line == world)) {
         return Ok(());
     }
@@ -22,6 +22,15 @@ pub fn probe(store: &LocalStore) -> Result<(), SandboxError> {
     let kept = lines[lines.len().saturating_sub(MOST)..].join("\n");
     fs::write(&file, kept).ok(); // then it is tried again
     Ok(())
+}
+
+/// Whether they could once, in some world.
+pub fn was_granted(layout: &Layout) -> bool {
+    known(layout).exists()
+}
+
+fn known(layout: &Layout) -> PathBuf {
+    layout.own().join("sandbox")
 }
 
 /// How many worlds are remembered: containers that share a store.

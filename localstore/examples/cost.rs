@@ -150,6 +150,7 @@ fn edge(edge: usize, runner: &StorePath, tools: &StorePath, inputs: &[StorePath]
         trial: 0,
         copied: false,
         names: Vec::new(),
+        offline: false,
         in_place: false,
         native: None,
         outputs: BTreeMap::new(),

@@ -47,9 +47,9 @@ pub(crate) fn realise(
     };
     let file_failed = |error: FileError| failed(error.into());
     let program = build.kind().map_err(failed)?;
-    let begun = if program == Kind::Edge { store.take_begun() } else { None };
+    let begun = if let Kind::Edge(network) = program { store.take_begun(network) } else { None };
     let (keeper, mut scratch) = match begun {
-        Some(Begun { keeper, scratch }) => (Some(keeper), scratch),
+        Some(Begun { keeper, scratch, .. }) => (Some(keeper), scratch),
         None => (None, Scratch::new(store.session().map_err(file_failed)?).map_err(file_failed)?),
     };
     if program != Kind::Builder {
@@ -101,18 +101,17 @@ struct Build<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Builder,
-    Edge,
+    Edge(Network),
     EdgeInPlace,
 }
 
-/// Whether a manifest asks to run its commands in the host's own file system.
-fn is_in_place(json: &[u8]) -> serde_json::Result<bool> {
-    #[derive(serde::Deserialize)]
-    struct Wish {
-        #[serde(default)]
-        in_place: bool,
-    }
-    serde_json::from_slice(json).map(|wish: Wish| wish.in_place)
+/// What of a manifest says where its commands run.
+#[derive(serde::Deserialize)]
+struct Wish {
+    #[serde(default)]
+    in_place: bool,
+    #[serde(default)]
+    offline: bool,
 }
 
 struct Output<'a> {
@@ -140,10 +139,10 @@ impl<'a> Build<'a> {
     /// What the builder is, and where it is to run.
     fn kind(&self) -> Result<Kind, BoxError> {
         let Some(json) = self.edge() else { return Ok(Kind::Builder) };
-        match is_in_place(json)? {
-            false => Ok(Kind::Edge),
-            true if self.store.runs_in_place() => Ok(Kind::EdgeInPlace),
-            true => Err("it is to run outside of a sandbox, which this store was not told to do".into()),
+        match serde_json::from_slice(json)? {
+            Wish { in_place: false, offline } => Ok(Kind::Edge(Network::of_edge(offline))),
+            Wish { .. } if self.store.runs_in_place() => Ok(Kind::EdgeInPlace),
+            Wish { .. } => Err("it is to run outside of a sandbox, which this store was not told to do".into()),
         }
     }
 
@@ -158,7 +157,8 @@ impl<'a> Build<'a> {
         let place = match kind {
             Kind::EdgeInPlace => Place::Here,
             Kind::Builder if self.has_network() => scratch.sandbox(Network::Host),
-            Kind::Builder | Kind::Edge => scratch.sandbox(Network::Own),
+            Kind::Builder => scratch.sandbox(Network::Own),
+            Kind::Edge(network) => scratch.sandbox(network),
         };
         let rewrite = OwnOutputs::new(self);
         let (timeout, cancelled) = (options.timeout, options.cancelled);

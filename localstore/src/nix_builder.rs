@@ -72,7 +72,7 @@ fn run(attributes: &Path) -> Result<i32, Problem> {
         timeout: None,
         cancelled: &AtomicBool::new(false),
     };
-    let place = Place::Sandbox { root, network: Network::Own };
+    let place = Place::Sandbox { root, network: Network::of_edge(manifest.offline) };
     let told = log.try_clone().map_err(Problem::io("share the log"))?;
     let ended = Keeper::start(Path::new("/proc/self/exe"), &place, told).and_then(|keeper| keeper.run(&job));
     show(&mut log).map_err(Problem::io("show what the commands printed"))?;

@@ -60,6 +60,7 @@ pub struct LocalStore {
 /// A sandbox that waits for its edge.
 pub(crate) struct Begun {
     pub keeper: Keeper,
+    network: Network,
     pub scratch: Scratch,
 }
 
@@ -72,13 +73,22 @@ pub struct Runner {
     pub program: PathBuf,
 }
 
-impl LocalStore {
-    /// Opens the store below `root`, and makes it if there is none. Waits for an eviction that is going on. Clears what
-    /// a crash has left.
+/// A store that is there and stays, and of which the database is still to be opened.
+pub struct Opening {
+    layout: Layout,
+    warnings: Vec<Warning>,
+    begun: Option<Begun>,
+    session: Option<Arc<Session>>,
+    gc_lock: Lock,
+    big_lock: Lock,
+}
+
+impl Opening {
+    /// As [`LocalStore::open`].
     ///
     /// # Errors
-    /// [`OpenError`] where a newer program made it, or the file system or the database refuses.
-    pub fn open(root: &Path) -> Result<Self, OpenError> {
+    /// As there.
+    pub fn begin(root: &Path) -> Result<Self, OpenError> {
         let (layout, gc_lock, big_lock) = loop {
             let layout = create(root)?;
             let gc_lock = lock(&layout.gc_lock(), FlockOperation::LockShared)?.expect("a lock that waits is got");
@@ -92,12 +102,40 @@ impl LocalStore {
                 break (layout, gc_lock, big_lock);
             }
         };
-        let warnings: Vec<Warning> = Warning::about(Place::Store, layout.root())?.into_iter().collect();
+        let warnings = Warning::about(Place::Store, layout.root())?.into_iter().collect();
+        Ok(Self { layout, warnings, begun: None, session: None, gc_lock, big_lock })
+    }
+
+    /// Where the parts of the store are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Starts to make a sandbox for the first edge, with such a network, while that is still being found out; by `runner`, the
+    /// program that will be installed. It is taken away when the store is closed, if no such edge has come; where it cannot be
+    /// made, the edge will say so.
+    pub fn expect_edge(&mut self, runner: &Path, network: Network) {
+        let session = Session::create(&self.layout).map(Arc::new).ok();
+        let begin = |scratch: Scratch| -> Option<Begun> {
+            let log = scratch.open_log().ok()?;
+            let keeper = Keeper::start(runner, &scratch.sandbox(network), log).ok()?;
+            Some(Begun { keeper, network, scratch })
+        };
+        self.begun = session.clone().and_then(|session| Scratch::new(session).ok()).and_then(begin);
+        self.session = session;
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// As [`LocalStore::open`].
+    pub fn finish(self) -> Result<LocalStore, OpenError> {
+        let Self { layout, warnings, begun, session, gc_lock, big_lock } = self;
         let journal = if warnings.is_empty() { Journal::WriteAhead } else { Journal::Truncate };
         let store_dir = StoreDir::default();
         let database = Database::open(&layout, &store_dir, journal)?;
         session::clear_stale(&layout)?;
-        Ok(Self {
+        Ok(LocalStore {
             layout,
             store_dir,
             warnings,
@@ -105,15 +143,26 @@ impl LocalStore {
             keeper: OnceLock::new(),
             sandbox_paths: OnceLock::new(),
             in_place: AtomicBool::new(false),
-            begun: Mutex::default(),
+            begun: Mutex::new(begun),
             leaving: Mutex::default(),
-            session: Mutex::default(),
+            session: Mutex::new(session),
             known: RwLock::default(),
             used: Mutex::default(),
             database,
             _gc_lock: gc_lock,
             _big_lock: big_lock,
         })
+    }
+}
+
+impl LocalStore {
+    /// Opens the store below `root`, and makes it if there is none. Waits for an eviction that is going on. Clears what
+    /// a crash has left.
+    ///
+    /// # Errors
+    /// [`OpenError`] where a newer program made it, or the file system or the database refuses.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        Opening::begin(root)?.finish()
     }
 
     /// As [`LocalStore::open`], but makes none.
@@ -226,21 +275,10 @@ impl LocalStore {
         }
     }
 
-    /// Starts to make a sandbox for the next edge, while that is still being found out. It is taken away when the store is closed,
-    /// if none has come; where it cannot be made, the edge will say so.
-    pub fn expect_edge(&self) {
-        let begin = || -> Option<Begun> {
-            let scratch = Scratch::new(self.session().ok()?).ok()?;
-            let keeper =
-                Keeper::start(self.keeper().ok()?, &scratch.sandbox(Network::Own), scratch.open_log().ok()?).ok()?;
-            Some(Begun { keeper, scratch })
-        };
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = begin();
-    }
-
-    /// The sandbox that was begun for an edge, if one was.
-    pub(crate) fn take_begun(&self) -> Option<Begun> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The sandbox that was begun for an edge with such a network, if one was.
+    pub(crate) fn take_begun(&self, network: Network) -> Option<Begun> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        begun.filter(|begun| begun.network == network)
     }
 
     /// Leaves a keeper that has reported to itself; it is waited for when the store is closed.

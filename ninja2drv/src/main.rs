@@ -140,7 +140,7 @@ fn run(options: &Options, again: &[OsString]) -> Result<End, Error> {
         }
     }
     let jobs = options.jobs().min(MOST_JOBS);
-    let want = Want { isolation: options.sandbox.into(), way: options.realise, jobs };
+    let want = Want { isolation: options.sandbox.into(), way: options.realise, jobs, expected: None };
     let opened = Opened::open(&choice, &want, &complain)?;
     let Ended { end, outputs } = build::build(options, again, &directory, &targets, &own, &opened, jobs)?;
     if !is_within {

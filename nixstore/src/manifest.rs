@@ -27,6 +27,9 @@ pub struct Manifest {
     /// refuse to make another root. They are traced; to read anything but inputs is a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub in_place: bool,
+    /// Whether the commands can make no socket: they are such as need none, and that is less to set up than a network of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
     /// Where each input is seen: a store path, or a path below one.
     pub inputs: BTreeMap<String, String>,
     /// The build directory: files written here that nobody declared become the output `rest`.
@@ -158,6 +161,7 @@ mod tests {
             files: BTreeMap::new(),
             names: Vec::new(),
             in_place: false,
+            offline: false,
             inputs: BTreeMap::new(),
             rest: "/b".into(),
             traced: false,

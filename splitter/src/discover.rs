@@ -78,6 +78,11 @@ pub fn is_system(path: &BStr) -> bool {
     [&b"/usr/"[..], b"/lib", b"/bin/", b"/sbin/", b"/etc/", b"/opt/"].iter().any(|top| path.starts_with(top))
 }
 
+/// Whether a program is the host's, and not a script of the project that starts one.
+pub fn is_of_host(program: &BStr) -> bool {
+    !program.contains(&b'/') || is_system(program)
+}
+
 /// Answers for a command that is understood; none for [`Kind::Other`], and where names lead out of a link.
 pub fn discover(question: &Question<'_>) -> Option<Found> {
     discover_by(question, |question| Some(compile::discover(question)))

@@ -1,6 +1,7 @@
 //! Turns a step with its exact inputs into a derivation. Pure: equal arguments give equal bytes on any machine.
 #![deny(clippy::disallowed_methods)]
 
+use crate::discover::is_of_host;
 use crate::recipe::{Kind, Recipe};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::content_address::Method;
@@ -78,6 +79,7 @@ pub fn lower(
         files: response.collect(),
         names: inputs.names.iter().map(|path| text::from_bytes(path)).collect(),
         in_place: inputs.in_place,
+        offline: is_offline(recipe),
         inputs: inputs.files.iter().map(|(at, path)| (text::from_bytes(at), in_store(path))).collect(),
         rest: text::from_bytes(&recipe.build_directory),
         copied: !is_understood(recipe),
@@ -117,6 +119,12 @@ fn environment(recipe: &Recipe, inputs: &Inputs) -> BTreeMap<BString, BString> {
 
 fn is_understood(recipe: &Recipe) -> bool {
     matches!(recipe.kind, Kind::Compile | Kind::Link | Kind::Crate)
+}
+
+/// Compilers, linkers and tools that do what their words say ask nobody else for anything. A program of the project might.
+fn is_offline(recipe: &Recipe) -> bool {
+    matches!(recipe.kind, Kind::Compile | Kind::Link | Kind::Words)
+        && recipe.runs().all(|(argv, _)| is_of_host(argv[0].as_bstr()))
 }
 
 const SYSTEM: &str = if cfg!(target_arch = "aarch64") { "aarch64-linux" } else { "x86_64-linux" };

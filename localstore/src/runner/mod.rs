@@ -6,12 +6,14 @@
 //! builds the root, runs the commands and collects. When the keeper is told to stop or dies, the kernel ends the
 //! namespace and everything in it.
 
+mod bpf;
 mod builder;
 mod collect;
 mod in_place;
 mod namespaces;
 mod root;
 mod run;
+mod sockets;
 mod trace;
 
 pub use in_place::put_back;

@@ -1,7 +1,7 @@
 //! New namespaces, and the two processes at their border. Works with and without root.
 #![expect(unsafe_code, reason = "namespaces and fork are system calls without a safe form")]
 
-use super::{Error, Report};
+use super::{Error, Report, sockets};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Error as IoError, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -15,10 +15,19 @@ const GROUP: u32 = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
+    /// Not even sockets.
+    None,
     /// A loopback device and nothing else.
     Own,
     /// That of the host.
     Host,
+}
+
+impl Network {
+    /// That of an edge.
+    pub fn of_edge(offline: bool) -> Self {
+        if offline { Self::None } else { Self::Own }
+    }
 }
 
 /// Runs `work` as the first process of new user, mount, PID, IPC, UTS and, if wanted, network namespaces, and sends its
@@ -31,7 +40,12 @@ pub fn in_first_process(
 ) -> io::Result<()> {
     let signals = stop_signals();
     match isolate(network) {
-        Ok(()) => in_child(socket, &signals, || work(Ok(()))),
+        Ok(()) => in_child(socket, &signals, || {
+            work(match network {
+                Network::None => sockets::deny(),
+                Network::Own | Network::Host => Ok(()),
+            })
+        }),
         refused => work(refused).map_or(Ok(()), |report| send(socket, &report)),
     }
 }
@@ -150,7 +164,7 @@ fn isolate(network: Network) -> Result<(), Error> {
         return Err(refused("set the host name"));
     }
     match network {
-        Network::Host => Ok(()),
+        Network::Host | Network::None => Ok(()),
         Network::Own => {
             unshare(libc::CLONE_NEWNET, "make a network namespace")?;
             start_loopback()

@@ -1,6 +1,7 @@
 //! Edges: what the runner makes of a manifest.
 
 use crate::kit::{Kit, plain_kit, runner};
+use localstore::runner::Network;
 use nixstore::hash::Algorithm;
 use nixstore::manifest::{ABI, Manifest, Reads, Run, Step, UNWRITTEN};
 use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-/// A store with the runner in it, and a shell as the toolchain.
+/// A store with the runner in it, and a shell and Perl as the toolchain.
 struct Edges {
     kit: Kit,
     runner: StorePath,
@@ -21,17 +22,19 @@ struct Edges {
 fn edges() -> Edges {
     let kit = plain_kit();
     let runner = kit.store().install_runner(&runner()).unwrap();
-    let tools = kit.store().add_path(&"tools".parse().unwrap(), &shell(kit.scratch())).unwrap().path;
+    let tools = kit.store().add_path(&"tools".parse().unwrap(), &tools(kit.scratch())).unwrap().path;
     Edges { kit, runner, tools }
 }
 
-/// A directory with `usr/bin/sh` and what it needs.
-fn shell(directory: &Path) -> PathBuf {
+/// A directory with `usr/bin/sh`, `usr/bin/perl` and what they need.
+fn tools(directory: &Path) -> PathBuf {
     let at = directory.join("tools");
-    let listed = Command::new("ldd").arg("/bin/sh").output().expect("ldd starts");
+    let programs = ["/bin/sh", "/usr/bin/perl"];
+    let listed = Command::new("ldd").args(programs).output().expect("ldd starts");
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
-    for file in libraries.chain([Path::new("/bin/sh")]) {
+    let libraries =
+        listed.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(Path::new);
+    for file in libraries.chain(programs.map(Path::new)) {
         let below = file.strip_prefix("/usr").or_else(|_| file.strip_prefix("/")).unwrap();
         let to = at.join("usr").join(below);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -72,6 +75,7 @@ impl Edges {
             copied: false,
             names: Vec::new(),
             in_place: false,
+            offline: false,
             native: None,
             outputs: BTreeMap::new(),
         };
@@ -141,28 +145,51 @@ fn empty() -> Tree {
 
 #[test]
 fn an_edge_runs_in_the_sandbox_that_was_begun_for_it() {
-    let edges = edges();
-    let sandboxes = || children().len();
-    let before = sandboxes();
-    edges.kit.store().expect_edge();
-    assert_eq!(sandboxes(), before + 1);
+    let mut edges = edges();
+    let before = children();
+    edges.kit.reopen_expecting(Network::Own);
+    edges.kit.store().install_runner(&runner()).unwrap();
+    let begun = children();
     for text in ["one", "two"] {
         let outputs = edges.outputs(&format!("read line < ../in; echo $line {text} > out"));
         assert_eq!(outputs[0], Tree::file(format!("input {text}\n")));
     }
-    edges.kit.store().expect_edge();
-    assert_eq!(edges.failure("echo no; exit 3"), (Failure::Exit(3), "no\n".into()));
+    assert_eq!((before.len(), begun.len()), (0, 1));
+    edges.kit.close();
+    assert_eq!((children().len(), edges.kit.leftovers()), (0, Vec::new()));
+}
+
+#[test]
+fn an_edge_without_a_network_can_make_no_socket() {
+    let edges = edges();
+    // Of the host (AF_UNIX, by names that are no files), of the Internet, of the kernel (AF_NETLINK).
+    let script = "perl -e 'for (1, 2, 10, 16) { print socket(my $s, $_, 3, 0) ? qq{$_\\n} : qq{$_ $!\\n} }'";
+    for (offline, made) in [(true, false), (false, true)] {
+        let drv = edges.edge_with(&format!("{script} > out"), |manifest| manifest.offline = offline);
+        let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
+        let built = edges.kit.store().realise(&drv, &options).unwrap_or_else(|error| panic!("{error:?}"));
+        let out = fs::read_to_string(edges.kit.physical(&built.outputs[&"o0".parse().unwrap()].path)).unwrap();
+        let refused = out.lines().filter(|line| line.ends_with("Address family not supported by protocol")).count();
+        assert_eq!(
+            (out.lines().count(), refused == 4, out.lines().any(|line| line == "16")),
+            (4, !made, made),
+            "{out}"
+        );
+    }
 }
 
 #[test]
 fn a_sandbox_for_which_no_edge_has_come_is_taken_away() {
     let mut edges = edges();
-    edges.kit.store().expect_edge();
-    let begun = children();
+    edges.kit.reopen_expecting(Network::None);
+    edges.kit.store().install_runner(&runner()).unwrap();
+    assert_eq!(children().len(), 1);
+    // It has another network.
+    assert_eq!(edges.failure("echo no; exit 3"), (Failure::Exit(3), "no\n".into()));
+    edges.kit.reopen_expecting(Network::None);
+    assert_eq!(children().len(), 1);
     edges.kit.close();
-    let left = children();
-    assert_eq!((begun.len(), left.intersection(&begun).count()), (1, 0));
-    assert_eq!(edges.kit.leftovers(), Vec::<String>::new());
+    assert_eq!((children().len(), edges.kit.leftovers()), (0, Vec::new()));
 }
 
 /// The processes that this thread has started.
@@ -317,5 +344,5 @@ fn an_edge_sees_its_inputs_and_tools_and_nothing_else() {
     let edges = edges();
     let [seen, ..] =
         edges.outputs("for f in /nix /src/* /src/build/* /bin/* /home /root; do test -e $f && echo $f; done > out; :");
-    assert_eq!(seen, Tree::file("/src/build\n/src/in\n/src/build/out\n/bin/sh\n"));
+    assert_eq!(seen, Tree::file("/src/build\n/src/in\n/src/build/out\n/bin/perl\n/bin/sh\n"));
 }

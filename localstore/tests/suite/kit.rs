@@ -1,7 +1,8 @@
 //! Makes stores and derivations for the tests; only this module knows how.
 
 use bstr::BString;
-use localstore::LocalStore;
+use localstore::runner::Network;
+use localstore::{LocalStore, Opening};
 use nixstore::hash::Algorithm;
 use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
 use nixstore::{Derivation, DerivationOutput, Method, PathInfo, ResolvedDerivation, Store as _, StorePath};
@@ -86,6 +87,14 @@ impl Kit {
 
     pub fn close(&mut self) {
         self.store = None;
+    }
+
+    /// Opens it again, while a sandbox is begun.
+    pub fn reopen_expecting(&mut self, network: Network) {
+        self.close();
+        let mut opening = Opening::begin(&self.root).expect("a store");
+        opening.expect_edge(&runner(), network);
+        self.store = Some(opening.finish().expect("a store"));
     }
 
     pub fn reopen(&mut self) {

@@ -3,7 +3,7 @@
 
 use super::absent::Lookups;
 use super::compilers::ignored;
-use super::{Found, Named, Question, is_system, parent, to_path, wide};
+use super::{Found, Named, Question, is_of_host, is_system, parent, to_path, wide};
 use crate::compiler::Compile;
 use crate::depfile;
 use crate::graph::absolute;
@@ -61,7 +61,7 @@ pub(super) fn discover_by_compiler(question: &Question<'_>) -> Found {
         None => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
     }
     // The compiler does not name files that a text only asks for.
-    let is_of_script = compile.ask.first().is_some_and(|program| !is_of_host(program));
+    let is_of_script = compile.ask.first().is_some_and(|program| !is_of_host(program.as_bstr()));
     if is_of_script && let Some(scanned) = question.headers.guess(&compile.ask, &question.recipe.env, cwd.as_bstr()) {
         found.scanned(&scanned);
     }
@@ -80,7 +80,7 @@ fn with_words(question: &Question<'_>, mut found: Found) -> Found {
     let (_, words, cwd) = read(question);
     found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
     let program = absolute(words[0].as_bstr(), cwd.as_bstr());
-    if !is_of_host(&words[0]) {
+    if !is_of_host(words[0].as_bstr()) {
         // A compiler of the project, such as a script around the host's.
         found.in_depfile = false;
         found.existing(program.as_bstr(), Named::Everything);
@@ -94,11 +94,6 @@ fn with_words(question: &Question<'_>, mut found: Found) -> Found {
         found.absent.extend(lookups.into_absent());
     }
     found
-}
-
-/// Whether a program is the host's, and not a script of the project that starts one.
-pub(super) fn is_of_host(program: &BString) -> bool {
-    !program.contains(&b'/') || is_system(program.as_bstr())
 }
 
 impl Found {

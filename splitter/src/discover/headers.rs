@@ -115,7 +115,7 @@ impl Headers {
     /// What a compile reads that is started with the words `argv`, without those for outputs; none where only the compiler
     /// can say.
     pub fn scan(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
-        if !super::compile::is_of_host(argv.first()?) {
+        if !super::is_of_host(argv.first()?.as_bstr()) {
             return None;
         }
         self.guess(argv, env, cwd).filter(|scanned| scanned.incomplete.is_none())

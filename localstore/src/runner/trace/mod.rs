@@ -9,7 +9,7 @@ mod accesses;
 mod calls;
 mod filter;
 
-use super::Error;
+use super::{Error, bpf};
 use accesses::{Accesses, Opening, Place};
 use calls::{At, Call, Does};
 use nixstore::manifest::Reads;
@@ -91,7 +91,6 @@ impl Tracer {
         };
         let (argv, env) = (pointers(&argv), pointers(&env));
         let filter = filter::program();
-        let filter = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
         let (wait, go) = pipe()?;
         let (failure, fail) = pipe()?;
         let stdout = program.stdout.as_ref().map_or(libc::STDOUT_FILENO, |file| file.as_raw_fd());
@@ -106,7 +105,7 @@ impl Tracer {
                 let mut byte = 0_u8;
                 libc::read(wait.as_raw_fd(), (&raw mut byte).cast(), 1);
                 libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-                if libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0 {
+                if bpf::install(&filter).is_ok() {
                     libc::execve(file.as_ptr(), argv.as_ptr(), env.as_ptr());
                 }
                 let errno = *libc::__errno_location();
