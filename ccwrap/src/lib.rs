@@ -21,5 +21,6 @@ pub mod raw;
 pub mod rustup;
 pub mod settings;
 pub mod statistics;
+mod times;
 pub mod who;
 pub mod why;

@@ -9,6 +9,7 @@ use crate::entry::{File, Gave, Guards, Known, Output, Place, Refusal};
 use crate::guard;
 use crate::hit;
 use crate::settings::{self, Settings};
+use crate::times;
 use bstr::{BStr, BString, ByteSlice as _};
 use ccwrap_format::call::{Family, matters};
 use frontend::{Isolation, Opened, Tell, Want, places};
@@ -17,7 +18,7 @@ use localstore::{Choice, LocalStore};
 use nixstore::StorePath;
 use nixstore::store::{Failure, StoreError};
 use splitter::compiler;
-use splitter::discover::{Found, parent, to_path};
+use splitter::discover::{parent, to_path};
 use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
 use splitter::graph::{Command, absolute};
 use splitter::host_tools::{HostTools, SEARCH_PATH};
@@ -25,9 +26,8 @@ use splitter::identity::Identity;
 use splitter::outside::Asked;
 use splitter::roots::Mode;
 use splitter::rustc;
-use splitter::scan::lex::has_word;
 use splitter::shell;
-use splitter::toolchain::{self, Probe, Toolchains, is_elf, resolve_program};
+use splitter::toolchain::{self, Probe, Toolchains, resolve_program};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -315,8 +315,7 @@ impl Job<'_> {
         if is_foreign && !product.log.is_empty() {
             return Some(Refusal::Language);
         }
-        let fixed = self.call.env.contains_key(b"SOURCE_DATE_EPOCH".as_bstr());
-        names_time(&product.found, &self.call.words, fixed).then_some(Refusal::Time)
+        times::matter(product, self.call).then_some(Refusal::Time)
     }
 
     /// Writes the entry of what was made; without one, the next call asks the store.
@@ -440,19 +439,4 @@ impl Kept {
 
 fn tools_now(tools: &HostTools) -> Vec<Probe> {
     splitter::drive::Toolchains::probes(tools)
-}
-
-/// Whether the date or the time may be in what is made of some files. Where `SOURCE_DATE_EPOCH` fixes them, only the time of
-/// change of a file is left, which nothing fixes (GCC 12 manual, "Environment Variables").
-fn names_time(found: &Found, words: &[BString], fixed: bool) -> bool {
-    let is_time = |word: &[u8]| word == b"__TIMESTAMP__" || !fixed && (word == b"__DATE__" || word == b"__TIME__");
-    // Most texts do not have any of them, which is seen faster than their words are.
-    let names = |text: &[u8]| {
-        (text.contains_str("__DATE") || text.contains_str("__TIME")) && has_word(text.as_bstr(), &is_time)
-    };
-    // A precompiled header has the names of all macros; what it was made of is among the files.
-    let is_text =
-        |path: &&BString| !path.ends_with(b".gch") && !path.ends_with(b".pch") && !is_elf(to_path(path.as_bstr()));
-    let in_file = |path: &BString| fs::read(to_path(path.as_bstr())).is_ok_and(|text| names(&text));
-    words.iter().any(|word| names(word)) || found.files.iter().chain(&found.system).filter(is_text).any(in_file)
 }

@@ -15,6 +15,7 @@ pub mod macros;
 pub mod options;
 pub mod search;
 pub mod symbol;
+pub mod times;
 pub mod token;
 pub mod walk;
 

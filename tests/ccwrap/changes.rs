@@ -265,6 +265,39 @@ fn variables_that_a_compiler_looks_at_are_inputs() {
 }
 
 #[test]
+fn a_date_by_a_precompiled_macro_is_never_an_old_one() {
+    let test = "a_date_by_a_precompiled_macro_is_never_an_old_one";
+    let Some(mut calls) = Calls::new(test, &["gcc", "clang-16"]) else { return };
+    let dated = "#define NOW __DATE__ __TIME__\n#define OF_FILE __TIMESTAMP__\n#define PLAIN 1\n";
+    calls.write("dated.h", dated);
+    for (name, text) in
+        [("a.c", "const char *t = NOW;\n"), ("b.c", "const char *t = OF_FILE;\n"), ("c.c", "int x = PLAIN;\n")]
+    {
+        calls.write(name, text);
+    }
+    let make = |calls: &Calls, compiler: &str, words: &[&str]| {
+        let made = calls.plain(compiler).args(["-x", "c-header", "dated.h", "-o"]).args(words).status().unwrap();
+        assert!(made.success());
+    };
+    make(&calls, "gcc", &["dated.h.gch"]);
+    make(&calls, "clang-16", &["dated.pch", "-Xclang", "-fno-pch-timestamp", "-Wno-pch-date-time"]);
+    // What it was made of is not there any more; GCC does not miss it.
+    fs::remove_file(calls.at("dated.h")).unwrap();
+    let gcc = "gcc -include dated.h -c";
+    let clang = "clang-16 -Xclang -fno-validate-pch -include-pch dated.pch -c";
+    for call in [gcc, clang] {
+        if call == clang {
+            calls.write("dated.h", " ".repeat(dated.len())); // Clang looks at its size alone
+        }
+        for source in ["a.c", "b.c"] {
+            let said = calls.scene.said(&mut calls.ccwrap(format!("{call} {source}").split(' ')));
+            assert_eq!((said.code, calls.newly_counted()), (Some(0), vec!["time_macros".to_owned()]), "{said}");
+        }
+    }
+    calls.miss_then_hit(&format!("{gcc} c.c"));
+}
+
+#[test]
 fn a_date_is_never_an_old_one() {
     let Some(mut calls) = Calls::new("a_date_is_never_an_old_one", &["gcc"]) else { return };
     calls.write("time.h", "#define NOW __TIME__\n");

@@ -7,11 +7,14 @@ use crate::graph::absolute;
 use crate::scan::lex::{FILE_WORDS, has_word, lex};
 use crate::scan::macros::{Builtin, Definition, Macro};
 use crate::scan::options::{Language, Options};
+use crate::scan::times::Times;
 use crate::scan::{Files, Scanned, Search, Symbol, Symbols, There, Unit, lex::Directive, scan};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -66,13 +69,11 @@ impl Files for Headers {
         }
         let forgotten = self.forgotten.load(Ordering::SeqCst);
         let file = to_path(path);
-        let there = match fs::metadata(file) {
-            Ok(metadata) if metadata.is_file() => match fs::read(file) {
-                Ok(text) => There::File(Arc::new(lex(&text, &self.symbols))),
-                Err(_) => There::Other,
-            },
-            Ok(_) => There::Other,
-            Err(_) => There::Nothing,
+        let there = match read(file) {
+            Ok(Some(text)) => There::File(Arc::new(lex(&text, &self.symbols))),
+            Ok(None) => There::Other,
+            Err(error) if error.kind() == ErrorKind::NotFound || fs::metadata(file).is_err() => There::Nothing,
+            Err(_) => There::Other,
         };
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         if is_system(path) || self.forgotten.load(Ordering::SeqCst) == forgotten {
@@ -90,6 +91,19 @@ impl Files for Headers {
         }
         there
     }
+}
+
+/// What a file holds; none of what is no file.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // Who opens a pipe would wait for whoever writes to it.
+    let mut file = File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let mut text = vec![0; metadata.len() as usize];
+    file.read_exact(&mut text)?;
+    Ok(Some(text))
 }
 
 impl Headers {
@@ -110,6 +124,14 @@ impl Headers {
         let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         files.retain(|path, _| is_system(path.as_bstr()));
+    }
+
+    /// What a file names of the time, if it was scanned.
+    pub fn times(&self, path: &BStr) -> Option<Times> {
+        match self.files.read().unwrap_or_else(PoisonError::into_inner).get(path)? {
+            There::File(lexed) => Some(lexed.times),
+            There::Other | There::Nothing => None,
+        }
     }
 
     /// What a compile reads that is started with the words `argv`, without those for outputs; none where only the compiler

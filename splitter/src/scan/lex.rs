@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::macros::Macro;
+use super::times::Times;
 use super::token::{Token, begins_name, continues_name, tokens};
 use super::{Symbol, Symbols};
 use bstr::{BStr, BString, ByteSlice as _};
@@ -20,6 +21,8 @@ pub struct Lexed {
     pub trigraphs: bool,
     /// Files that the assembler is told to read: `.incbin` and `.include`.
     pub assembled: Vec<BString>,
+    /// What it names of the time.
+    pub times: Times,
 }
 
 /// One line that begins with `#`.
@@ -90,7 +93,7 @@ pub const FILE_WORDS: [&[u8]; 4] = [b"__FILE__", b"__BASE_FILE__", b"__builtin_F
 /// Reads a file.
 pub fn lex(text: &[u8], symbols: &Symbols) -> Lexed {
     let trigraphs = text.find_iter("??").any(|at| matches!(text.get(at + 2), Some(b'=' | b'/')));
-    let mut lexed = Lexed { assembled: assembled(text), trigraphs, ..Lexed::default() };
+    let mut lexed = Lexed { assembled: assembled(text), trigraphs, times: Times::of(text), ..Lexed::default() };
     let mut reader = Reader { text, at: 0, line: Vec::new() };
     // The groups that are open, by the index of their last directive.
     let mut open: Vec<usize> = Vec::new();
@@ -314,11 +317,27 @@ impl Reader<'_> {
                     self.skip_literal(byte);
                     continue;
                 }
-                _ => (code, line_begins) = (true, false),
+                _ => {
+                    (code, line_begins) = (true, false);
+                    self.at += 1;
+                    self.skip_plain();
+                    continue;
+                }
             }
             self.at += 1;
         }
         Start { code, end: true }
+    }
+
+    /// In the middle of a line: over what is no more than code. Most of a header is, so it is looked at sixteen bytes at a time.
+    fn skip_plain(&mut self) {
+        let is_plain = |byte: &u8| !matches!(byte, b'\n' | b'/' | b'"' | b'\'' | b'\\');
+        while let Some(block) = self.text.get(self.at..self.at + 16)
+            && block.iter().fold(true, |all, byte| all & is_plain(byte))
+        {
+            self.at += 16;
+        }
+        self.at += self.rest().iter().take_while(|byte| is_plain(byte)).count();
     }
 
     /// After `/*`, to behind its end.

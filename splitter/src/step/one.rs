@@ -7,9 +7,11 @@ use crate::drive::{Done, Drive, Error, Reason};
 use crate::graph::{Command, Commands, DoubleOutput, EdgeId, EdgeSpec, Graph, GraphBuilder, Location, absolute};
 use crate::identity::Identity;
 use crate::plan::Plan;
+use crate::scan::times::Times;
 use crate::state::Records;
 use crate::toolchain::Probe;
 use bstr::{BString, ByteSlice as _};
+use hashbrown::HashMap;
 use nixstore::StorePath;
 use std::fs;
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ pub struct Product {
     pub outside: bool,
     /// What it read.
     pub found: Found,
+    /// What the scanned ones of these files name of the time.
+    pub times: HashMap<BString, Times>,
     /// The files of the project that it read: absolute path, content, and the identity that stands for that, if one does
     /// already.
     pub inputs: Vec<(BString, Option<Identity>, StorePath)>,
@@ -137,8 +141,13 @@ impl Drive<'_> {
         let depfile = depfile.map(|path| fs::read(to_path(path.as_bstr()))).transpose()?;
         let mut inputs = steps.contents.known();
         inputs.retain(|(path, ..)| found.files.contains(path));
+        let times = |path: &BString| Some((path.clone(), steps.headers.times(path.as_bstr())?));
+        // The scanner only looks whether there is a precompiled one.
+        let texts = found.files.iter().chain(&found.system).filter(|path| !path.ends_with(b".gch"));
+        let times = texts.filter_map(times).collect();
         Ok(Product {
             ran,
+            times,
             outside: outcome.outside.is_some(),
             found,
             inputs,

@@ -1,0 +1,57 @@
+//! Macros by which a text tells when it was compiled.
+#![deny(clippy::disallowed_methods)]
+
+use super::lex::has_word;
+use bstr::ByteSlice as _;
+
+/// Which of them a text names, in whatever place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// `__DATE__` or `__TIME__`, which `SOURCE_DATE_EPOCH` fixes (GCC 12 manual, "Environment Variables").
+    pub of_compile: bool,
+    /// `__TIMESTAMP__`: when the file was changed, which nothing fixes.
+    pub of_file: bool,
+}
+
+impl Times {
+    /// Of a text.
+    pub fn of(text: &[u8]) -> Self {
+        // Most texts do not have any of them, which is seen faster than their words are.
+        let may = |start: &str, word: &[u8]| text.contains_str(start) && has_word(text.as_bstr(), &|w| w == word);
+        let of_date = may("__DATE__", b"__DATE__");
+        let times = text.contains_str("__TIME");
+        Self {
+            of_compile: of_date || times && may("__TIME__", b"__TIME__"),
+            of_file: times && may("__TIMESTAMP__", b"__TIMESTAMP__"),
+        }
+    }
+
+    /// Whether what is made of the text may be other at another time. `fixed` where the time of the compile is.
+    pub fn matter(self, fixed: bool) -> bool {
+        self.of_compile && !fixed || self.of_file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_told_from_what_they_are_a_part_of() {
+        let times = |text: &str| Times::of(text.as_bytes());
+        let none = Times::default();
+        assert_eq!(times("x = __DATE__;"), Times { of_compile: true, ..none });
+        assert_eq!(times("\"__TIME__\""), Times { of_compile: true, ..none });
+        assert_eq!(times("__TIMESTAMP__ __TIMES__"), Times { of_file: true, ..none });
+        assert_eq!(times("my__DATE__ __TIME__R __DATE"), none);
+    }
+
+    #[test]
+    fn a_time_of_the_compile_that_is_fixed_does_not_matter() {
+        let (compile, file) = (Times::of(b"__DATE__"), Times::of(b"__TIMESTAMP__"));
+        assert_eq!(
+            [true, false].map(|fixed| (compile.matter(fixed), file.matter(fixed))),
+            [(false, true), (true, true)]
+        );
+    }
+}
