@@ -29,11 +29,12 @@ use splitter::rustc;
 use splitter::shell;
 use splitter::toolchain::{self, Probe, Toolchains, resolve_program};
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{env, fs};
 
@@ -155,6 +156,7 @@ impl Job<'_> {
         let within = if is_in_checkout { to_path(target.as_bstr()) } else { directory };
         let roots = places::roots(checkout, &maps, within)?;
         let memory = opened.own.join("compilers");
+        let looks = Looks::default();
         let make = |one: &One| -> Result<Product, NotMade> {
             let graph = one.graph(self.call.directory.clone())?;
             let drive = Drive {
@@ -180,6 +182,7 @@ impl Job<'_> {
                 failures: 1,
                 keep: Keep::default(),
                 cancelled: self.cancelled,
+                meanwhile: Some(&|found| looks.take(&found.system)),
             };
             drive.make_one().map_err(|not| match not.error.downcast::<Failure>() {
                 Ok(failure) => NotMade::Failed(*failure),
@@ -212,7 +215,8 @@ impl Job<'_> {
         }
         let refusal = self.refusal(&product);
         if let Some(cache) = self.cache {
-            self.remember(cache, &product, &tools_now(&tools), refusal, begun);
+            let kept = Kept::of(&product, &tools_now(&tools), self.decided, &looks, begun);
+            kept.iter().for_each(|kept| self.remember(cache, &product, kept, refusal));
         }
         tools.save()?;
         drop(tools); // it has the store open, from which nothing is deleted then
@@ -319,8 +323,7 @@ impl Job<'_> {
     }
 
     /// Writes the entry of what was made; without one, the next call asks the store.
-    fn remember(&self, cache: &Cache, product: &Product, tools: &[Probe], refusal: Option<Refusal>, begun: SystemTime) {
-        let Some(kept) = Kept::of(product, tools, self.decided, begun) else { return };
+    fn remember(&self, cache: &Cache, product: &Product, kept: &Kept, refusal: Option<Refusal>) {
         let depfile = self.compile.depfile.as_ref().and_then(|path| {
             // Clang writes none with `-Wp,-MD,FILE,-MT,TARGET`.
             Some((absolute(path.as_bstr(), self.call.directory.as_bstr()), product.depfile.as_deref()?))
@@ -370,6 +373,36 @@ fn spoilt(product: &Product) -> Vec<StorePath> {
     tops.into_iter().filter(|(top, _)| !hit::is_as_named(top)).map(|(_, path)| path).collect()
 }
 
+/// How files of the host look, which are looked at once: while the compiler runs, so that nobody waits for it.
+#[derive(Default)]
+struct Looks(Mutex<HashMap<BString, Option<Look>>>);
+
+#[derive(Clone)]
+struct Look {
+    identity: Identity,
+    /// Where it leads, if it is a link.
+    target: Option<BString>,
+}
+
+impl Looks {
+    fn take(&self, paths: &BTreeSet<BString>) {
+        paths.iter().for_each(|path| drop(self.at(path)));
+    }
+
+    /// None if there is nothing.
+    fn at(&self, path: &BString) -> Option<Look> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = || {
+            let file = to_path(path.as_bstr());
+            let metadata = fs::symlink_metadata(file).ok()?;
+            let target = if metadata.is_symlink() { Some(fs::read_link(file).ok()?) } else { None };
+            let target = target.map(|target| target.as_os_str().as_bytes().into());
+            Some(Look { identity: Identity::from_metadata(&metadata), target })
+        };
+        known.entry(path.clone()).or_insert_with(look).clone()
+    }
+}
+
 /// What the guards of a result borrow.
 struct Kept {
     contents: Vec<String>,
@@ -379,7 +412,7 @@ struct Kept {
 
 impl Kept {
     /// None where something has changed since the call began, so that nobody knows what it was when it was read.
-    fn of(product: &Product, tools: &[Probe], decided: &[PathBuf], begun: SystemTime) -> Option<Self> {
+    fn of(product: &Product, tools: &[Probe], decided: &[PathBuf], looks: &Looks, begun: SystemTime) -> Option<Self> {
         let settled = |identity: &Identity| identity.settled(begun);
         let mut host: Vec<(BString, Option<Identity>)> =
             tools.iter().map(|probe| (BString::from(probe.path.as_os_str().as_bytes()), probe.identity)).collect();
@@ -390,13 +423,12 @@ impl Kept {
             if !seen.insert(path.clone()) {
                 continue;
             }
-            let file = to_path(path.as_bstr());
-            let Some(identity) = Identity::of(file) else {
+            let Some(Look { identity, target }) = looks.at(&path) else {
                 host.push((path, None));
                 continue;
             };
-            if let Ok(target) = fs::read_link(file) {
-                waiting.push(absolute(target.as_os_str().as_bytes().as_bstr(), parent(path.as_bstr())));
+            if let Some(target) = target {
+                waiting.push(absolute(target.as_bstr(), parent(path.as_bstr())));
             }
             host.push((path, Some(Some(identity).filter(settled)?)));
         }

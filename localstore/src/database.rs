@@ -83,7 +83,7 @@ impl Database {
                     operation: format!("note the version of the database `{}`", file.display()),
                     source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
                 })?;
-        } else {
+        } else if !layout.database_directory().join("ca-schema").exists() {
             let realisations: bool = connection
                 .query_row("select count(*) from sqlite_master where name = 'Realisations'", [], |row| row.get(0))
                 .map_err(fail)?;
@@ -355,8 +355,9 @@ fn connect(file: &std::path::Path, journal: Journal) -> rusqlite::Result<Connect
     // Otherwise a statement is compiled again for each value (SQLITE_ENABLE_STAT4).
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(32);
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "synchronous", "normal")?;
+    // As Nix: a build of usual size ends with a single checkpoint, when the last connection is closed.
+    connection
+        .execute_batch("pragma foreign_keys = on; pragma synchronous = normal; pragma wal_autocheckpoint = 40000;")?;
     let wanted = match journal {
         Journal::WriteAhead => "wal",
         Journal::Truncate => "truncate",
@@ -364,10 +365,6 @@ fn connect(file: &std::path::Path, journal: Journal) -> rusqlite::Result<Connect
     let now: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if now != wanted {
         connection.pragma_update_and_check(None, "journal_mode", wanted, |row| row.get::<_, String>(0))?;
-    }
-    if journal == Journal::WriteAhead {
-        // As Nix: a build of usual size ends with a single checkpoint, when the last connection is closed.
-        connection.pragma_update_and_check(None, "wal_autocheckpoint", 40_000, |row| row.get::<_, i64>(0))?;
     }
     Ok(connection)
 }

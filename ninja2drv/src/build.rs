@@ -106,6 +106,7 @@ pub fn build(
             failures: options.failures(),
             keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },
             cancelled: &cancelled,
+            meanwhile: None,
         };
         let mut tell = |news: News<'_>| {
             times.note(&news);

@@ -91,6 +91,7 @@ fn would_run(
         jobserver: None,
         environment: BTreeMap::new(),
         load: None,
+        meanwhile: None,
         failures: 1,
         keep: Keep::default(),
         cancelled: &AtomicBool::new(false),

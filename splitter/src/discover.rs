@@ -15,6 +15,7 @@ pub mod crates;
 pub mod headers;
 pub mod link;
 mod modules;
+mod read_ahead;
 pub mod wide;
 
 use crate::graph::absolute;

@@ -3,7 +3,7 @@
 use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::discover::headers::Headers;
-use crate::discover::{parent, to_path};
+use crate::discover::{Found, parent, to_path};
 use crate::graph::{Deps, EdgeId, FileId, Graph, absolute};
 use crate::history::History;
 use crate::identity::Identity;
@@ -117,6 +117,8 @@ pub struct Drive<'a> {
     pub keep: Keep,
     /// Set from outside to stop.
     pub cancelled: &'a AtomicBool,
+    /// Told what a command reads, while it runs.
+    pub meanwhile: Option<&'a (dyn Fn(&Found) + Sync)>,
 }
 
 /// Files that a build removes, or does not write, unless it is asked to keep them.

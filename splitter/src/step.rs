@@ -43,6 +43,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 
 /// What the steps of a run share.
 pub(crate) struct Steps<'a> {
@@ -565,7 +566,13 @@ impl Steps<'_> {
                 _ => Ok(known),
             };
         }
-        match self.drive.store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled }) {
+        let built = thread::scope(|scope| {
+            if let Some(meanwhile) = self.drive.meanwhile {
+                scope.spawn(|| meanwhile(found));
+            }
+            self.drive.store.realise(&derivation, &BuildOptions { timeout: None, cancelled: self.drive.cancelled })
+        });
+        match built {
             Ok(built) => {
                 let outputs = built.outputs.into_iter().map(|(name, info)| (name, info.path)).collect();
                 self.learn_realised(recipe, &derivation, &outputs);

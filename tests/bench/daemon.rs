@@ -261,6 +261,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         jobserver: None,
         environment: BTreeMap::new(),
         load: None,
+        meanwhile: None,
         failures: 1,
         keep: Keep::default(),
         cancelled: &AtomicBool::new(false),

@@ -2,9 +2,10 @@
 //! it looks by itself.
 
 use super::compilers::{Answer, Question};
+use super::read_ahead::ReadAhead;
 use super::{is_system, to_path};
 use crate::graph::absolute;
-use crate::scan::lex::{FILE_WORDS, has_word, lex};
+use crate::scan::lex::{FILE_WORDS, Lexed, has_word, lex};
 use crate::scan::macros::{Builtin, Definition, Macro};
 use crate::scan::options::{Language, Options};
 use crate::scan::times::Times;
@@ -18,6 +19,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread;
 
 /// What a run has scanned. All threads share one.
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ pub struct Headers {
     naming: Mutex<Naming>,
     /// Where the answers of compilers are remembered between runs.
     memory: Option<PathBuf>,
+    ahead: Option<ReadAhead>,
 }
 
 /// The words of a compiler and its language; and where it is started, if a word may say where it looks from there.
@@ -52,7 +55,8 @@ struct Compiler {
 #[derive(Debug, Default)]
 struct Naming {
     words: HashSet<Symbol>,
-    /// All macros of the host's headers.
+    /// Headers of the host, and all their macros.
+    taken: HashSet<BString>,
     macros: Vec<(Symbol, Arc<Macro>)>,
     /// Of how many of these it is known whether they are among `words`.
     looked: usize,
@@ -80,14 +84,8 @@ impl Files for Headers {
             files.insert(path.into(), there.clone());
         }
         drop(files);
-        if let There::File(lexed) = &there
-            && is_system(path)
-        {
-            let macros = lexed.directives.iter().filter_map(|directive| match directive {
-                Directive::Define(name, definition) => Some((*name, definition.clone())),
-                _ => None,
-            });
-            self.naming.lock().unwrap_or_else(PoisonError::into_inner).macros.extend(macros);
+        if let (There::File(lexed), Some(ahead)) = (&there, &self.ahead) {
+            ahead.read(path, lexed);
         }
         there
     }
@@ -110,6 +108,13 @@ impl Headers {
     /// Nothing is scanned yet; the answers of compilers are remembered in a directory.
     pub fn new(memory: Option<&Path>) -> Self {
         Self { memory: memory.map(Path::to_owned), ..Self::default() }
+    }
+
+    /// Has another thread read ahead while a unit is scanned, where there is another processor.
+    pub fn read_ahead(&mut self) {
+        if thread::available_parallelism().is_ok_and(|processors| processors.get() > 1) {
+            self.ahead = Some(ReadAhead::default());
+        }
     }
 
     /// Says that the build has written a file.
@@ -155,7 +160,11 @@ impl Headers {
         let compiler = compiler.get()?.as_ref()?;
         let search = Search::new(&options, &compiler.search, cwd);
         let (symbols, builtin) = (&self.symbols, &compiler.builtin);
-        let mut scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
+        let scan = || scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
+        let mut scanned = match &self.ahead {
+            Some(ahead) => ahead.beside(self, &search, scan),
+            None => scan(),
+        };
         scanned.absent.extend(compiler.absent.iter().map(|path| absolute(path.as_bstr(), cwd)));
         Some(scanned)
     }
@@ -198,12 +207,30 @@ impl Headers {
     /// path.
     pub fn name_themselves(&self, files: &HashSet<BString>) -> bool {
         let mut naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let known = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            for path in files.iter().filter(|path| is_system(path.as_bstr())) {
+                if let Some(There::File(lexed)) = known.get(path) {
+                    naming.take(path, lexed);
+                }
+            }
+        }
         naming.look(&self.symbols);
         files.iter().filter(|path| !is_system(path.as_bstr())).any(|path| naming.names_itself(path, &self.symbols))
     }
 }
 
 impl Naming {
+    /// Takes the macros of a header of the host, once.
+    fn take(&mut self, path: &BString, lexed: &Lexed) {
+        if self.taken.insert(path.clone()) {
+            self.macros.extend(lexed.directives.iter().filter_map(|directive| match directive {
+                Directive::Define(name, definition) => Some((*name, definition.clone())),
+                _ => None,
+            }));
+        }
+    }
+
     /// Finds the macros that name a file, or are made of such as do.
     fn look(&mut self, symbols: &Symbols) {
         if self.words.is_empty() {

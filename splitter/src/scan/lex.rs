@@ -268,6 +268,25 @@ struct Start {
     end: bool,
 }
 
+/// How much of a text is neither the end of a line nor the begin of a comment, a literal or a splice. Most of a header is so: it is
+/// looked at eight bytes at a time, by the bit trick for a byte that is zero (Warren, "Hacker's Delight", section 6-1).
+fn plain(text: &[u8]) -> usize {
+    const LOW: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    const ENDS: [u8; 5] = [b'\n', b'/', b'"', b'\'', b'\\'];
+    let (blocks, rest) = text.as_chunks::<8>();
+    for (i, block) in blocks.iter().enumerate() {
+        let block = u64::from_le_bytes(*block);
+        let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH; // the lowest bit that is set is right
+        let ends = ENDS.iter().fold(0, |ends, byte| ends | zeros(block ^ u64::from_le_bytes([*byte; 8])));
+        if ends != 0 {
+            return 8 * i + ends.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_plain = |byte: &&u8| !ENDS.contains(byte);
+    8 * blocks.len() + rest.iter().take_while(is_plain).count()
+}
+
 /// How long a backslash and the line's end after it are; 0 if there is none. GCC takes blanks between them.
 fn splice(text: &[u8]) -> usize {
     if text.first() != Some(&b'\\') {
@@ -329,15 +348,9 @@ impl Reader<'_> {
         Start { code, end: true }
     }
 
-    /// In the middle of a line: over what is no more than code. Most of a header is, so it is looked at sixteen bytes at a time.
+    /// In the middle of a line: over what is no more than code.
     fn skip_plain(&mut self) {
-        let is_plain = |byte: &u8| !matches!(byte, b'\n' | b'/' | b'"' | b'\'' | b'\\');
-        while let Some(block) = self.text.get(self.at..self.at + 16)
-            && block.iter().fold(true, |all, byte| all & is_plain(byte))
-        {
-            self.at += 16;
-        }
-        self.at += self.rest().iter().take_while(|byte| is_plain(byte)).count();
+        self.at += plain(self.rest());
     }
 
     /// After `/*`, to behind its end.
@@ -413,8 +426,9 @@ impl Reader<'_> {
                     self.take(start, end, raw);
                 }
                 _ => {
-                    self.line.push(byte);
-                    self.at += 1;
+                    let end = self.at + plain(self.rest()).max(1);
+                    self.line.extend_from_slice(&self.text[self.at..end]);
+                    self.at = end;
                 }
             }
         }

@@ -109,7 +109,8 @@ impl Drive<'_> {
         let edge = EdgeId(0);
         let plan = Plan::new(self.graph, self.graph.edge(edge).outputs)?;
         let old = Records::default();
-        let steps = self.steps(&plan, &old)?;
+        let mut steps = self.steps(&plan, &old)?;
+        steps.headers.read_ahead();
         let command = self.graph.command(edge);
         let recipe = steps.recipe(edge, &command);
         let outcome = steps.make(edge, &command, &recipe, Reason::New)?;
