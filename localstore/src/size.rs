@@ -24,7 +24,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Bytes, or a number with a unit: `K`, `M`, `G`, `T`, `P` (as Nix's own settings have it), also written `KiB` and so
+/// Bytes, or a number with a unit: `K`, `M`, `G`, `T`, `P` (as Nix's own settings have it), also written `Ki` or `KiB` and so
 /// on, with or without a space, in either case. Every unit is a power of 1024.
 impl FromStr for Size {
     type Err = SizeError;
@@ -34,7 +34,7 @@ impl FromStr for Size {
         let trimmed = text.trim();
         let end = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = (&trimmed[..end], trimmed[end..].trim_start());
-        let is = |name: &str| unit.eq_ignore_ascii_case(name) || unit.eq_ignore_ascii_case(&name[..1]);
+        let is = |name: &str| [name, &name[..2], &name[..1]].iter().any(|name| unit.eq_ignore_ascii_case(name));
         if unit.is_empty() || ["b", "byte", "bytes"].iter().any(|name| unit.eq_ignore_ascii_case(name)) {
             return number.parse().map(Self).map_err(|_| wrong());
         }

@@ -148,10 +148,10 @@ impl StoreName {
     }
 
     /// The nearest valid name to any file name: other characters become `-`, a leading dot gets a `_` before it, and
-    /// what is too long is cut.
+    /// what is too long is cut, so that a derivation and its outputs may be named by it.
     pub fn sanitised(name: &[u8]) -> Self {
         let mut text: String =
-            name.iter().map(|&b| if is_name_byte(b) { char::from(b) } else { '-' }).take(MAX_NAME - 1).collect();
+            name.iter().map(|&b| if is_name_byte(b) { char::from(b) } else { '-' }).take(MAX_NAME - 16).collect();
         if text.is_empty() || text.starts_with('.') {
             text.insert(0, '_');
         }

@@ -243,7 +243,7 @@ impl Found {
         let mut told = Self::default(); // and what its links lead to
         depfile.iter().for_each(|path| told.file(path.as_bstr()));
         let (read, only_there): (BTreeSet<BString>, _) =
-            self.files.iter().cloned().partition(|path| told.files.contains(path));
+            self.files.iter().cloned().partition(|path| told.files.contains(path) || !is_told_of(path.as_bstr()));
         if only_there.is_empty() {
             return None;
         }
@@ -292,6 +292,12 @@ impl Found {
         }
         self.absent.retain(|absent| !absent.names.is_empty());
     }
+}
+
+/// Whether a depfile would tell of a file that was read: of a link that leads nowhere it does not, and compilers differ in how they
+/// write characters that mean something to make or to a shell.
+fn is_told_of(path: &BStr) -> bool {
+    path.iter().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+=@,~ ".contains(byte)) && !to_path(path).is_symlink()
 }
 
 /// The names in a directory, but for what is ours and ninja's own.

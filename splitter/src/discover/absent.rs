@@ -1,10 +1,11 @@
 //! What was looked for in vain: names that some directories do not hold.
 
-use super::to_path;
+use super::{Found, parent, to_path};
 use crate::graph::absolute;
 use bstr::{BStr, BString, ByteSlice as _};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// Names that none of some directories holds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -21,6 +22,8 @@ pub(crate) struct Lookups {
     /// Whether a path exists.
     known: BTreeMap<BString, bool>,
     absent: BTreeMap<BString, BTreeSet<BString>>,
+    /// Links that lead to nothing: they are as good as absent, and what they lead to is.
+    dangling: BTreeSet<BString>,
 }
 
 impl Lookups {
@@ -29,6 +32,9 @@ impl Lookups {
         let mut directory = place.clone();
         for component in name.split_str("/") {
             let path = absolute(component.as_bstr(), directory.as_bstr());
+            if self.dangles(path.as_bstr()) {
+                return;
+            }
             if !self.exists(path.as_bstr()) && !component.contains(&b'\n') {
                 self.absent.entry(directory).or_default().insert(component.into());
                 return;
@@ -39,14 +45,34 @@ impl Lookups {
 
     /// Notes that there is nothing at `path`, by its first component that is absent.
     pub fn missing(&mut self, path: &BStr) {
+        if self.dangles(path) {
+            return;
+        }
         let (mut directory, mut name) = split(path);
         while !directory.is_empty() && !self.exists(directory) {
             (directory, name) = split(directory);
+        }
+        if self.dangles(directory) {
+            return;
         }
         if !name.contains(&b'\n') {
             let directory = if directory.is_empty() { b"/".as_bstr() } else { directory };
             self.absent.entry(directory.into()).or_default().insert(name.into());
         }
+    }
+
+    /// Whether there is a link that leads to nothing; then that is noted.
+    fn dangles(&mut self, path: &BStr) -> bool {
+        if self.dangling.contains(path) {
+            return true;
+        }
+        let Some(target) = self.exists(path).then(|| fs::read_link(to_path(path)).ok()).flatten() else { return false };
+        if fs::metadata(to_path(path)).is_ok() {
+            return false;
+        }
+        self.dangling.insert(path.into());
+        self.missing(absolute(target.as_os_str().as_bytes().as_bstr(), parent(path)).as_bstr());
+        true
     }
 
     fn exists(&mut self, path: &BStr) -> bool {
@@ -58,8 +84,14 @@ impl Lookups {
         exists
     }
 
+    /// Adds to what a command depends on: what was absent, and the links that lead there.
+    pub fn into_found(self, found: &mut Found) {
+        self.dangling.iter().for_each(|link| found.file(link.as_bstr()));
+        found.absent.extend(self.into_absent());
+    }
+
     /// What was absent; directories without the same names together.
-    pub fn into_absent(self) -> Vec<Absent> {
+    fn into_absent(self) -> Vec<Absent> {
         let mut groups: BTreeMap<BString, Vec<BString>> = BTreeMap::new();
         for (directory, names) in self.absent {
             let names: Vec<BString> = names.into_iter().collect();
@@ -77,7 +109,6 @@ fn split(path: &BStr) -> (&BStr, &BStr) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::OsStrExt as _;
 
     #[test]
     fn the_first_component_that_is_not_there_stands_for_the_rest() {
@@ -96,6 +127,24 @@ mod tests {
                 Absent { directories: vec![below], names: "stat.h\ntypes.h".into() }
             ]
         );
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_there_and_what_it_leads_to_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        for (target, link) in [("a.h", "b.h"), ("b.h", "c.h"), ("none", "sub"), ("c.h", "c.h.link")] {
+            std::os::unix::fs::symlink(target, directory.path().join(link)).unwrap();
+        }
+        let place = BString::from(directory.path().as_os_str().as_bytes());
+        let at = |name: &str| absolute(name.into(), place.as_bstr());
+        let mut lookups = Lookups::default();
+        lookups.look(&place, "c.h".into());
+        lookups.look(&place, "sub/x.h".into());
+        lookups.missing(at("c.h.link").as_bstr());
+        let mut found = Found::default();
+        lookups.into_found(&mut found);
+        assert_eq!(found.files, ["b.h", "c.h", "c.h.link", "sub"].map(at).into());
+        assert_eq!(found.absent, [Absent { directories: vec![place], names: "a.h\nnone".into() }]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 /// What the compiler says.
@@ -43,6 +44,14 @@ pub(super) fn discover_by_scan(question: &Question<'_>) -> Option<Found> {
     let mut found = Found { in_depfile, ..Found::default() };
     found.scanned(&scanned);
     Some(with_words(question, found))
+}
+
+/// Whether a directory is searched by two names, one of them a link: a compiler knows it by its inode, and leaves one out.
+fn is_searched_twice(compile: &Compile, cwd: &BStr) -> bool {
+    let paths: BTreeSet<BString> = compile.search.iter().map(|path| absolute(path.as_bstr(), cwd)).collect();
+    let inodes = paths.iter().filter_map(|path| fs::metadata(to_path(path.as_bstr())).ok());
+    let mut seen = BTreeSet::new();
+    inodes.map(|directory| (directory.dev(), directory.ino())).any(|inode| !seen.insert(inode))
 }
 
 /// Whether the depfile of a compile names every file: `-MMD` leaves out what it takes for the system's.
@@ -77,8 +86,9 @@ fn read(question: &Question<'_>) -> (Compile, Vec<BString>, BString) {
 
 /// What the words of a compile name, besides.
 fn with_words(question: &Question<'_>, mut found: Found) -> Found {
-    let (_, words, cwd) = read(question);
+    let (compile, words, cwd) = read(question);
     found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
+    found.leaves_link |= is_searched_twice(&compile, cwd.as_bstr());
     let program = absolute(words[0].as_bstr(), cwd.as_bstr());
     if !is_of_host(words[0].as_bstr()) {
         // A compiler of the project, such as a script around the host's.
@@ -91,7 +101,7 @@ fn with_words(question: &Question<'_>, mut found: Found) -> Found {
                 Err(_) => lookups.missing(path.as_bstr()),
             }
         }
-        found.absent.extend(lookups.into_absent());
+        lookups.into_found(&mut found);
     }
     found
 }
@@ -103,7 +113,7 @@ impl Found {
         scanned.directories.iter().for_each(|directory| self.through(directory.as_bstr()));
         let mut lookups = Lookups::default();
         scanned.absent.iter().for_each(|path| lookups.missing(path.as_bstr()));
-        self.absent.extend(lookups.into_absent());
+        lookups.into_found(self);
     }
 
     /// Adds what a compiler may take in the place of a header: it does not say so when it is asked what it reads. GCC 12 manual,
@@ -164,7 +174,7 @@ impl Found {
             beside.iter().chain(&places).for_each(|place| lookups.look(place, name.as_bstr()));
         }
         answer.absent.iter().for_each(|path| lookups.missing(at(path).as_bstr()));
-        self.absent = lookups.into_absent();
+        lookups.into_found(self);
     }
 }
 

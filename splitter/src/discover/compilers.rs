@@ -19,7 +19,23 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 /// Changes whenever an older file would be misunderstood.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// Names of directories for one kind of machine ("Multiarch/Tuples" of Debian), those that Linux has.
+const MULTIARCH: [&str; 12] = [
+    "aarch64-linux-gnu",
+    "arm-linux-gnueabi",
+    "arm-linux-gnueabihf",
+    "i386-linux-gnu",
+    "loongarch64-linux-gnu",
+    "mips64el-linux-gnuabi64",
+    "mipsel-linux-gnu",
+    "powerpc64le-linux-gnu",
+    "riscv64-linux-gnu",
+    "s390x-linux-gnu",
+    "x86_64-linux-gnu",
+    "x86_64-linux-gnux32",
+];
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -132,8 +148,27 @@ impl Question<'_> {
         command.envs(self.env.iter().map(|(name, value)| (word(name), word(value))));
         let output = command.env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
         let search = super::compile::searched(&output.stderr);
-        let answer = Answer { defined: output.stdout.into(), search, absent: ignored(&output.stderr) };
+        let absent = ignored(&output.stderr).into_iter().chain(self.unsaid()).collect();
+        let answer = Answer { defined: output.stdout.into(), search, absent };
         output.status.success().then_some((answer, output.stderr))
+    }
+
+    /// Directories below another root that Clang would search if they were there, and does not tell of (16, `Linux.cpp`,
+    /// `AddClangSystemIncludeArgs`).
+    fn unsaid(&self) -> Vec<BString> {
+        let joined = |word: &BString| {
+            ["--sysroot=", "-isysroot"]
+                .iter()
+                .find_map(|option| word.strip_prefix(option.as_bytes()).map(BString::from))
+        };
+        let is_option = |word: &BString| ["--sysroot", "-isysroot"].iter().any(|option| word == *option);
+        let apart = self.words.windows(2).filter(|pair| is_option(&pair[0])).map(|pair| pair[1].clone());
+        let roots = self.words.iter().filter(|word| !is_option(word)).filter_map(joined).chain(apart);
+        let roots = roots.map(|root| absolute(root.as_bstr(), self.cwd));
+        let directories = roots.flat_map(|root| {
+            MULTIARCH.map(|name| BString::from([root.as_slice(), b"/usr/include/", name.as_bytes()].concat()))
+        });
+        directories.filter(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_err()).collect()
     }
 
     /// The driver, and what `-v` tells that it has started; with all links on the way.

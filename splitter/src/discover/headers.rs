@@ -171,7 +171,7 @@ impl Headers {
 
     fn compiler(&self, words: &[BString], language: Language, env: &BTreeMap<BString, BString>, cwd: &BStr) -> Asked {
         let matters = |word: &&BString| {
-            ![&b"-W"[..], b"-g", b"-save-temps", b"--coverage", b"-fprofile", b"-ftest-coverage", b"-fdump"]
+            ![&b"-W"[..], b"-g", b"-save-temps", b"--coverage", b"-fprofile", b"-ftest-coverage", b"-fdump", b"-ftime-"]
                 .iter()
                 .any(|option| word.starts_with(option))
         };

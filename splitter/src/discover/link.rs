@@ -22,7 +22,7 @@ pub(super) fn discover(question: &Question<'_>) -> Found {
         found.libraries(&words, &search, &mut lookups);
     }
     found.needed(search, &question.recipe.outputs);
-    found.absent = lookups.into_absent();
+    lookups.into_found(&mut found);
     found.represented = represented(question.stated, &found.files);
     found
 }

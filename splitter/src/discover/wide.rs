@@ -1,7 +1,7 @@
 //! The wide view: everything that a command which is not understood might read. It is run in it once, traced; what it opened,
 //! listed and looked at is what it reads from then on.
 
-use super::absent::{Absent, Lookups};
+use super::absent::Lookups;
 use super::{Found, is_system, parent, to_path};
 use crate::graph::{EdgeId, Graph, absolute};
 use crate::host_tools::SEARCH_PATH;
@@ -251,7 +251,7 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
             found.listed.insert(directory.clone(), super::list(directory.as_bstr()));
         }
     }
-    found.absent = absent(reads, recipe, graph, project);
+    note_absent(&mut found, reads, recipe, graph, project);
     for (argv, cwd) in recipe.runs() {
         found.directory(cwd.as_bstr());
         found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), super::Named::Directories);
@@ -259,12 +259,12 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
     found
 }
 
-/// What was looked for in vain in the project, so that its appearance is a change: not what edges make, or what is there
+/// Notes what was looked for in vain in the project, so that its appearance is a change: not what edges make, or what is there
 /// by now.
-pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) -> Vec<Absent> {
+pub fn note_absent(found: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) {
     let mut lookups = Lookups::default();
     for path in reads.absent.iter().map(bytes) {
-        let appeared = || fs::symlink_metadata(to_path(path.as_bstr())).is_ok();
+        let appeared = || fs::metadata(to_path(path.as_bstr())).is_ok();
         if project.holds(&path)
             && !is_made(graph, &path)
             && !recipe.outputs.contains(&path)
@@ -274,7 +274,8 @@ pub fn absent(reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) 
             lookups.missing(path.as_bstr());
         }
     }
-    lookups.into_absent()
+    found.absent.clear();
+    lookups.into_found(found);
 }
 
 /// Whether a path is a directory or lies in it.

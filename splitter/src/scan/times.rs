@@ -9,7 +9,7 @@ use bstr::ByteSlice as _;
 pub struct Times {
     /// `__DATE__` or `__TIME__`, which `SOURCE_DATE_EPOCH` fixes (GCC 12 manual, "Environment Variables").
     pub of_compile: bool,
-    /// `__TIMESTAMP__`: when the file was changed, which nothing fixes.
+    /// When a file was changed, which nothing fixes: `__TIMESTAMP__`, or `#pragma GCC dependency`.
     pub of_file: bool,
 }
 
@@ -22,7 +22,7 @@ impl Times {
         let times = text.contains_str("__TIME");
         Self {
             of_compile: of_date || times && may("__TIME__", b"__TIME__"),
-            of_file: times && may("__TIMESTAMP__", b"__TIMESTAMP__"),
+            of_file: times && may("__TIMESTAMP__", b"__TIMESTAMP__") || depends(text),
         }
     }
 
@@ -30,6 +30,11 @@ impl Times {
     pub fn matter(self, fixed: bool) -> bool {
         self.of_compile && !fixed || self.of_file
     }
+}
+
+/// Whether a pragma compares times of files. Written as `#pragma` or within `_Pragma("…")`.
+fn depends(text: &[u8]) -> bool {
+    text.find_iter("dependency").any(|at| text[..at].trim_ascii_end().ends_with(b"GCC"))
 }
 
 #[cfg(test)]
@@ -43,7 +48,8 @@ mod tests {
         assert_eq!(times("x = __DATE__;"), Times { of_compile: true, ..none });
         assert_eq!(times("\"__TIME__\""), Times { of_compile: true, ..none });
         assert_eq!(times("__TIMESTAMP__ __TIMES__"), Times { of_file: true, ..none });
-        assert_eq!(times("my__DATE__ __TIME__R __DATE"), none);
+        assert_eq!(times("#pragma GCC  dependency \"a.h\""), Times { of_file: true, ..none });
+        assert_eq!(times("my__DATE__ __TIME__R __DATE dependency of GCC"), none);
     }
 
     #[test]

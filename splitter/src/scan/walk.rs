@@ -55,6 +55,8 @@ pub enum Incomplete {
     Trigraphs(BString),
     /// A header for which there is a precompiled one.
     Precompiled(BString),
+    /// A file that was found beside another, and asks for the next of a name.
+    Next(BString),
     /// A header of a framework that may include one of a framework in it.
     Framework(BString),
 }
@@ -377,7 +379,15 @@ impl Walk<'_> {
         }
         let search = self.unit.search;
         if kind == Kind::Next {
-            return self.first(name, search.after(place));
+            let found = self.first(name, search.after(place));
+            // In a file that was found beside another, compilers begin in different places.
+            if place == 0
+                && !quoted
+                && found.as_ref().map(|f| &f.0) != self.first(name, search.angled()).map(|f| f.0).as_ref()
+            {
+                self.give_up(Incomplete::Next(includer.clone()));
+            }
+            return found;
         }
         match (quoted, kind) {
             (false, Kind::Embed) => return self.first(name, search.embedded()),

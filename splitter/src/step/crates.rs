@@ -114,7 +114,8 @@ impl Steps<'_> {
                 }
             }
         }
-        narrowed.absent = lookups.into_absent();
+        narrowed.absent.clear();
+        lookups.into_found(&mut narrowed);
         narrowed
     }
 

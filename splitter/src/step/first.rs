@@ -41,7 +41,7 @@ impl Steps<'_> {
         };
         let mut lookups = Lookups::default();
         unwritten.iter().for_each(|path| lookups.missing(path.as_bstr()));
-        found.absent.extend(lookups.into_absent());
+        lookups.into_found(&mut found);
         match self.attempt(recipe, &found, None, Watch::No) {
             Ok(realised) => Ok(First { found, realised, missed: None, traced: false }),
             // What it printed the first time is what the user is told, if this does not help either.

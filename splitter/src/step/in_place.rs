@@ -93,7 +93,7 @@ impl Steps<'_> {
                 || fs::canonicalize(to_path(path.as_bstr()))
                     .is_ok_and(|real| read.contains(real.as_os_str().as_bytes().as_bstr()))
         });
-        found.absent = wide::absent(reads, recipe, self.drive.graph, self.project());
+        wide::note_absent(found, reads, recipe, self.drive.graph, self.project());
     }
 }
 
