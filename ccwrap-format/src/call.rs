@@ -80,7 +80,7 @@ pub fn family<'a>(words: impl Iterator<Item = &'a [u8]>) -> Family {
 }
 
 /// How the names of variables begin that make another result.
-const STARTS: [&str; 4] = ["CLANG_", "GCC_", "LC_", "NIX_"];
+const STARTS: [&str; 6] = ["CC_LOG_", "CC_PRINT_", "CLANG_", "GCC_", "LC_", "NIX_"];
 
 /// Variables of Nix itself, which say nothing to the wrappers of nixpkgs (Nix 2.34 manual, "Common Environment Variables").
 const OF_NIX: [&str; 19] = [

@@ -97,8 +97,8 @@ struct Reader {
     depfile: Option<BString>,
     architectures: usize,
     says_colours: bool,
-    /// A link asks make for tokens, of which a sandbox has none.
-    takes_tokens: bool,
+    /// A link asks make for tokens, of which a sandbox has none; or it looks for its programs in a directory that is named.
+    is_unknown_link: bool,
 }
 
 /// Options for which a compiler says something and makes nothing, or makes more than can be known.
@@ -144,6 +144,32 @@ const UNSUPPORTED_STARTS: [&str; 17] = [
     "-MJ",
     "-gen-cdb-fragment-path",
 ];
+
+/// Options that are passed on and by which assembler or linker print where a compiler prints nothing: on standard output.
+const PRINTING: [&str; 13] = [
+    "-Wa,--help",
+    "-Wa,--target-help",
+    "-Wa,--version",
+    "-Wl,--cref",
+    "-Wl,--help",
+    "-Wl,--print-",
+    "-Wl,--trace",
+    "-Wl,--verbose",
+    "-Wl,--version",
+    "-Wl,-M",
+    "-Wl,-V",
+    "-Wl,-t",
+    "-Wl,-v",
+];
+
+/// Whether a word makes something be printed on standard output, or on whatever a path below `/dev` is.
+fn prints(word: &BStr) -> bool {
+    let is_kept = word.starts_with(b"-Wl,--version-script") || word.starts_with(b"-Wl,-Map=") && !word.ends_with(b"=-");
+    word.ends_with(b"=stdout")
+        || word.contains_str("=/dev/")
+        || word == "-Wl,-Map=-"
+        || PRINTING.iter().any(|start| word.starts_with(start.as_bytes())) && !is_kept
+}
 
 /// How the names of sources end.
 const SOURCES: [&str; 16] =
@@ -193,7 +219,12 @@ impl Reader {
                     return Err(Why::Option);
                 }
             }
+            b"-B" => {
+                value()?;
+                self.is_unknown_link = true;
+            }
             _ if compiler::takes_value(word) => drop(value()?),
+            _ if prints(word) => return Err(Why::Option),
             _ if UNSUPPORTED.iter().any(|option| word == *option) => return Err(Why::Option),
             _ if UNSUPPORTED_STARTS.iter().any(|start| word.starts_with(start.as_bytes())) => {
                 return Err(Why::Option);
@@ -211,8 +242,8 @@ impl Reader {
         if let Some(list) = rest("-Wp,") {
             return self.preprocessor(&list);
         }
-        if word == "-flto=jobserver" {
-            self.takes_tokens = true;
+        if word == "-flto=jobserver" || word.starts_with(b"-B") {
+            self.is_unknown_link = true;
         } else if let Some(output) = rest("-o") {
             self.output = Some(output);
         } else if let Some(depfile) = rest("-MF") {
@@ -278,7 +309,7 @@ impl Reader {
         if self.others.iter().any(|object| name(object.as_bstr()).starts_with(b"conftest.")) {
             return Err(Why::Probe);
         }
-        if self.takes_tokens {
+        if self.is_unknown_link {
             return Err(Why::Option);
         }
         let says_colours = self.says_colours;

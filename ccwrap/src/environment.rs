@@ -34,7 +34,12 @@ const OF_CHOICE: [&str; 5] =
     ["RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "RUST_TARGET_PATH"];
 
 /// Variables by which a compiler writes files of which no word tells, gets more words, or starts other programs.
-const UNSUPPORTED: [&str; 6] = [
+const UNSUPPORTED: [&str; 11] = [
+    "CC_LOG_DIAGNOSTICS",
+    "CC_PRINT_HEADERS",
+    "CC_PRINT_INTERNAL_STAT",
+    "CC_PRINT_OPTIONS",
+    "CC_PRINT_PROC_STAT",
     "DEPENDENCIES_OUTPUT",
     "SUNPRO_DEPENDENCIES",
     "CCC_OVERRIDE_OPTIONS",

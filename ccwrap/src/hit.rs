@@ -81,6 +81,12 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
         };
         let answer = match &mut known.gave {
             Gave::Refused(refusal) => Answer::Refused(*refusal),
+            // The compiler writes through it.
+            Gave::Made { outputs, depfile, .. }
+                if places(outputs, depfile).any(|at| to_path(at.as_bstr()).is_symlink()) =>
+            {
+                return Ok(Answer::Miss(miss));
+            }
             Gave::Made { compiler, outputs, depfile, log } => match open(outputs, &mut fresh) {
                 Ok(files) => {
                     for (output, mut file) in outputs.iter().zip(files) {
@@ -110,6 +116,11 @@ pub fn answer(cache: &Cache, name: &str, text: &[u8], errors: &mut dyn io::Write
         return Ok(answer);
     }
     Ok(Answer::Miss(miss))
+}
+
+/// Where files are put.
+fn places<'a>(outputs: &'a [Output<'_>], depfile: &'a Option<(&[u8], &[u8])>) -> impl Iterator<Item = &'a [u8]> {
+    outputs.iter().map(|output| output.at).chain(depfile.iter().map(|(at, _)| *at))
 }
 
 /// Opens all outputs in the store; else names one that is not what was made. `fresh` is set where another identity stands for

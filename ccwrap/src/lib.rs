@@ -17,6 +17,7 @@ pub mod explain;
 pub mod guard;
 pub mod hit;
 pub mod miss;
+pub mod precompiled;
 pub mod raw;
 pub mod rustup;
 pub mod settings;

@@ -13,6 +13,7 @@ use ccwrap::environment;
 use ccwrap::explain;
 use ccwrap::hit::{self, Answer, Miss};
 use ccwrap::miss::{Job, NotMade};
+use ccwrap::precompiled;
 use ccwrap::raw::{self, Raw};
 use ccwrap::rustup;
 use ccwrap::settings::{self, SettingError, Settings};
@@ -243,7 +244,15 @@ impl Around<'_> {
         cache: Option<&Cache>,
     ) -> Result<ExitCode, NotDone> {
         let (cancelled, by) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        let ignored = ignored_signals();
+        let is_heard = |signal: &i32| ignored >> (signal - 1) & 1 == 0;
+        // A file that becomes larger than it may is an error like others, and the compiler has a limit of its own.
+        let too_large = Some(signal_hook::consts::SIGXFSZ).filter(is_heard);
+        too_large.map(|signal| signal_hook::flag::register(signal, Arc::default()));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+            .into_iter()
+            .filter(is_heard)
+        {
             let number = usize::try_from(signal).expect("signals are positive");
             signal_hook::flag::register_usize(signal, by.clone(), number).ok(); // then it ends without being asked
             signal_hook::flag::register(signal, cancelled.clone()).ok();
@@ -290,13 +299,24 @@ impl Around<'_> {
         let directory = env::current_dir().map_err(|_| Why::Directory)?;
         let directory = BString::from(directory.as_os_str().as_bytes());
         let at = |path: &BString| absolute(path.as_bstr(), directory.as_bstr());
-        let read = |file: &bstr::BStr| fs::read(to_path(at(&file.into()).as_bstr())).ok().map(BString::from);
+        let read = |file: &bstr::BStr| {
+            let file = at(&file.into());
+            // What comes by a pipe can be read once, by the compiler.
+            let file = Some(to_path(file.as_bstr())).filter(|file| file.is_file())?;
+            fs::read(file).ok().map(BString::from)
+        };
         // A linker looks at these, and no derivation does.
         let is_led = ["LD_RUN_PATH", "LD_LIBRARY_PATH"].iter().any(|name| env::var_os(name).is_some());
         let is_wanted = self.settings.is_on("link").unwrap_or(false) && !is_led;
         let links = if is_wanted { Links::Remember } else { Links::Pass };
         let compile = arguments::read(&self.words, &read, links)?;
         has_files(&compile, &directory)?;
+        if self.words.iter().any(|word| is_pipe(word, &directory)) {
+            return Err(Why::StandardInput);
+        }
+        if self.is_clang() && precompiled::is_used(&self.words, &directory) {
+            return Err(Why::Precompiled);
+        }
         // A compiler believes PWD (getpwd of GCC), and names it in debug information.
         let known_by_link = {
             let shown = variable("PWD");
@@ -305,7 +325,10 @@ impl Around<'_> {
                 && fs::canonicalize(OsStr::from_bytes(&shown))
                     .is_ok_and(|real| real.as_os_str().as_bytes() == directory.as_slice())
         };
-        if known_by_link && compiler::word_for_paths(&self.words).is_some() {
+        // What an option takes out of it may be another name of the directory.
+        let unmapped: Vec<BString> =
+            self.words.iter().filter(|word| !word.contains_str("-prefix-map=")).cloned().collect();
+        if known_by_link && compiler::word_for_paths(&unmapped).is_some() {
             return Err(Why::Directory);
         }
         let [lc_all, lc_messages, lang] = ["LC_ALL", "LC_MESSAGES", "LANG"].map(variable);
@@ -451,6 +474,13 @@ impl Around<'_> {
     }
 }
 
+/// The signals that this process was told to ignore, as a mask: those that a background job is not to hear of (`nohup`).
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
 /// What a call is.
 struct Read {
     call: Call,
@@ -471,7 +501,20 @@ fn has_files(compile: &Compile, directory: &BString) -> Result<(), Why> {
         return Err(Why::NoInput);
     }
     let has_place = |path: &BString| to_path(at(path).as_bstr()).parent().is_some_and(Path::is_dir);
-    if compile.outputs.iter().chain(&compile.depfile).all(has_place) { Ok(()) } else { Err(Why::Output) }
+    // The compiler would write through a link.
+    let is_link = |path: &BString| to_path(at(path).as_bstr()).is_symlink();
+    let mut made = compile.outputs.iter().chain(&compile.depfile);
+    if made.all(|path| has_place(path) && !is_link(path)) { Ok(()) } else { Err(Why::Output) }
+}
+
+/// Whether a word names a file that can only be read once, such as a pipe or a terminal.
+fn is_pipe(word: &BString, directory: &BString) -> bool {
+    let value = ["-include", "-imacros", "@"].iter().find_map(|option| word.strip_prefix(option.as_bytes()));
+    let path = value.unwrap_or(word);
+    let is_path = !path.is_empty() && !path.starts_with(b"-");
+    is_path
+        && fs::metadata(to_path(absolute(path.as_bstr(), directory.as_bstr()).as_bstr()))
+            .is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 fn why(refusal: Refusal) -> Why {

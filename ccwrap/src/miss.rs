@@ -319,6 +319,9 @@ impl Job<'_> {
         if is_foreign && !product.log.is_empty() {
             return Some(Refusal::Language);
         }
+        if has_equals_to_be_read_once(product) {
+            return Some(Refusal::Time);
+        }
         times::matter(product, self.call).then_some(Refusal::Time)
     }
 
@@ -354,6 +357,20 @@ impl Job<'_> {
         let known = Known { guards, gave };
         hit::remember(cache, self.name, self.text, known).ok(); // then it is found in the store
     }
+}
+
+/// Whether two files with the same content are to be read once: a compiler takes them for one only if they were changed at the same
+/// time (GCC 12, `check_file_against_entries`), which a sandbox does not show.
+fn has_equals_to_be_read_once(product: &Product) -> bool {
+    let mut by_size: HashMap<u64, Vec<&BString>> = HashMap::new();
+    for (path, identity, _) in &product.inputs {
+        let size = identity.or_else(|| Identity::of(to_path(path.as_bstr()))).map_or(0, |identity| identity.size());
+        by_size.entry(size).or_default().push(path);
+    }
+    let same_size = by_size.into_values().filter(|paths| paths.len() > 1).flatten();
+    let texts = same_size.map(|path| fs::read(to_path(path.as_bstr())).unwrap_or_default());
+    let mut seen = BTreeSet::new();
+    texts.filter(|text| text.contains_str("once") || text.contains_str("import")).any(|text| !seen.insert(text))
 }
 
 /// The variables that a crate has read, by what its depfile says.

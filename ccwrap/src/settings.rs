@@ -244,12 +244,13 @@ impl Settings {
         mask.map(Some).ok_or_else(|| self.error("umask", problem()))
     }
 
-    /// What the store may take.
+    /// What the store may take; as to ccache, 0 means that it has no limit.
     ///
     /// # Errors
     /// [`SettingError`].
     pub fn max_size(&self) -> Result<Option<Size>, SettingError> {
-        self.parsed("max_size")
+        let size: Option<Size> = self.parsed("max_size")?;
+        Ok(size.map(|size| if size.0 == 0 { Size(u64::MAX) } else { size }))
     }
 }
 

@@ -37,7 +37,7 @@ pub enum Trouble {
 }
 
 /// Counters with their names and what they mean to a person.
-const COUNTERS: [(Counter, &str, &str); 23] = {
+const COUNTERS: [(Counter, &str, &str); 24] = {
     use Counter::{Error, Hit, Miss, StoreHit, Uncacheable as No};
     use Trouble::{CompilerMissing, Internal, Settings};
     use Why as U;
@@ -52,6 +52,7 @@ const COUNTERS: [(Counter, &str, &str); 23] = {
         (No(U::Option), "unsupported_compiler_option", "Unsupported compiler option"),
         (No(U::Output), "output_to_stdout", "Output is no file of its own"),
         (No(U::Language), "unsupported_source_language", "Unsupported source language"),
+        (No(U::Precompiled), "could_not_use_precompiled_header", "Could not use precompiled header"),
         (No(U::Probe), "autoconf_test", "Autoconf compile or link"),
         (No(U::Bad), "bad_compiler_arguments", "Bad compiler arguments"),
         (No(U::Environment), "unsupported_environment_variable", "Unsupported environment variable"),

@@ -117,7 +117,13 @@ pub fn find(program: &OsStr, path: &OsStr, own: &Own, absent: &mut Vec<PathBuf>)
         return std::path::absolute(program).ok().filter(is_program);
     }
     let files = env::split_paths(path).filter_map(|directory| std::path::absolute(directory.join(program)).ok());
-    files.into_iter().find(|file| is_program(file))
+    files.into_iter().find(|file| is_program(file) && !is_other_cache(file))
+}
+
+/// Whether a program that is found by a compiler's name is another cache, which would look for the compiler as we do, and find us.
+fn is_other_cache(file: &Path) -> bool {
+    let real = fs::canonicalize(file).unwrap_or_default();
+    ["ccache", "sccache"].iter().any(|name| real.file_name() == Some(OsStr::new(name)))
 }
 
 #[cfg(test)]

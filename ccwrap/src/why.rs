@@ -17,6 +17,8 @@ pub enum Why {
     Output,
     /// A language that is none of C, C++, Objective-C and assembler.
     Language,
+    /// A precompiled header of which the compiler remembers when its text was changed.
+    Precompiled,
     /// A probe of a configure script.
     Probe,
     /// Words that the compiler will complain of.

@@ -12,5 +12,6 @@ mod processors;
 mod rust;
 mod sharing;
 mod terminal;
+mod unusual;
 mod users;
 mod wrapped;

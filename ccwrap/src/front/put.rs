@@ -3,6 +3,10 @@
 use crate::bytes::{self, PATH, decimal};
 use crate::kernel::{self, File, Of, Open};
 
+/// `S_IFMT` and `S_IFLNK`, see inode(7).
+const TYPE: u32 = 0o170_000;
+const LINK: u32 = 0o120_000;
+
 /// Puts files.
 pub struct Put<'a> {
     /// How a file is called while it is written: nobody else writes one that is called so.
@@ -43,6 +47,9 @@ impl<'a> Put<'a> {
         let name = self.name.split(|byte| *byte == 0).next()?;
         let from = bytes::path(&mut from, &[bytes::directory(at)?, name])?;
         let to = bytes::path(&mut to, &[at])?;
+        if kernel::status(Of::Path(to)).is_some_and(|there| there.mode & TYPE == LINK) {
+            return None; // which the compiler writes through
+        }
         let done = fill(kernel::open(from, Open::New)?, self.buffer).and_then(|()| kernel::rename(from, to));
         if done.is_none() {
             kernel::remove(from); // the full program makes another

@@ -1,0 +1,310 @@
+//! Calls that are seldom seen, and easily gotten wrong: each is to give what the compiler gives.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+use tests::calls::Calls;
+use tests::{not_run, program};
+
+/// The compilers of C that are there; GCC is.
+fn compilers() -> Vec<&'static str> {
+    ["gcc", "clang-16"].into_iter().filter(|name| Command::new(name).arg("--version").output().is_ok()).collect()
+}
+
+/// Long enough that all that was written before may be believed by its look.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(40));
+}
+
+#[test]
+fn a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it() {
+    let test = "a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "int x;\n");
+    symlink("build", calls.scene.at("linked")).unwrap();
+    calls.directory = "linked".into();
+    let shown = calls.scene.at("linked").display().to_string();
+    calls.set("PWD", &shown);
+    for word in ["-g", "-ffile-prefix-map=/none=/x", &format!("-fdebug-prefix-map={shown}=.")] {
+        calls.passed(&format!("gcc -g {word} -c a.c"), "linked_directory");
+    }
+}
+
+#[test]
+fn headers_that_are_equal_but_for_their_times_are_read_as_often_as_the_compiler_reads_them() {
+    let test = "headers_that_are_equal_but_for_their_times_are_read_as_often_as_the_compiler_reads_them";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    for name in ["p/t.h", "q/u.h"] {
+        calls.write(name, "#pragma once\nCOUNT\n");
+    }
+    calls.write(
+        "a.c",
+        "#define COUNT int p;\n#include \"p/t.h\"\n#undef COUNT\n#define COUNT int q;\n#include \"q/u.h\"\n",
+    );
+    let file = fs::File::options().write(true).open(calls.at("q/u.h")).unwrap();
+    for time in [1_000_000_000, 1_100_000_000] {
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(time)).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(calls.at("p/t.h"))
+            .unwrap()
+            .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
+            .unwrap();
+        for _ in 0..2 {
+            calls.passed("gcc -c a.c", "time_macros");
+        }
+    }
+}
+
+#[test]
+fn clang_decides_itself_whether_a_precompiled_header_is_good() {
+    let test = "clang_decides_itself_whether_a_precompiled_header_is_good";
+    let Some(mut calls) = Calls::new(test, &["clang-16"]) else { return };
+    calls.write("x.h", "#ifndef X\n#define X 1\n#endif\n");
+    calls.write("a.c", "int x = X;\n");
+    calls.both("clang-16 -DX=5 -x c-header x.h -o x.h.pch");
+    calls.passed("clang-16 -include x.h -S a.c", "could_not_use_precompiled_header");
+    calls.passed("clang-16 -O2 -include x.h -S a.c", "could_not_use_precompiled_header");
+    calls.passed("clang-16 -include-pch x.h.pch -S a.c", "could_not_use_precompiled_header");
+}
+
+#[test]
+fn a_directory_that_is_searched_by_two_names_is_one() {
+    let test = "a_directory_that_is_searched_by_two_names_is_one";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("inc/h.h", "static inline int f(void) { int unused; return 1; }\n#include_next <n.h>\n");
+    calls.write("inc/n.h", "int of_first;\n");
+    calls.write("last/n.h", "int of_last;\n");
+    calls.write("a.c", "#include <h.h>\nint g(void) { return f(); }\n");
+    symlink("inc", calls.at("other")).unwrap();
+    for compiler in compilers() {
+        for search in ["-Iinc -isystem other -Ilast", "-Iother -Iinc -Ilast", "-isystem other -Iinc -Ilast"] {
+            for _ in 0..2 {
+                calls.both(&format!("{compiler} -Wall {search} -c a.c"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_next_of_a_name_is_found_where_the_compiler_finds_it() {
+    let test = "the_next_of_a_name_is_found_where_the_compiler_finds_it";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("angled/n.h", "int angled;\n");
+    calls.write("quoted/n.h", "int quoted;\n");
+    calls.write("src/a.c", "#include \"k.h\"\n");
+    calls.write("src/k.h", "#if __has_include_next(<n.h>)\n#include_next <n.h>\n#endif\n");
+    for compiler in compilers() {
+        for _ in 0..2 {
+            calls.both(&format!("{compiler} -w -Iangled -iquote quoted -c src/a.c"));
+        }
+    }
+}
+
+#[test]
+fn what_a_link_that_leads_nowhere_would_lead_to_is_missed() {
+    let test = "what_a_link_that_leads_nowhere_would_lead_to_is_missed";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    fs::create_dir(calls.at("t")).unwrap();
+    fs::create_dir(calls.at("first")).unwrap();
+    calls.write("second/n.h", "int second;\n");
+    calls.write("a.c", "#include <n.h>\n");
+    symlink("../t/n.h", calls.at("first/n.h")).unwrap();
+    for compiler in compilers() {
+        let call = format!("{compiler} -Ifirst -Isecond -MD -c a.c");
+        settle();
+        calls.miss(&call);
+        settle();
+        calls.hit(&call);
+        calls.write("t/n.h", "int target;\n");
+        calls.miss(&call);
+        fs::remove_file(calls.at("t/n.h")).unwrap();
+        calls.both(&call);
+        calls.write("other.h", "int other;\n");
+        fs::remove_file(calls.at("first/n.h")).unwrap();
+        symlink("../other.h", calls.at("first/n.h")).unwrap();
+        calls.miss(&call);
+        fs::remove_file(calls.at("first/n.h")).unwrap();
+        symlink("../t/n.h", calls.at("first/n.h")).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_a_compiler_would_search_in_another_root_is_missed() {
+    let test = "a_directory_that_a_compiler_would_search_in_another_root_is_missed";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "#include <zz.h>\n");
+    for compiler in compilers() {
+        calls.write("root/usr/include/zz.h", "int z1;\n");
+        let call = format!("{compiler} --sysroot={} -c a.c", calls.at("root").display());
+        settle();
+        calls.both(&call);
+        settle();
+        calls.hit(&call);
+        let place = format!("root/usr/include/{}-linux-gnu", std::env::consts::ARCH);
+        calls.write(&format!("{place}/zz.h"), "int z2;\n");
+        calls.both(&call);
+        fs::remove_dir_all(calls.at("root")).unwrap();
+    }
+}
+
+#[test]
+fn a_header_is_an_input_whatever_it_is_called() {
+    let test = "a_header_is_an_input_whatever_it_is_called";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    for compiler in compilers() {
+        for directory in ["se;mi", "st*r", "b\\s", "t\tb", "d$l", "h#a", "sp ace", "a:b", "q`t", "la:"] {
+            let write = |x: u8| calls.write(&format!("{directory}/h.h"), format!("#define X {x}\n"));
+            write(1);
+            calls.write("a.c", format!("#include \"{directory}/h.h\"\nint x = X;\n"));
+            let words = [compiler, "-MD", "-c", "a.c"];
+            calls.both_words(&words);
+            calls.write(&format!("{directory}/h.h"), "#define X 2\n");
+            calls.both_words(&words);
+        }
+    }
+}
+
+#[test]
+fn what_comes_by_a_pipe_is_read_once_and_by_the_compiler() {
+    let test = "what_comes_by_a_pipe_is_read_once_and_by_the_compiler";
+    let Some(calls) = Calls::new(test, &["gcc", "bash"]) else { return };
+    calls.write("a.c", "int a = A;\n");
+    let ours = program("ccwrap").display().to_string();
+    for option in ["-include", "-imacros"] {
+        for value in [1, 2] {
+            let script =
+                format!("{ours} gcc {option} <(echo '#define A {value}') -S a.c && grep -o 'long.{value}' a.s");
+            let mut command = calls.plain("bash");
+            command.env("CCWRAP_DIR", calls.scene.at("ccwrap")).args(["-c", &script]);
+            let said = calls.scene.said(&mut command);
+            assert_eq!((said.code, said.out.lines().count()), (Some(0), 1), "{option} {value}: {said}");
+        }
+    }
+    let made = Command::new("mkfifo").arg(calls.at("pipe")).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return not_run(test, "no mkfifo");
+    }
+    // Nobody waits for who does not come but the compiler.
+    let mut command = calls.ccwrap(["gcc", "-include", "pipe", "-S", "a.c"]);
+    let mut compile = command.spawn().unwrap();
+    fs::write(calls.at("pipe"), "#define A 3\n").unwrap();
+    assert!(compile.wait().unwrap().success());
+}
+
+#[test]
+fn an_output_that_is_a_link_is_written_through() {
+    let test = "an_output_that_is_a_link_is_written_through";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "int a;\n");
+    calls.miss_then_hit("gcc -c a.c -o l.o");
+    fs::rename(calls.at("l.o"), calls.at("real.o")).unwrap();
+    symlink("real.o", calls.at("l.o")).unwrap();
+    fs::write(calls.at("real.o"), "").unwrap();
+    let said = calls.scene.said(&mut calls.ccwrap(["gcc", "-c", "a.c", "-o", "l.o"]));
+    assert_eq!((said.code, calls.newly_counted()), (Some(0), vec!["output_to_stdout".to_owned()]), "{said}");
+    assert!(calls.at("l.o").is_symlink() && fs::metadata(calls.at("real.o")).unwrap().len() > 0);
+    fs::remove_file(calls.at("l.o")).unwrap();
+    calls.hit("gcc -c a.c -o l.o");
+}
+
+#[test]
+fn a_time_that_a_pragma_compares_is_compared_each_time() {
+    let test = "a_time_that_a_pragma_compares_is_compared_each_time";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("dep.h", "");
+    calls.write("a.c", "#pragma GCC dependency \"dep.h\"\nint a;\n");
+    for time in [1_000_000_000, 4_000_000_000] {
+        let file = fs::File::options().write(true).open(calls.at("dep.h")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(time)).unwrap();
+        calls.passed("gcc -c a.c", "time_macros");
+    }
+}
+
+#[test]
+fn what_is_printed_on_standard_output_is_printed_there() {
+    let test = "what_is_printed_on_standard_output_is_printed_there";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write(
+        "a.c",
+        "int f(int n) { int s = 0; for (int i = 0; i < n; i++) s += i; return s; }\nint main(void) { return f(3); }\n",
+    );
+    calls.passed("gcc -O3 -fopt-info-all=stdout -c a.c", "unsupported_compiler_option");
+    calls.passed("gcc -Wa,--version -c a.c", "unsupported_compiler_option");
+    calls.set("CCWRAP_LINK", "true");
+    calls.miss_then_hit("gcc -c a.c");
+    for word in ["-Wl,-Map=-", "-Wl,--trace", "-B."] {
+        calls.passed(&format!("gcc a.o {word} -o a"), "unsupported_compiler_option");
+    }
+    calls.miss_then_hit("gcc a.o -Wl,-Map=map -o a");
+}
+
+#[test]
+fn variables_by_which_clang_writes_more_are_heard() {
+    let test = "variables_by_which_clang_writes_more_are_heard";
+    let Some(mut calls) = Calls::new(test, &["clang-16"]) else { return };
+    calls.write("a.h", "");
+    calls.write("a.c", "#include \"a.h\"\n");
+    calls.miss_then_hit("clang-16 -c a.c");
+    calls.set("CC_PRINT_HEADERS", "1");
+    calls.set("CC_PRINT_HEADERS_FILE", "headers");
+    calls.passed("clang-16 -c a.c", "unsupported_environment_variable");
+    calls.unset("CC_PRINT_HEADERS");
+    calls.unset("CC_PRINT_HEADERS_FILE");
+    // Nor is anything written where the compiler is only asked.
+    calls.both("clang-16 -ftime-trace -c a.c");
+    assert!(!calls.at("-.json").exists());
+}
+
+#[test]
+fn a_signal_that_is_ignored_does_not_end_a_compile() {
+    let test = "a_signal_that_is_ignored_does_not_end_a_compile";
+    let Some(calls) = Calls::new(test, &["gcc", "bash"]) else { return };
+    calls.write("tools/slow-gcc", "#!/bin/sh\nsleep 0.5\nexec gcc \"$@\"\n");
+    fs::set_permissions(calls.at("tools/slow-gcc"), fs::Permissions::from_mode(0o755)).unwrap();
+    calls.write("a.c", "int a;\n");
+    let ours = program("ccwrap").display().to_string();
+    let script = format!(
+        "trap '' HUP INT TERM; {ours} tools/slow-gcc -c a.c & pid=$!; sleep 0.3; kill -HUP $pid; kill -TERM $pid; wait $pid"
+    );
+    let mut command = calls.plain("bash");
+    command.env("CCWRAP_DIR", calls.scene.at("ccwrap")).args(["-c", &script]);
+    let said = calls.scene.said(&mut command);
+    assert_eq!(said.code, Some(0), "{said}");
+    assert!(calls.at("a.o").exists());
+}
+
+#[test]
+fn another_cache_in_front_of_the_compiler_is_passed_over() {
+    let test = "another_cache_in_front_of_the_compiler_is_passed_over";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "int a;\n");
+    // It would look for the next gcc, and find ours.
+    calls.write_program("theirs/ccache", "#!/bin/sh\necho called >&2\nexit 1\n");
+    symlink("ccache", calls.at("theirs/gcc")).unwrap();
+    fs::create_dir(calls.at("ours")).unwrap();
+    symlink(program("ccwrap"), calls.at("ours/gcc")).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    for order in [["ours", "theirs"], ["theirs", "ours"]] {
+        let [first, second] = order.map(|name| calls.at(name).display().to_string());
+        calls.set("PATH", &format!("{first}:{second}:{path}"));
+        let said = calls.scene.said(&mut calls.ccwrap(["gcc", "-c", "a.c"]));
+        assert_eq!((said.code, said.errors.as_str()), (Some(0), ""), "{said}");
+    }
+    assert_eq!(calls.newly_counted().len(), 2);
+}
+
+#[test]
+fn a_limit_of_file_sizes_ends_nothing_but_what_is_too_large() {
+    let test = "a_limit_of_file_sizes_ends_nothing_but_what_is_too_large";
+    let Some(calls) = Calls::new(test, &["gcc", "bash"]) else { return };
+    calls.write("a.c", "int a;\n");
+    let ours = program("ccwrap").display().to_string();
+    let mut command = calls.plain("bash");
+    command.env("CCWRAP_DIR", calls.scene.at("other/ccwrap")).env("SPLITTER_STORE", calls.scene.at("other/store"));
+    command.env_remove("CCWRAP_STRICT").args(["-c", &format!("ulimit -f 512; {ours} gcc -c a.c")]);
+    let said = calls.scene.said(&mut command);
+    assert_eq!(said.code, Some(0), "{said}");
+    assert!(said.errors.contains("the compiler is called"), "{said}");
+}
