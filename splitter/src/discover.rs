@@ -13,6 +13,7 @@ pub mod compile;
 mod compilers;
 pub mod crates;
 pub mod headers;
+mod led;
 pub mod link;
 mod modules;
 mod read_ahead;

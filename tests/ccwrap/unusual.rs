@@ -150,6 +150,15 @@ fn a_directory_that_a_compiler_would_search_in_another_root_is_missed() {
 }
 
 #[test]
+fn headers_of_cxx_are_found_behind_the_links_of_a_root() {
+    let test = "headers_of_cxx_are_found_behind_the_links_of_a_root";
+    let Some(mut calls) = Calls::new(test, &["clang++-16"]) else { return };
+    calls.write("a.cc", "#include <vector>\nint f(const std::vector<int> &v) { return int(v.size()); }\n");
+    // Which it names as `/lib/gcc/…/../../../../include/c++/12`, where `/lib` is a link.
+    calls.miss_then_hit("clang++-16 --sysroot=/ -MD -c a.cc");
+}
+
+#[test]
 fn a_header_is_an_input_whatever_it_is_called() {
     let test = "a_header_is_an_input_whatever_it_is_called";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };

@@ -3,6 +3,7 @@
 
 use super::absent::Lookups;
 use super::compilers::ignored;
+use super::led;
 use super::{Found, Named, Question, is_of_host, is_system, parent, to_path, wide};
 use crate::compiler::Compile;
 use crate::depfile;
@@ -40,7 +41,7 @@ pub(super) fn discover_by_scan(question: &Question<'_>) -> Option<Found> {
     let scanned = question.headers.scan(&compile.ask, &question.recipe.env, cwd.as_bstr());
     let suffices = |scanned: &Scanned| question.roots.is_empty() || !question.headers.name_themselves(&scanned.files);
     let scanned = scanned.filter(suffices)?;
-    let in_depfile = names_all(question) && !scanned.assembled;
+    let in_depfile = names_all(question) && !scanned.untold;
     let mut found = Found { in_depfile, ..Found::default() };
     found.scanned(&scanned);
     Some(with_words(question, found))
@@ -137,14 +138,17 @@ impl Found {
     /// Adds what a compiler read, and the places where it must have looked before.
     fn read(&mut self, answer: &Answer, compile: &Compile, cwd: &BStr) {
         self.names_root = answer.names_root;
-        let at = |path: &BString| absolute(path.as_bstr(), cwd);
+        let at = |path: &BString| led::place(path.as_bstr(), cwd).unwrap_or_else(|| absolute(path.as_bstr(), cwd));
+        let led = led::follow(&answer.search, cwd);
+        led.files.iter().for_each(|file| self.file(file.as_bstr()));
         // The compiler does not list directories that are not there; what lies in them later comes first.
         let missing = compile.search.iter().map(at).filter(|path| !to_path(path.as_bstr()).is_dir());
-        let places: Vec<BString> = missing.chain(answer.search.iter().map(at)).collect();
+        let places: Vec<BString> = missing.chain(led.directories.iter().map(at)).collect();
         let mut beside: BTreeSet<BString> = BTreeSet::new();
         let mut lookups = Lookups::default();
         for file in &answer.files {
-            for end in file.find_iter("/..") {
+            let is_led = led::place(file.as_bstr(), cwd).is_some();
+            for end in file.find_iter("/..").filter(|_| !is_led) {
                 self.through(absolute(file[..end].as_bstr(), cwd).as_bstr());
             }
             let file = at(file);

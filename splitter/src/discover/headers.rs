@@ -2,6 +2,7 @@
 //! it looks by itself.
 
 use super::compilers::{Answer, Question};
+use super::led::{self, Led};
 use super::read_ahead::ReadAhead;
 use super::{is_system, to_path};
 use crate::graph::absolute;
@@ -46,7 +47,7 @@ type Asked = Arc<OnceLock<Option<Compiler>>>;
 #[derive(Debug)]
 struct Compiler {
     builtin: Builtin,
-    search: Vec<BString>,
+    search: Led,
     /// Directories that it would search, wherever among the others, if they were there.
     absent: Vec<BString>,
 }
@@ -158,7 +159,7 @@ impl Headers {
         }
         let compiler = self.compiler(&options.compiler, language, env, cwd);
         let compiler = compiler.get()?.as_ref()?;
-        let search = Search::new(&options, &compiler.search, cwd);
+        let search = Search::new(&options, &compiler.search.directories, cwd);
         let (symbols, builtin) = (&self.symbols, &compiler.builtin);
         let scan = || scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
         let mut scanned = match &self.ahead {
@@ -166,6 +167,9 @@ impl Headers {
             None => scan(),
         };
         scanned.absent.extend(compiler.absent.iter().map(|path| absolute(path.as_bstr(), cwd)));
+        // A depfile has the paths by which they were found.
+        scanned.untold |= !compiler.search.files.is_empty();
+        scanned.files.extend(compiler.search.files.iter().cloned());
         Some(scanned)
     }
 
@@ -184,7 +188,7 @@ impl Headers {
         };
         known.get_or_init(|| {
             // Plain assembler is not preprocessed.
-            let none = Compiler { builtin: Builtin::new(), search: Vec::new(), absent: Vec::new() };
+            let none = Compiler { builtin: Builtin::new(), search: Led::default(), absent: Vec::new() };
             if language.is_empty() {
                 Some(none)
             } else {
@@ -200,7 +204,7 @@ impl Headers {
         let lines = defined.lines();
         let defined = lines.filter_map(|line| Macro::read(line.strip_prefix(b"#define ")?, &self.symbols));
         let builtin = defined.map(|(name, definition)| (name, Definition::Is(Arc::new(definition)))).collect();
-        Some(Compiler { builtin, search, absent })
+        Some(Compiler { builtin, search: led::follow(&search, question.cwd), absent })
     }
 
     /// Whether a text of the project among `files` may name the file that it stands in, so that what is made of it holds a

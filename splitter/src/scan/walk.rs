@@ -36,8 +36,8 @@ pub struct Scanned {
     pub files: HashSet<BString>,
     /// Directories that names lead through and out of again, absolute.
     pub directories: HashSet<BString>,
-    /// Whether some of the files are read by the assembler, of which a depfile does not tell.
-    pub assembled: bool,
+    /// Whether a depfile does not tell of some of the files, such as those that the assembler reads.
+    pub untold: bool,
     /// Where it looked in vain, absolute.
     pub absent: HashSet<BString>,
     /// Why the files may not be all.
@@ -447,7 +447,7 @@ impl Walk<'_> {
 
     /// What the assembler reads: found where it is started, in the directories for names between angles, or in its own.
     fn assembled(&mut self, lexed: &Lexed) {
-        self.scanned.assembled |= !lexed.assembled.is_empty();
+        self.scanned.untold |= !lexed.assembled.is_empty();
         let mut names: Vec<BString> = lexed.assembled.clone();
         while let Some(name) = names.pop() {
             if self.steps > MOST_STEPS {
