@@ -20,6 +20,8 @@ pub enum Action {
     Cleanup,
     /// `-M`: limit the store.
     MaxSize(String),
+    /// `-F 0`: as many files as there are, which is always so.
+    AnyNumber,
     /// `--evict-older-than`: delete what was not used for so long.
     EvictOlderThan(Duration),
     /// `-p`: tell all settings.
@@ -92,6 +94,7 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
     let mut asked = Asked::default();
     let mut format = Format::Tab;
     let mut prints = false;
+    let arguments: Vec<OsString> = arguments.iter().flat_map(apart).collect();
     let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
         let text = word.as_bytes();
@@ -126,6 +129,7 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
             b"-C" | b"--clear" => Action::Clear,
             b"-c" | b"--cleanup" => Action::Cleanup,
             b"-M" | b"--max-size" => Action::MaxSize(to_text(value()?)?),
+            b"-F" | b"--max-files" if value()? == "0" => Action::AnyNumber,
             b"-F" | b"--max-files" => {
                 return Err("the number of files is not limited; limit the size by `--max-size`".into());
             }
@@ -154,13 +158,9 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
                 return Err("`--compare` needs a compiler and its arguments".into());
             }
             b"--compare" => Action::Compare(rest.by_ref().cloned().collect()),
-            b"-v" | b"-vv" | b"--verbose" => {
+            b"-v" | b"--verbose" => {
                 asked.verbose = true;
                 continue;
-            }
-            b"-sv" => {
-                asked.verbose = true;
-                Action::ShowStatistics
             }
             b"-V" | b"--version" => Action::Version,
             b"-h" | b"--help" => Action::Help,
@@ -175,6 +175,16 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
         return Err("nothing is asked for; `ccwrap --help` says what can be".into());
     }
     Ok(asked)
+}
+
+/// Short options that stand together, such as `-zs`, each by itself.
+fn apart(word: &OsString) -> Vec<OsString> {
+    match word.as_bytes() {
+        [b'-', letters @ ..] if letters.len() > 1 && letters.iter().all(|letter| b"CVchpsvz".contains(letter)) => {
+            letters.iter().map(|letter| OsStr::from_bytes(&[b'-', *letter]).to_owned()).collect()
+        }
+        _ => vec![word.clone()],
+    }
 }
 
 /// `7d` or `3600s`, as ccache has it.
@@ -204,6 +214,8 @@ mod tests {
         for words in [&["-M", "5G"][..], &["-M5G"], &["--max-size=5G"], &["--max-size", "5G"]] {
             assert_eq!(actions(words), Ok(vec![Action::MaxSize("5G".into())]), "{words:?}");
         }
+        assert_eq!(actions(&["-zsv"]), actions(&["-z", "-s", "-vv"]));
+        assert_eq!(actions(&["-F", "0"]), Ok(vec![Action::AnyNumber]));
         assert_eq!(actions(&["-o", "link=true"]), Ok(vec![Action::SetSetting("link".into(), "true".into())]));
         let age = Duration::from_secs(2 * 24 * 3600);
         assert_eq!(actions(&["--evict-older-than", "2d"]), Ok(vec![Action::EvictOlderThan(age)]));

@@ -45,7 +45,7 @@ use std::{env, fs};
 fn main() -> ExitCode {
     let raw = raw_call();
     let variable = |name: &str| env::var_os(name);
-    let cache = settings::directory(&variable).map(Cache::new);
+    let cache = cache_before_compiler().or_else(|| settings::directory(&variable)).map(Cache::new);
     let text = raw.text();
     let name = raw::name(&text);
     let mut miss = Miss::New;
@@ -69,6 +69,17 @@ fn main() -> ExitCode {
             compile(&settings, file, absent, words, cache, &known)
         }
     }
+}
+
+/// The cache that a word before the compiler names: `ccwrap cache_dir=DIR gcc …`.
+fn cache_before_compiler() -> Option<PathBuf> {
+    let words = env::args_os().skip(1).map_while(|word| {
+        let (name, value) = word.as_bytes().split_once_str("=").filter(|(name, _)| !name.starts_with(b"-"))?;
+        Some((name.to_ascii_lowercase(), OsStr::from_bytes(value).to_owned()))
+    });
+    let is_cache = |name: &[u8]| [&b"cache_dir"[..], b"ccwrap_dir", b"ccache_dir"].contains(&name);
+    let value = words.filter(|(name, _)| is_cache(name)).last()?.1;
+    std::path::absolute(value).ok()
 }
 
 /// How this process was called.

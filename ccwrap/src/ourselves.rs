@@ -78,6 +78,7 @@ impl Here {
                 None => return Err("a Nix daemon collects its garbage itself".into()),
             },
             Action::EvictOlderThan(age) => self.clean(Until::Age(*age))?,
+            Action::AnyNumber => "Unset cache file limit\n".into(),
             Action::MaxSize(size) => {
                 let size: Size = size.parse()?;
                 self.set("max_size", &size.0.to_string())?;

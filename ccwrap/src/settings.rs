@@ -51,6 +51,32 @@ const KEYS: [Key; 19] = [
     key("umask", "CCWRAP_UMASK", Some("CCACHE_UMASK"), ""),
 ];
 
+/// Settings of ccache of which nothing depends here: how it finds out whether something changed, and how it keeps files. Before a compiler
+/// they may stand for whoever has them there.
+const OF_CCACHE_ALONE: [&str; 21] = [
+    "absolute_paths_in_stderr",
+    "cache_dir_levels",
+    "compiler_check",
+    "compression",
+    "compression_level",
+    "debug",
+    "debug_dir",
+    "debug_level",
+    "depend_mode",
+    "file_clone",
+    "hard_link",
+    "hash_dir",
+    "inode_cache",
+    "keep_comments_cpp",
+    "limit_multiple",
+    "max_files",
+    "pch_external_checksum",
+    "reshare",
+    "run_second_cpp",
+    "sloppiness",
+    "temporary_dir",
+];
+
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -142,6 +168,9 @@ impl Settings {
 
     fn set(&mut self, name: &[u8], value: &[u8], origin: Origin) -> Result<(), String> {
         let lower = name.to_ascii_lowercase();
+        if origin == Origin::Command && OF_CCACHE_ALONE.iter().any(|other| lower == other.as_bytes()) {
+            return Ok(());
+        }
         let is_meant = |key: &&Key| {
             key.name.as_bytes() == lower.as_slice()
                 || key.variable.as_bytes() == name
@@ -307,6 +336,15 @@ mod tests {
         let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         Settings::read(&[("/etc/x".into(), file.into())], &variable, &words)
+    }
+
+    #[test]
+    fn what_is_of_ccache_alone_may_stand_before_a_compiler() {
+        let words = |word: &str| read("", &[], &[word]).map(|_| ());
+        assert_eq!(words("sloppiness=time_macros"), Ok(()));
+        assert_eq!(words("hash_dir=false"), Ok(()));
+        assert!(words("extra_files_to_hash=a").is_err());
+        assert!(read("sloppiness = locale", &[], &[]).is_err());
     }
 
     #[test]
