@@ -22,7 +22,7 @@ pub(crate) struct Lookups {
     /// Whether a path exists.
     known: BTreeMap<BString, bool>,
     absent: BTreeMap<BString, BTreeSet<BString>>,
-    /// Links that lead to nothing: they are as good as absent, and what they lead to is.
+    /// Links in the place of files that lead to nothing: they are as good as absent, and what they lead to is.
     dangling: BTreeSet<BString>,
 }
 
@@ -32,15 +32,13 @@ impl Lookups {
         let mut directory = place.clone();
         for component in name.split_str("/") {
             let path = absolute(component.as_bstr(), directory.as_bstr());
-            if self.dangles(path.as_bstr()) {
-                return;
-            }
             if !self.exists(path.as_bstr()) && !component.contains(&b'\n') {
                 self.absent.entry(directory).or_default().insert(component.into());
                 return;
             }
             directory = path;
         }
+        self.dangles(directory.as_bstr()); // else it is there
     }
 
     /// Notes that there is nothing at `path`, by its first component that is absent.
@@ -51,9 +49,6 @@ impl Lookups {
         let (mut directory, mut name) = split(path);
         while !directory.is_empty() && !self.exists(directory) {
             (directory, name) = split(directory);
-        }
-        if self.dangles(directory) {
-            return;
         }
         if !name.contains(&b'\n') {
             let directory = if directory.is_empty() { b"/".as_bstr() } else { directory };
@@ -143,8 +138,9 @@ mod tests {
         lookups.missing(at("c.h.link").as_bstr());
         let mut found = Found::default();
         lookups.into_found(&mut found);
-        assert_eq!(found.files, ["b.h", "c.h", "c.h.link", "sub"].map(at).into());
-        assert_eq!(found.absent, [Absent { directories: vec![place], names: "a.h\nnone".into() }]);
+        assert_eq!(found.files, ["b.h", "c.h", "c.h.link"].map(at).into());
+        let absent = |directory: BString, names: &str| Absent { directories: vec![directory], names: names.into() };
+        assert_eq!(found.absent, [absent(place.clone(), "a.h"), absent(at("sub"), "x.h")]);
     }
 
     #[test]
