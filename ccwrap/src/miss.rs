@@ -425,6 +425,8 @@ struct Kept {
     contents: Vec<String>,
     places: Vec<(BString, Option<Identity>, BString)>,
     host: Vec<(BString, Option<Identity>)>,
+    /// By names that only a directory has.
+    directories: Vec<BString>,
 }
 
 impl Kept {
@@ -467,7 +469,9 @@ impl Kept {
             }
         }
         let contents = product.inputs.iter().map(|(.., content)| content.to_string()).collect();
-        Some(Self { contents, places, host })
+        let of_directory = |path: &BString| BString::from([path.as_slice(), b"/."].concat());
+        let directories = product.found.directories.iter().map(of_directory).collect();
+        Some(Self { contents, places, host, directories })
     }
 
     fn guards<'a>(&'a self, product: &'a Product) -> Guards<'a> {
@@ -479,7 +483,7 @@ impl Kept {
                 .iter()
                 .map(|(directory, identity, names)| Place { directory, identity: *identity, names })
                 .collect(),
-            there: product.found.names.iter().map(|path| path.as_slice()).collect(),
+            there: product.found.names.iter().chain(&self.directories).map(|path| path.as_slice()).collect(),
             host: self.host.iter().map(|(path, identity)| (path.as_slice(), *identity)).collect(),
             variables: Vec::new(),
         }

@@ -103,6 +103,36 @@ fn the_next_of_a_name_is_found_where_the_compiler_finds_it() {
 }
 
 #[test]
+fn what_a_text_only_asks_for_is_there_and_stays_what_it_is() {
+    let test = "what_a_text_only_asks_for_is_there_and_stays_what_it_is";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    // A directory is no header, and one that is only asked for is not read.
+    fs::create_dir_all(calls.at("first/n.h")).unwrap();
+    calls.write("last/n.h", "int last;\n");
+    calls.write("src/a.c", "#include \"k.h\"\n#if __has_include(<n.h>)\nint asked;\n#endif\n");
+    calls.write("src/k.h", "#if __has_include_next(<m.h>)\n#include_next <m.h>\n#endif\n");
+    calls.write("first/m.h", "int first;\n");
+    for compiler in compilers() {
+        let call = format!("{compiler} -w -Ifirst -Ilast -c src/a.c");
+        settle();
+        calls.miss(&call);
+        settle();
+        calls.hit(&call);
+        fs::remove_dir(calls.at("first/n.h")).unwrap();
+        calls.write("first/n.h", "int first;\n");
+        calls.both(&call);
+        fs::remove_file(calls.at("first/n.h")).unwrap();
+        fs::create_dir_all(calls.at("first/n.h")).unwrap();
+    }
+    // Where the compiler fails when it is asked what it reads, it fails when it compiles.
+    calls.write("only/n.h", "#if __has_include_next(<none.h>)\n#endif\n");
+    calls.write("b.c", "#if __has_include(<n.h>)\n#include <n.h>\n#endif\n");
+    for compiler in compilers() {
+        calls.both(&format!("{compiler} -w -nostdinc -Ionly -c b.c"));
+    }
+}
+
+#[test]
 fn what_a_link_that_leads_nowhere_would_lead_to_is_missed() {
     let test = "what_a_link_that_leads_nowhere_would_lead_to_is_missed";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };

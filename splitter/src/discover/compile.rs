@@ -66,13 +66,18 @@ fn names_all(question: &Question<'_>) -> bool {
 pub(super) fn discover_by_compiler(question: &Question<'_>) -> Found {
     let (compile, _, cwd) = read(question);
     let mut found = Found::default();
-    match ask(&compile, question.recipe, cwd.as_bstr(), question.roots) {
+    let answer = ask(&compile, question.recipe, cwd.as_bstr(), question.roots);
+    let is_answered = answer.is_some();
+    match answer {
         Some(answer) => found.read(&answer, &compile, cwd.as_bstr()),
-        None => question.stated.iter().for_each(|path| found.file(path.as_bstr())), // the compiler will say what is wrong
+        None => question.stated.iter().for_each(|path| found.file(path.as_bstr())),
     }
-    // The compiler does not name files that a text only asks for.
+    // A script does not name files that a text only asks for. A compiler that gave no answer is to say what is wrong, and not to find
+    // less than there is, which a text may do without.
     let is_of_script = compile.ask.first().is_some_and(|program| !is_of_host(program.as_bstr()));
-    if is_of_script && let Some(scanned) = question.headers.guess(&compile.ask, &question.recipe.env, cwd.as_bstr()) {
+    if (is_of_script || !is_answered)
+        && let Some(scanned) = question.headers.guess(&compile.ask, &question.recipe.env, cwd.as_bstr())
+    {
         found.scanned(&scanned);
     }
     with_words(question, found)
@@ -174,8 +179,12 @@ impl Found {
             self.precompiled(&header, &mut lookups);
         }
         let own = self.files.iter().filter_map(|path| fs::read(to_path(path.as_bstr())).ok());
-        for name in own.flat_map(|text| probed(&text)) {
-            beside.iter().chain(&places).for_each(|place| lookups.look(place, name.as_bstr()));
+        let asked: BTreeSet<BString> = own.flat_map(|text| probed(&text)).collect();
+        for (name, place) in asked.iter().flat_map(|name| beside.iter().chain(&places).map(move |place| (name, place)))
+        {
+            lookups.look(place, name.as_bstr());
+            // It is not told of what is only asked for.
+            self.existing(absolute(name.as_bstr(), place.as_bstr()).as_bstr(), Named::Everything);
         }
         answer.absent.iter().for_each(|path| lookups.missing(at(path).as_bstr()));
         lookups.into_found(self);

@@ -34,7 +34,7 @@ pub struct Unit<'a> {
 pub struct Scanned {
     /// Files that it includes or may include, absolute, the sources among them.
     pub files: HashSet<BString>,
-    /// Directories that names lead through and out of again, absolute.
+    /// Directories that names lead through and out of again, or that lie in the place of a header; absolute.
     pub directories: HashSet<BString>,
     /// Whether a depfile does not tell of some of the files, such as those that the assembler reads.
     pub untold: bool,
@@ -381,10 +381,7 @@ impl Walk<'_> {
         if kind == Kind::Next {
             let found = self.first(name, search.after(place));
             // In a file that was found beside another, compilers begin in different places.
-            if place == 0
-                && !quoted
-                && found.as_ref().map(|f| &f.0) != self.first(name, search.angled()).map(|f| f.0).as_ref()
-            {
+            if place == 0 && found.is_some() {
                 self.give_up(Incomplete::Next(includer.clone()));
             }
             return found;
@@ -435,7 +432,10 @@ impl Walk<'_> {
                 }
                 Some((path, lexed))
             }
-            There::Other => None,
+            There::Other => {
+                self.scanned.directories.insert(path);
+                None
+            }
             There::Nothing => {
                 if !self.scanned.absent.contains(&path) {
                     self.scanned.absent.insert(path);
