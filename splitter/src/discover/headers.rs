@@ -13,6 +13,7 @@ use crate::scan::times::Times;
 use crate::scan::{Files, Scanned, Search, Symbol, Symbols, There, Unit, lex::Directive, scan};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -74,8 +75,8 @@ impl Files for Headers {
         }
         let forgotten = self.forgotten.load(Ordering::SeqCst);
         let file = to_path(path);
-        let there = match read(file) {
-            Ok(Some(text)) => There::File(Arc::new(lex(&text, &self.symbols))),
+        let there = match read(file, |text| lex(text, &self.symbols)) {
+            Ok(Some(lexed)) => There::File(Arc::new(lexed)),
             Ok(None) => There::Other,
             Err(error) if error.kind() == ErrorKind::NotFound || fs::metadata(file).is_err() => There::Nothing,
             Err(_) => There::Other,
@@ -92,17 +93,25 @@ impl Files for Headers {
     }
 }
 
-/// What a file holds; none of what is no file.
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+/// What `use_text` makes of what a file holds; none of what is no file.
+fn read<T>(path: &Path, use_text: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
+    thread_local! {
+        /// Used for one file after another: fresh memory would cost as much as reading.
+        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
     // Who opens a pipe would wait for whoever writes to it.
     let mut file = File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(None);
     }
-    let mut text = vec![0; metadata.len() as usize];
-    file.read_exact(&mut text)?;
-    Ok(Some(text))
+    let size = metadata.len() as usize;
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.resize(size.max(buffer.len()), 0);
+        let text = &mut buffer[..size];
+        file.read_exact(text)?;
+        Ok(Some(use_text(text)))
+    })
 }
 
 impl Headers {

@@ -12,13 +12,20 @@ pub struct Symbol(u32);
 
 /// The texts of all symbols. Those of a text stay the same while it lives. In parts, so that threads seldom wait for each other:
 /// nearly each word of a header is looked up here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Symbols {
-    parts: [RwLock<Table>; PARTS],
+    parts: Vec<RwLock<Table>>,
     hasher: hashbrown::DefaultHashBuilder,
 }
 
-const PARTS: usize = 32;
+impl Default for Symbols {
+    fn default() -> Self {
+        let parts = std::iter::repeat_with(RwLock::default).take(PARTS).collect();
+        Self { parts, hasher: hashbrown::DefaultHashBuilder::default() }
+    }
+}
+
+const PARTS: usize = 256;
 
 /// A part: the symbols whose number gives its index as the remainder.
 #[derive(Debug, Default)]
