@@ -89,8 +89,8 @@ fn is_spoilt(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }
 
-/// The layout of the file; another version is thrown away.
-const VERSION: i32 = 5;
+/// The layout of the file, and by which rules its lessons were found; another version is thrown away.
+const VERSION: i32 = 6;
 
 /// The tables.
 const TABLES: [&str; 2] = [Lesson::TABLE, Realisation::TABLE];

@@ -19,8 +19,8 @@ use std::path::Path;
 use std::time::SystemTime;
 use std::{fs, io, thread};
 
-/// The version of both files.
-const VERSION: u32 = 10;
+/// The version of both files, and of the rules by which it was found what edges read.
+const VERSION: u32 = 11;
 
 /// Everything that a run with nothing to do looks at; where it only looks, its texts are those of the file that it read.
 #[derive(Debug, Default, Serialize, Deserialize)]
