@@ -94,7 +94,10 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
     let mut asked = Asked::default();
     let mut format = Format::Tab;
     let mut prints = false;
-    let arguments: Vec<OsString> = arguments.iter().flat_map(apart).collect();
+    // What follows is a compiler's.
+    let compare = arguments.iter().position(|word| word == "--compare").unwrap_or(arguments.len());
+    let (ours, compilers) = arguments.split_at(compare);
+    let arguments: Vec<OsString> = ours.iter().flat_map(apart).chain(compilers.iter().cloned()).collect();
     let mut rest = arguments.iter();
     while let Some(word) = rest.next() {
         let text = word.as_bytes();
@@ -129,10 +132,10 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
             b"-C" | b"--clear" => Action::Clear,
             b"-c" | b"--cleanup" => Action::Cleanup,
             b"-M" | b"--max-size" => Action::MaxSize(to_text(value()?)?),
-            b"-F" | b"--max-files" if value()? == "0" => Action::AnyNumber,
-            b"-F" | b"--max-files" => {
-                return Err("the number of files is not limited; limit the size by `--max-size`".into());
-            }
+            b"-F" | b"--max-files" => match value()?.as_bytes() {
+                b"0" => Action::AnyNumber,
+                _ => return Err("the number of files is not limited; limit the size by `--max-size`".into()),
+            },
             b"--evict-older-than" => Action::EvictOlderThan(age(&to_text(value()?)?)?),
             b"-p" | b"--show-config" => Action::ShowSettings,
             b"-k" | b"--get-config" => Action::GetSetting(to_text(value()?)?),
@@ -215,6 +218,7 @@ mod tests {
             assert_eq!(actions(words), Ok(vec![Action::MaxSize("5G".into())]), "{words:?}");
         }
         assert_eq!(actions(&["-zsv"]), actions(&["-z", "-s", "-vv"]));
+        assert_eq!(actions(&["--compare", "cc", "-pc"]), Ok(vec![Action::Compare(vec!["cc".into(), "-pc".into()])]));
         assert_eq!(actions(&["-F", "0"]), Ok(vec![Action::AnyNumber]));
         assert_eq!(actions(&["-o", "link=true"]), Ok(vec![Action::SetSetting("link".into(), "true".into())]));
         let age = Duration::from_secs(2 * 24 * 3600);

@@ -1,5 +1,5 @@
-//! No network at all: a filter under which no socket can be made, as on a kernel without any. To make a network namespace and to
-//! take it away costs more than most of what a compile costs beyond the compiler.
+//! No network at all: a filter under which no socket can be made, as on a kernel without any. The kernel takes long to make a network
+//! namespace and to take it away, and compilers have no use for one.
 
 use super::Error;
 use super::bpf::{ARCH, MACHINE, NUMBER, OTHER_NUMBERS, answer, at_least, equal, fail, install, load};
