@@ -16,7 +16,6 @@ pub mod headers;
 mod led;
 pub mod link;
 mod modules;
-mod read_ahead;
 pub mod wide;
 
 use crate::graph::absolute;

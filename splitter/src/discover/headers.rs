@@ -3,7 +3,6 @@
 
 use super::compilers::{Answer, Question};
 use super::led::{self, Led};
-use super::read_ahead::ReadAhead;
 use super::{is_system, to_path};
 use crate::graph::absolute;
 use crate::scan::lex::{FILE_WORDS, Lexed, has_word, lex};
@@ -21,7 +20,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::thread;
 
 /// What a run has scanned. All threads share one.
 #[derive(Debug, Default)]
@@ -36,7 +34,6 @@ pub struct Headers {
     naming: Mutex<Naming>,
     /// Where the answers of compilers are remembered between runs.
     memory: Option<PathBuf>,
-    ahead: Option<ReadAhead>,
 }
 
 /// The words of a compiler and its language; and where it is started, if a word may say where it looks from there.
@@ -86,9 +83,6 @@ impl Files for Headers {
             files.insert(path.into(), there.clone());
         }
         drop(files);
-        if let (There::File(lexed), Some(ahead)) = (&there, &self.ahead) {
-            ahead.read(path, lexed);
-        }
         there
     }
 }
@@ -118,13 +112,6 @@ impl Headers {
     /// Nothing is scanned yet; the answers of compilers are remembered in a directory.
     pub fn new(memory: Option<&Path>) -> Self {
         Self { memory: memory.map(Path::to_owned), ..Self::default() }
-    }
-
-    /// Has another thread read ahead while a unit is scanned, where there is another processor.
-    pub fn read_ahead(&mut self) {
-        if thread::available_parallelism().is_ok_and(|processors| processors.get() > 1) {
-            self.ahead = Some(ReadAhead::default());
-        }
     }
 
     /// Says that the build has written a file.
@@ -170,11 +157,7 @@ impl Headers {
         let compiler = compiler.get()?.as_ref()?;
         let search = Search::new(&options, &compiler.search.directories, cwd);
         let (symbols, builtin) = (&self.symbols, &compiler.builtin);
-        let scan = || scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
-        let mut scanned = match &self.ahead {
-            Some(ahead) => ahead.beside(self, &search, scan),
-            None => scan(),
-        };
+        let mut scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
         scanned.absent.extend(compiler.absent.iter().map(|path| absolute(path.as_bstr(), cwd)));
         // A depfile has the paths by which they were found.
         scanned.untold |= !compiler.search.files.is_empty();

@@ -10,83 +10,65 @@ use std::sync::{PoisonError, RwLock};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Symbol(u32);
 
-/// The texts of all symbols. Those of a text stay the same while it lives. In parts, so that threads seldom wait for each other:
-/// nearly each word of a header is looked up here.
-#[derive(Debug)]
-pub struct Symbols {
-    parts: Vec<RwLock<Table>>,
+/// The texts of all symbols. Those of a text stay the same while it lives.
+#[derive(Debug, Default)]
+pub struct Symbols(RwLock<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    numbers: HashTable<u32>,
+    /// All texts, one after the other, and where each ends.
+    texts: Vec<u8>,
+    ends: Vec<usize>,
     hasher: hashbrown::DefaultHashBuilder,
 }
 
-impl Default for Symbols {
-    fn default() -> Self {
-        let parts = std::iter::repeat_with(RwLock::default).take(PARTS).collect();
-        Self { parts, hasher: hashbrown::DefaultHashBuilder::default() }
-    }
-}
-
-const PARTS: usize = 256;
-
-/// A part: the symbols whose number gives its index as the remainder.
-#[derive(Debug, Default)]
-struct Table {
-    /// Indices of texts, by their hash.
-    indices: HashTable<usize>,
-    /// All texts, one after the other, and where each ends, with its hash.
-    texts: Vec<u8>,
-    ends: Vec<(usize, u64)>,
-}
-
 impl Table {
-    fn text(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].0);
-        &self.texts[start..self.ends[index].0]
+    fn text(&self, number: u32) -> &[u8] {
+        let i = number as usize;
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.texts[start..self.ends[i]]
     }
 
-    fn find(&self, hash: u64, text: &[u8]) -> Option<usize> {
-        self.indices.find(hash, |index| self.text(*index) == text).copied()
+    fn find(&self, text: &[u8]) -> Option<Symbol> {
+        let hash = self.hasher.hash_one(text);
+        self.numbers.find(hash, |number| self.text(*number) == text).map(|number| Symbol(*number))
     }
 
-    fn add(&mut self, hash: u64, text: &[u8]) -> usize {
-        if let Some(index) = self.find(hash, text) {
-            return index;
+    fn add(&mut self, text: &[u8]) -> Symbol {
+        if let Some(symbol) = self.find(text) {
+            return symbol;
         }
-        let index = self.ends.len();
+        let number = u32::try_from(self.ends.len()).expect("fewer than four thousand million names");
         self.texts.extend_from_slice(text);
-        self.ends.push((self.texts.len(), hash));
-        let Self { indices, ends, .. } = self;
-        indices.insert_unique(hash, index, |index| ends[*index].1);
-        index
+        self.ends.push(self.texts.len());
+        let Self { numbers, texts, ends, hasher } = self;
+        let hash_of = |number: &u32| {
+            let i = *number as usize;
+            hasher.hash_one(&texts[i.checked_sub(1).map_or(0, |before| ends[before])..ends[i]])
+        };
+        numbers.insert_unique(hash_of(&number), number, hash_of);
+        Symbol(number)
     }
 }
 
 impl Symbols {
     /// The symbol of a text.
     pub fn of(&self, text: &[u8]) -> Symbol {
-        let (part, hash) = self.part(text);
-        let known = self.parts[part].read().unwrap_or_else(PoisonError::into_inner).find(hash, text);
-        let index =
-            known.unwrap_or_else(|| self.parts[part].write().unwrap_or_else(PoisonError::into_inner).add(hash, text));
-        Symbol(u32::try_from(index * PARTS + part).expect("fewer than four thousand million names"))
+        if let Some(symbol) = self.0.read().unwrap_or_else(PoisonError::into_inner).find(text) {
+            return symbol;
+        }
+        self.0.write().unwrap_or_else(PoisonError::into_inner).add(text)
     }
 
     /// The symbol of a text that has one.
     pub fn find(&self, text: &[u8]) -> Option<Symbol> {
-        let (part, hash) = self.part(text);
-        let index = self.parts[part].read().unwrap_or_else(PoisonError::into_inner).find(hash, text)?;
-        Some(Symbol(u32::try_from(index * PARTS + part).expect("it was one")))
+        self.0.read().unwrap_or_else(PoisonError::into_inner).find(text)
     }
 
     /// The text of a symbol.
     pub fn text(&self, symbol: Symbol) -> BString {
-        let number = symbol.0 as usize;
-        let table = self.parts[number % PARTS].read().unwrap_or_else(PoisonError::into_inner);
-        BStr::new(table.text(number / PARTS)).to_owned()
-    }
-
-    fn part(&self, text: &[u8]) -> (usize, u64) {
-        let hash = self.hasher.hash_one(text);
-        ((hash % PARTS as u64) as usize, hash.rotate_left(32))
+        BStr::new(self.0.read().unwrap_or_else(PoisonError::into_inner).text(symbol.0)).to_owned()
     }
 }
 

@@ -109,8 +109,7 @@ impl Drive<'_> {
         let edge = EdgeId(0);
         let plan = Plan::new(self.graph, self.graph.edge(edge).outputs)?;
         let old = Records::default();
-        let mut steps = self.steps(&plan, &old)?;
-        steps.headers.read_ahead();
+        let steps = self.steps(&plan, &old)?;
         let command = self.graph.command(edge);
         let recipe = steps.recipe(edge, &command);
         let outcome = steps.make(edge, &command, &recipe, Reason::New)?;
@@ -146,8 +145,6 @@ impl Drive<'_> {
         // The scanner only looks whether there is a precompiled one.
         let texts = found.files.iter().chain(&found.system).filter(|path| !path.ends_with(b".gch"));
         let times = texts.filter_map(times).collect();
-        // Whoever makes one command ends soon: to take apart all that was scanned for it would only keep them waiting.
-        std::mem::forget(steps);
         Ok(Product {
             ran,
             times,
