@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod lex;
 pub mod macros;
 pub mod options;
+mod rare;
 pub mod search;
 pub mod symbol;
 pub mod times;

@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::macros::Macro;
+use super::rare;
 use super::times::Times;
 use super::token::{Token, begins_name, continues_name, tokens};
 use super::{Symbol, Symbols};
@@ -92,8 +93,12 @@ pub const FILE_WORDS: [&[u8]; 4] = [b"__FILE__", b"__BASE_FILE__", b"__builtin_F
 
 /// Reads a file.
 pub fn lex(text: &[u8], symbols: &Symbols) -> Lexed {
-    let trigraphs = text.find_iter("??").any(|at| matches!(text.get(at + 2), Some(b'=' | b'/')));
-    let mut lexed = Lexed { assembled: assembled(text), trigraphs, times: Times::of(text), ..Lexed::default() };
+    let mut lexed = Lexed::default();
+    if rare::may_have(text) {
+        lexed.trigraphs = text.find_iter("??").any(|at| matches!(text.get(at + 2), Some(b'=' | b'/')));
+        lexed.assembled = assembled(text);
+        lexed.times = Times::of(text);
+    }
     let mut reader = Reader { text, at: 0, line: Vec::new() };
     // The groups that are open, by the index of their last directive.
     let mut open: Vec<usize> = Vec::new();
