@@ -1,4 +1,4 @@
-//! What is remembered of a host between runs: one file in the user's cache. It may be deleted at any time.
+//! What is remembered of a host between runs: one file in the user's cache, in the form of postcard. It may be deleted at any time.
 
 use super::seed::Seed;
 use super::selection::Selection;
@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Changes whenever an older file would be misunderstood, or the rules of selecting change.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// The most snapshots that are remembered by what they hold.
 const MOST_MADE: usize = 1000;
@@ -69,7 +69,7 @@ impl Remembered {
     /// Reads the file at `path`. A file that is missing, broken or of another version has nothing to say; one of a host
     /// that has changed since has only its snapshots by content.
     pub fn load(path: &Path, host: Vec<Option<Identity>>) -> Self {
-        let read = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        let read = fs::read(path).ok().and_then(|bytes| postcard::from_bytes::<Self>(&bytes).ok());
         match read.filter(|read| read.version == VERSION && read.is_sound()) {
             Some(read) if read.host == host => read,
             Some(read) => Self { made: read.made, ..Self::nothing(host) },
@@ -90,7 +90,7 @@ impl Remembered {
         while kept.made.len() > MOST_MADE {
             kept.made.pop_first();
         }
-        file.write_all(&serde_json::to_vec(&kept)?)?;
+        file.write_all(&postcard::to_stdvec(&kept).map_err(io::Error::other)?)?;
         file.persist(path)?;
         Ok(())
     }

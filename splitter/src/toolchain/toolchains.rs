@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 /// The file in which snapshots are remembered, in a directory of the user's.
-pub const MEMORY: &str = "toolchains.json";
+pub const MEMORY: &str = "toolchains";
 
 /// The toolchain snapshots of one host and one store. All threads of a build share one.
 ///
