@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionB
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub struct Database {
     journal: Journal,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    leaves_log: AtomicBool,
 }
 
 /// How SQLite keeps a transaction whole.
@@ -94,7 +96,14 @@ impl Database {
             }
         }
         let (writer, readers) = (Mutex::new(connection), Mutex::default());
-        Ok(Self { file, store_dir: store_dir.clone(), journal, writer, readers })
+        let leaves_log = AtomicBool::new(false);
+        Ok(Self { file, store_dir: store_dir.clone(), journal, writer, readers, leaves_log })
+    }
+
+    /// Leaves what is written in the write-ahead log while that is short, also when the last process closes the database, as it
+    /// would be written twice, and the disk waited for, by each of many processes that run one after the other.
+    pub fn leave_log(&self) {
+        self.leaves_log.store(true, Ordering::Relaxed);
     }
 
     /// What is known of each path, in one view of the database; `None` where it is not valid.
@@ -132,6 +141,16 @@ impl Database {
             };
             outputs.iter().map(&mut get).collect()
         })
+    }
+
+    /// Compiles the statements of [`Database::register`], which takes longer than to run them.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] where that cannot be.
+    pub fn prepare(&self) -> Result<(), DatabaseError> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepare = |statement: &&str| writer.prepare_cached(statement).map(drop);
+        REGISTER.iter().try_for_each(prepare).map_err(self.write_error())
     }
 
     /// Makes paths valid and records realisations, all or nothing. `placing` moves the files of each path that was not
@@ -177,12 +196,7 @@ impl Database {
     ) -> Result<Vec<&'i PathInfo>, RegisterError<E>> {
         let fail = self.write_error();
         let mut added: Vec<(i64, &PathInfo)> = Vec::with_capacity(infos.len());
-        let mut insert = connection
-            .prepare_cached(
-                "insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
-                 values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (path) do nothing",
-            )
-            .map_err(&fail)?;
+        let mut insert = connection.prepare_cached(INSERT_PATH).map_err(&fail)?;
         for info in infos {
             let new = insert
                 .execute(params![
@@ -200,9 +214,7 @@ impl Database {
                 added.push((connection.last_insert_rowid(), info));
             }
         }
-        let mut refer = connection
-            .prepare_cached("insert into Refs (referrer, reference) select ?, id from ValidPaths where path = ?")
-            .map_err(&fail)?;
+        let mut refer = connection.prepare_cached(INSERT_REFERENCE).map_err(&fail)?;
         for (id, info) in &added {
             for reference in &info.references {
                 if refer.execute(params![id, self.store_dir.print(reference)]).map_err(&fail)? == 0 {
@@ -233,15 +245,9 @@ impl Database {
         let drv = hash_text(&realisation.id.drv_hash);
         let (output, path) = (realisation.id.output.as_str(), self.store_dir.print(&realisation.path));
         let signatures = join(&realisation.signatures);
-        let mut update = connection.prepare_cached(
-            "update Realisations set outputPath = (select id from ValidPaths where path = ?), signatures = ? \
-             where drvPath = ? and outputName = ?",
-        )?;
+        let mut update = connection.prepare_cached(UPDATE_REALISATION)?;
         if update.execute(params![path, signatures, drv, output])? == 0 {
-            let mut insert = connection.prepare_cached(
-                "insert into Realisations (drvPath, outputName, outputPath, signatures) \
-                 values (?, ?, (select id from ValidPaths where path = ?), ?)",
-            )?;
+            let mut insert = connection.prepare_cached(INSERT_REALISATION)?;
             insert.execute(params![drv, output, path, signatures])?;
         }
         Ok(())
@@ -348,6 +354,33 @@ impl Database {
         Ok(result)
     }
 }
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let log = self.file.with_extension("sqlite-wal");
+        let is_short = || std::fs::metadata(log).is_ok_and(|log| log.len() < SHORT);
+        if self.leaves_log.load(Ordering::Relaxed) && is_short() {
+            let readers = self.readers.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for connection in readers.iter().chain([&*writer]) {
+                // Else it is written now.
+                let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            }
+        }
+    }
+}
+
+const INSERT_PATH: &str = "insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
+                           values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (path) do nothing";
+const INSERT_REFERENCE: &str = "insert into Refs (referrer, reference) select ?, id from ValidPaths where path = ?";
+const UPDATE_REALISATION: &str = "update Realisations set outputPath = (select id from ValidPaths where path = ?), \
+                                  signatures = ? where drvPath = ? and outputName = ?";
+const INSERT_REALISATION: &str = "insert into Realisations (drvPath, outputName, outputPath, signatures) \
+                                  values (?, ?, (select id from ValidPaths where path = ?), ?)";
+const REGISTER: [&str; 4] = [INSERT_PATH, INSERT_REFERENCE, UPDATE_REALISATION, INSERT_REALISATION];
+
+/// A log of fewer bytes is read again faster by whoever comes next than it is written into the database.
+const SHORT: u64 = 256 * 1024;
 
 fn connect(file: &std::path::Path, journal: Journal) -> rusqlite::Result<Connection> {
     let connection = Connection::open(file)?;
@@ -483,7 +516,7 @@ mod tests {
     use nixstore::ContentAddress;
 
     struct Fixture {
-        _directory: tempfile::TempDir,
+        directory: tempfile::TempDir,
         database: Database,
     }
 
@@ -491,7 +524,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let layout = Layout::new(directory.path()).create().unwrap();
         let database = Database::open(&layout, &StoreDir::default(), Journal::WriteAhead).unwrap();
-        Fixture { _directory: directory, database }
+        Fixture { directory, database }
     }
 
     fn info(name: &str, references: &[&PathInfo]) -> PathInfo {
@@ -567,7 +600,7 @@ mod tests {
 
     #[test]
     fn a_path_with_a_reference_that_is_not_valid_registers_nothing() {
-        let Fixture { _directory, database } = fixture();
+        let Fixture { directory: _here, database } = fixture();
         let (absent, a) = (info("absent", &[]), info("a", &[]));
         let b = info("b", &[&absent]);
         let error = database.register(&[&a, &b], &[], &mut nothing()).unwrap_err();
@@ -577,7 +610,7 @@ mod tests {
 
     #[test]
     fn a_path_whose_files_cannot_be_placed_takes_the_others_with_it() {
-        let Fixture { _directory, database } = fixture();
+        let Fixture { directory: _here, database } = fixture();
         let (a, b) = (info("a", &[]), info("b", &[]));
         let mut placed = Placed { refused: Some(b.path.clone()), ..Placed::default() };
         let error = database.register(&[&a, &b], &[], &mut placed);
@@ -588,7 +621,7 @@ mod tests {
 
     #[test]
     fn only_paths_that_were_not_valid_are_placed() {
-        let Fixture { _directory, database } = fixture();
+        let Fixture { directory: _here, database } = fixture();
         let (a, b) = (info("a", &[]), info("b", &[]));
         database.register(&[&a], &[], &mut nothing()).unwrap();
         let mut placed = nothing();
@@ -598,7 +631,7 @@ mod tests {
 
     #[test]
     fn the_last_realisation_of_an_output_counts() {
-        let Fixture { _directory, database } = fixture();
+        let Fixture { directory: _here, database } = fixture();
         let (a, b) = (info("a", &[]), info("b", &[]));
         database.register(&[&a], &[realisation("d", "out", &a)], &mut nothing()).unwrap();
         database.register(&[&b], &[realisation("d", "out", &b)], &mut nothing()).unwrap();
@@ -608,7 +641,7 @@ mod tests {
 
     #[test]
     fn a_realisation_goes_with_its_path() {
-        let Fixture { _directory, database } = fixture();
+        let Fixture { directory: _here, database } = fixture();
         let mut a = info("a", &[]);
         a.references.insert(a.path.clone());
         database.register(&[&a], &[realisation("d", "out", &a)], &mut nothing()).unwrap();
@@ -618,12 +651,36 @@ mod tests {
 
     #[test]
     fn a_path_with_referrers_cannot_be_made_invalid() {
-        let Fixture { _directory, database } = fixture();
+        let Fixture { directory: _here, database } = fixture();
         let a = info("a", &[]);
         let b = info("b", &[&a]);
         database.register(&[&a, &b], &[], &mut nothing()).unwrap();
         assert!(database.invalidate(std::slice::from_ref(&a.path)).is_err());
         assert!(database.path_infos(std::slice::from_ref(&a.path)).unwrap()[0].is_some());
         database.invalidate(&[b.path, a.path]).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_was_left_is_read_by_the_next_and_stays_short() {
+        let Fixture { directory, database } = fixture();
+        let layout = Layout::new(directory.path());
+        drop(database);
+        let log = layout.database().with_extension("sqlite-wal");
+        let log_size = || std::fs::metadata(&log).map_or(0, |log| log.len());
+        assert_eq!(log_size(), 0);
+        let mut left = Vec::new();
+        for number in 0..100 {
+            let database = Database::open(&layout, &StoreDir::default(), Journal::WriteAhead).unwrap();
+            database.leave_log();
+            let info = info(&format!("p{number}"), &[]);
+            database.register(&[&info], &[], &mut nothing()).unwrap();
+            drop(database);
+            left.push(log_size());
+        }
+        assert!(left.iter().any(|size| *size > 0) && left.iter().all(|size| *size < SHORT), "{left:?}");
+        let database = Database::open(&layout, &StoreDir::default(), Journal::WriteAhead).unwrap();
+        assert_eq!(database.totals().unwrap().paths, 100);
+        drop(database);
+        assert_eq!(log_size(), 0);
     }
 }
