@@ -12,7 +12,7 @@ use ccwrap::entry::Refusal;
 use ccwrap::environment;
 use ccwrap::explain;
 use ccwrap::hit::{self, Answer, Miss};
-use ccwrap::miss::{Job, NotMade};
+use ccwrap::miss::{self, Job, NotMade};
 use ccwrap::precompiled;
 use ccwrap::raw::{self, Raw};
 use ccwrap::rustup;
@@ -20,7 +20,7 @@ use ccwrap::settings::{self, SettingError, Settings};
 use ccwrap::statistics::{Counter, Statistics, Trouble};
 use ccwrap::who::{self, Own, Who};
 use ccwrap::why::Why;
-use localstore::ChoiceError;
+use localstore::{ChoiceError, Early};
 use nixstore::causes::with_causes;
 use rustix::fs::Mode;
 use splitter::compiler;
@@ -38,8 +38,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::{env, fs};
 
 fn main() -> ExitCode {
@@ -135,6 +135,8 @@ struct Around<'a> {
     strict: bool,
     /// The file mode creation mask that this process was started with, where it has another now.
     mask: OnceCell<Mode>,
+    /// A sandbox that is begun as soon as it is likely that the compiler will run.
+    early: Mutex<Option<Early>>,
 }
 
 fn compile(
@@ -160,7 +162,12 @@ fn compile(
         return ExitCode::FAILURE;
     };
     let decided = settings::places(&variable).into_iter().chain(absent).chain([compiler.clone()]).collect();
-    let around = Around { compiler, words, decided, settings, cache, known, strict, mask: OnceCell::new() };
+    // The compiler is likely to run: what it runs in is made while the rest is found out.
+    let is_compile = words.iter().any(|word| word == "-c") && !rustc::is_rustc(words[0].as_bstr());
+    let directory = env::current_dir().ok().filter(|_| is_compile && !known.unasked);
+    let early = directory.and_then(|directory| miss::early(&settings, cache.as_ref(), &directory));
+    let (mask, early) = (OnceCell::new(), Mutex::new(early));
+    let around = Around { compiler, words, decided, settings, cache, known, strict, mask, early };
     if let Some(error) = problem {
         return around.in_trouble(Trouble::Settings, &error.to_string());
     }
@@ -220,10 +227,14 @@ impl Around<'_> {
         }
         let output = absolute(compile.outputs[0].as_bstr(), call.directory.as_bstr());
         self.log(&format!("{output}: {miss}"));
-        if let Some(cache) = &self.cache {
-            explain::note(cache, output.as_bstr(), text.as_bstr(), &miss);
-        }
-        let made = self.make(&call, &compile, &decided, cache.filter(|_| !recache));
+        let (explained, whole_cache) = (Once::new(), self.cache.as_ref());
+        let explain = || {
+            explained.call_once(|| {
+                whole_cache.iter().for_each(|cache| explain::note(cache, output.as_bstr(), text.as_bstr(), &miss));
+            });
+        };
+        let made = self.make(&call, &compile, &decided, cache.filter(|_| !recache), &explain);
+        explain();
         drop(alone); // what is left to be done makes nothing for others
         Ok(match made {
             Ok(code) => code,
@@ -253,6 +264,7 @@ impl Around<'_> {
         compile: &Compile,
         decided: &[PathBuf],
         cache: Option<&Cache>,
+        meanwhile: &(dyn Fn() + Sync),
     ) -> Result<ExitCode, NotDone> {
         let (cancelled, by) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let ignored = ignored_signals();
@@ -270,7 +282,8 @@ impl Around<'_> {
         }
         let settings = &self.settings;
         let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
-        let job = Job { call, compile, settings, cache, decided, text, name, cancelled: &cancelled };
+        let early = &self.early;
+        let job = Job { call, compile, settings, cache, decided, text, name, cancelled: &cancelled, early, meanwhile };
         match job.make(&|phrase| self.log(phrase)) {
             Ok(made) => {
                 io::stderr().lock().write_all(&made.log).ok(); // nobody listens
@@ -367,6 +380,10 @@ impl Around<'_> {
         Ok(Read { call, compile, decided: self.decided.clone() })
     }
 
+    fn early(&self) -> MutexGuard<'_, Option<Early>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The same of a call of rustc.
     fn read_rust(&self) -> Result<Read, Why> {
         let is_set = |name: &str| env::var_os(name).is_some();
@@ -435,6 +452,7 @@ impl Around<'_> {
     /// Lets the compiler do it. Comes back only where it cannot be started.
     fn pass(&self, counter: Counter) -> ExitCode {
         self.statistics(counter);
+        drop(self.early().take());
         if let Some(mask) = self.mask.get() {
             rustix::process::umask(*mask);
         }

@@ -12,22 +12,26 @@ use crate::settings::{self, Settings};
 use crate::times;
 use bstr::{BStr, BString, ByteSlice as _};
 use ccwrap_format::call::{Family, matters};
-use frontend::{Isolation, Opened, Tell, Want, places};
+use frontend::{Expected, Isolation, Opened, Tell, Want, places};
 use localstore::runner::Network;
-use localstore::{Choice, LocalStore};
-use nixstore::StorePath;
+use localstore::{Choice, Early, LocalStore};
+use nixstore::manifest::HeadStart;
 use nixstore::store::{Failure, StoreError};
+use nixstore::{StoreDir, StorePath};
 use splitter::compiler;
+use splitter::discover::Found;
+use splitter::discover::headers::Headers;
 use splitter::discover::{parent, to_path};
 use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
 use splitter::graph::{Command, absolute};
+use splitter::head_start;
 use splitter::host_tools::{HostTools, SEARCH_PATH};
 use splitter::identity::Identity;
 use splitter::outside::Asked;
-use splitter::roots::Mode;
+use splitter::roots::{Mode, Roots};
 use splitter::rustc;
 use splitter::shell;
-use splitter::toolchain::{self, Probe, Toolchains, resolve_program};
+use splitter::toolchain::{self, Toolchains, resolve_program};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -36,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
-use std::{env, fs};
+use std::{env, fs, thread};
 
 /// What is to be made.
 pub struct Job<'a> {
@@ -56,6 +60,10 @@ pub struct Job<'a> {
     pub name: &'a str,
     /// Set by somebody else to stop it.
     pub cancelled: &'a AtomicBool,
+    /// A sandbox that waits for it, if there is one.
+    pub early: &'a Mutex<Option<Early>>,
+    /// Done while the compiler runs, if it does.
+    pub meanwhile: &'a (dyn Fn() + Sync),
 }
 
 /// What came of it.
@@ -118,19 +126,14 @@ impl Job<'_> {
     }
 
     fn choice(&self) -> Result<Choice, Error> {
-        let store = settings::store(self.settings, self.cache.map(Cache::directory));
-        let directory = to_path(self.call.directory.as_bstr());
-        Ok(localstore::store_of(&store, |name| env::var_os(name), directory)?)
+        choice(self.settings, self.cache, to_path(self.call.directory.as_bstr()))
     }
 
     fn try_make(&self, tell: Tell<'_>) -> Result<Made, NotMade> {
         let begun = SystemTime::now();
-        // Cargo compiles a crate of somebody else where that lies; the checkout is where it goes to.
-        let checkout_of = self.compile.rust.as_ref().map_or(".".into(), |rust| rust.directory.clone());
-        let target = absolute(checkout_of.as_bstr(), self.call.directory.as_bstr());
-        let directory = to_path(self.call.directory.as_bstr());
         let network = Network::of_edge(self.compile.rust.is_none());
-        let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1, expected: Some(network) };
+        let expected = Expected { network, early: self.early, start: &|own| self.head_start(own) };
+        let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1, expected: Some(expected) };
         let opened = Opened::open(&self.choice()?, &want, tell)?;
         if opened.sandbox == Sandbox::None && want.isolation == Isolation::Auto {
             self.warn_of_refusal();
@@ -146,16 +149,9 @@ impl Job<'_> {
             None => places::history_file(),
         };
         let history = history.and_then(|file| places::open_history(&file, tell));
-        let checkout = self.settings.get("base_dir").map(OsString::from);
-        let maps: Vec<String> = self
-            .settings
-            .get("map")
-            .map(|maps| maps.to_string_lossy().split(' ').map(str::to_owned).collect())
-            .unwrap_or_default();
-        let is_in_checkout = splitter::checkout::top(to_path(target.as_bstr())).is_some();
-        let within = if is_in_checkout { to_path(target.as_bstr()) } else { directory };
-        let roots = places::roots(checkout, &maps, within)?;
-        let memory = opened.own.join("compilers");
+        let roots = self.roots()?;
+        // It is let go with the process, which ends soon: it has thousands of parts.
+        let headers = Box::leak(Box::new(Headers::new(Some(&opened.own.join("compilers")))));
         let looks = Looks::default();
         let make = |one: &One| -> Result<Product, NotMade> {
             let graph = one.graph(self.call.directory.clone())?;
@@ -164,7 +160,7 @@ impl Job<'_> {
                 store: &*opened.store,
                 tools: &tools,
                 runner: opened.runner.clone(),
-                memory: Some(&memory),
+                headers,
                 history: history.as_ref(),
                 roots: roots.clone(),
                 mode: if opened.sandbox == Sandbox::None { Mode::Same } else { self.settings.root_mode()? },
@@ -182,7 +178,11 @@ impl Job<'_> {
                 failures: 1,
                 keep: Keep::default(),
                 cancelled: self.cancelled,
-                meanwhile: Some(&|found| looks.take(&found.system)),
+                meanwhile: Some(&|found| {
+                    looks.take(found);
+                    opened.get_ready();
+                    (self.meanwhile)();
+                }),
             };
             drive.make_one().map_err(|not| match not.error.downcast::<Failure>() {
                 Ok(failure) => NotMade::Failed(*failure),
@@ -214,30 +214,58 @@ impl Job<'_> {
             return Err(NotMade::Spoilt(spoilt));
         }
         let refusal = self.refusal(&product);
-        if let Some(cache) = self.cache {
-            let kept = Kept::of(&product, &tools_now(&tools), self.decided, &looks, begun);
-            kept.iter().for_each(|kept| self.remember(cache, &product, kept, refusal));
-        }
-        tools.save()?;
-        drop(tools); // it has the store open, from which nothing is deleted then
-        drop(first);
-        history.iter().for_each(|history| places::save(history, tell));
-        if let Some(warning) = &product.warning {
-            tell(&format!("warning: {warning}"));
-        }
-        let is_too_large = Cell::new(false);
-        let outputs = || {
-            is_too_large.set(true);
-            self.cache.map(clean::uses).unwrap_or_default()
-        };
         let limit = self.settings.max_size()?;
-        opened.end(&frontend::End { limit, keep: None, outputs: &outputs, verbose: false }, tell);
-        self.cache.filter(|_| is_too_large.get()).iter().for_each(|cache| clean::remove_dead(cache));
+        let is_too_large = thread::scope(|scope| -> Result<bool, NotMade> {
+            // Neither waits for what the other writes.
+            scope.spawn(|| {
+                let kept = self.cache.and_then(|cache| Some((cache, Kept::of(&product, self.decided, &looks, begun)?)));
+                kept.iter().for_each(|(cache, kept)| self.remember(cache, &product, kept, refusal));
+            });
+            product.tools.iter().for_each(|tools| head_start::remember(&opened.own, &self.call.compiler, tools));
+            tools.save()?;
+            drop(tools); // it has the store open, from which nothing is deleted then
+            drop(first);
+            history.iter().for_each(|history| places::save(history, tell));
+            if let Some(warning) = &product.warning {
+                tell(&format!("warning: {warning}"));
+            }
+            let is_too_large = Cell::new(false);
+            let outputs = || {
+                is_too_large.set(true);
+                self.cache.map(clean::uses).unwrap_or_default()
+            };
+            opened.end(&frontend::End { limit, keep: None, outputs: &outputs, verbose: false }, tell);
+            Ok(is_too_large.get())
+        })?;
+        self.cache.filter(|_| is_too_large).iter().for_each(|cache| clean::remove_dead(cache));
         match refusal {
             // It ran where it is: all is in place.
             Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),
             Some(refusal) => Err(NotMade::Refused(refusal)),
         }
+    }
+
+    fn roots(&self) -> Result<Roots, Error> {
+        // Cargo compiles a crate of somebody else where that lies; the checkout is where it goes to.
+        let checkout_of = self.compile.rust.as_ref().map_or(".".into(), |rust| rust.directory.clone());
+        let target = absolute(checkout_of.as_bstr(), self.call.directory.as_bstr());
+        let directory = to_path(self.call.directory.as_bstr());
+        let checkout = self.settings.get("base_dir").map(OsString::from);
+        let maps: Vec<String> = self
+            .settings
+            .get("map")
+            .map(|maps| maps.to_string_lossy().split(' ').map(str::to_owned).collect())
+            .unwrap_or_default();
+        let is_in_checkout = splitter::checkout::top(to_path(target.as_bstr())).is_some();
+        let within = if is_in_checkout { to_path(target.as_bstr()) } else { directory };
+        places::roots(checkout, &maps, within)
+    }
+
+    /// How the compiler is begun before it is known what it reads, by what is remembered in `own`.
+    fn head_start(&self, own: &Path) -> Option<HeadStart> {
+        let tools = head_start::recall(own, &self.call.compiler)?;
+        let recipe = self.one(None, &self.call.env).recipe(self.call.directory.as_bstr());
+        head_start::of(&StoreDir::default(), &recipe, &self.roots().ok()?, self.settings.root_mode().ok()?, &tools)
     }
 
     /// Held by the one that makes the first snapshot of the host's tools; who else wants it waits, and need not make it too.
@@ -359,6 +387,17 @@ impl Job<'_> {
     }
 }
 
+/// The store that is meant.
+fn choice(settings: &Settings, cache: Option<&Cache>, directory: &Path) -> Result<Choice, Error> {
+    let store = settings::store(settings, cache.map(Cache::directory));
+    Ok(localstore::store_of(&store, |name| env::var_os(name), directory)?)
+}
+
+/// Begins the sandbox of a compile of C or C++ in `directory` that is probably a miss.
+pub fn early(settings: &Settings, cache: Option<&Cache>, directory: &Path) -> Option<Early> {
+    frontend::early(&choice(settings, cache, directory).ok()?, settings.isolation().ok()?, Network::of_edge(true))
+}
+
 /// Whether two files with the same content are to be read once: a compiler takes them for one only if they were changed at the same
 /// time (GCC 12, `check_file_against_entries`), which a sandbox does not show.
 fn has_equals_to_be_read_once(product: &Product) -> bool {
@@ -392,7 +431,10 @@ fn spoilt(product: &Product) -> Vec<StorePath> {
 
 /// How files of the host look, which are looked at once: while the compiler runs, so that nobody waits for it.
 #[derive(Default)]
-struct Looks(Mutex<HashMap<BString, Option<Look>>>);
+struct Looks {
+    files: Mutex<HashMap<BString, Option<Look>>>,
+    directories: Mutex<HashMap<BString, Option<Identity>>>,
+}
 
 #[derive(Clone)]
 struct Look {
@@ -402,13 +444,21 @@ struct Look {
 }
 
 impl Looks {
-    fn take(&self, paths: &BTreeSet<BString>) {
-        paths.iter().for_each(|path| drop(self.at(path)));
+    fn take(&self, found: &Found) {
+        found.system.iter().for_each(|path| drop(self.at(path)));
+        for path in found.absent.iter().flat_map(|absent| &absent.directories) {
+            self.directory(path);
+        }
+    }
+
+    fn directory(&self, path: &BString) -> Option<Identity> {
+        let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry(path.clone()).or_insert_with(|| guard::of_directory(path.as_bstr()))
     }
 
     /// None if there is nothing.
     fn at(&self, path: &BString) -> Option<Look> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let look = || {
             let file = to_path(path.as_bstr());
             let metadata = fs::symlink_metadata(file).ok()?;
@@ -431,10 +481,13 @@ struct Kept {
 
 impl Kept {
     /// None where something has changed since the call began, so that nobody knows what it was when it was read.
-    fn of(product: &Product, tools: &[Probe], decided: &[PathBuf], looks: &Looks, begun: SystemTime) -> Option<Self> {
+    fn of(product: &Product, decided: &[PathBuf], looks: &Looks, begun: SystemTime) -> Option<Self> {
         let settled = |identity: &Identity| identity.settled(begun);
-        let mut host: Vec<(BString, Option<Identity>)> =
-            tools.iter().map(|probe| (BString::from(probe.path.as_os_str().as_bytes()), probe.identity)).collect();
+        let mut host: Vec<(BString, Option<Identity>)> = product
+            .probes
+            .iter()
+            .map(|probe| (BString::from(probe.path.as_os_str().as_bytes()), probe.identity))
+            .collect();
         let decided = decided.iter().map(|path| BString::from(path.as_os_str().as_bytes()));
         let mut waiting: Vec<BString> = product.found.system.iter().cloned().chain(decided).collect();
         let mut seen = BTreeSet::new();
@@ -461,7 +514,7 @@ impl Kept {
         let mut places = Vec::new();
         for absent in &product.found.absent {
             for directory in &absent.directories {
-                let identity = guard::of_directory(directory.as_bstr()).filter(settled);
+                let identity = looks.directory(directory).filter(settled);
                 if identity.is_none() && guard::appeared(directory.as_bstr(), &absent.names).is_some() {
                     return None;
                 }
@@ -488,8 +541,4 @@ impl Kept {
             variables: Vec::new(),
         }
     }
-}
-
-fn tools_now(tools: &HostTools) -> Vec<Probe> {
-    splitter::drive::Toolchains::probes(tools)
 }

@@ -5,7 +5,7 @@ mod opened;
 pub mod places;
 mod probed;
 
-pub use opened::{End, Opened, Want};
+pub use opened::{End, Expected, Opened, Want, early};
 pub use splitter::drive::Error;
 
 /// When commands run in a sandbox, as the user wishes.

@@ -4,15 +4,16 @@ use crate::{Isolation, Tell, probed};
 use localstore::Unusable;
 use localstore::runner::Network;
 use localstore::sandbox::SandboxError;
-use localstore::{Choice, Evicted, LocalStore, Opening, Size};
+use localstore::{Choice, Early, Evicted, Layout, LocalStore, Opening, Size};
 use nixstore::causes::with_causes;
 use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore, Way};
+use nixstore::manifest::HeadStart;
 use nixstore::{Store, StorePath};
 use splitter::drive::{Error, Sandbox};
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// An open store.
@@ -36,16 +37,27 @@ enum Kind {
 }
 
 /// How a store is to be used.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Want {
+#[derive(Clone, Copy, Default)]
+pub struct Want<'a> {
     /// When commands run in a sandbox.
     pub isolation: Isolation,
     /// How a daemon realises edges, if not as it offers.
     pub way: Option<Way>,
     /// How many edges at once.
     pub jobs: usize,
-    /// The network of an edge that is to be realised at once, probably: what can be made ready for it begins meanwhile.
-    pub expected: Option<Network>,
+    /// An edge that is to be realised at once, probably: what can be made ready for it begins meanwhile.
+    pub expected: Option<Expected<'a>>,
+}
+
+/// What is known of an edge before the store is open.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    /// Its network.
+    pub network: Network,
+    /// The sandbox that was begun for it, if it was, by [`early`].
+    pub early: &'a Mutex<Option<Early>>,
+    /// Its head start, if it can have one; what it makes of what is remembered in a directory.
+    pub start: &'a dyn Fn(&Path) -> Option<HeadStart>,
 }
 
 /// What is to be kept of a store when a run has ended.
@@ -65,7 +77,7 @@ impl Opened {
     ///
     /// # Errors
     /// Where the store cannot be opened, or no command could be run as it is wished.
-    pub fn open(choice: &Choice, want: &Want, tell: Tell<'_>) -> Result<Self, Error> {
+    pub fn open(choice: &Choice, want: &Want<'_>, tell: Tell<'_>) -> Result<Self, Error> {
         let runner = env::current_exe()?.with_file_name(localstore::runner::NAME);
         match choice {
             Choice::Embedded(root) => embedded(root, want, &runner, tell),
@@ -83,6 +95,13 @@ impl Opened {
             Kind::Daemon(store) => {
                 Some(format!("store: Nix {}, edges are realised by way `{}`", store.nix_version(), store.way()))
             }
+        }
+    }
+
+    /// Does now what is to be done anyway when an edge has been realised, such as while it runs.
+    pub fn get_ready(&self) {
+        if let Kind::Embedded(store, _) = &self.kind {
+            store.get_ready();
         }
     }
 
@@ -117,17 +136,29 @@ impl Opened {
     }
 }
 
+/// Begins a sandbox for an edge that is to be realised at once in the store of a choice, where sandboxes were granted before.
+pub fn early(choice: &Choice, isolation: Isolation, network: Network) -> Option<Early> {
+    let Choice::Embedded(root) = choice else { return None };
+    let layout = Layout::new(root);
+    let is_granted = isolation != Isolation::Off && probed::was_granted(&layout);
+    is_granted.then(|| Early::begin(&layout, network)).flatten()
+}
+
 fn tell_unlimited(error: &(dyn std::error::Error + 'static), tell: Tell<'_>) {
     tell(&format!("warning: the store has no limit: {}", with_causes(error)));
 }
 
-fn embedded(root: &Path, want: &Want, runner: &Path, tell: Tell<'_>) -> Result<Opened, Error> {
+fn embedded(root: &Path, want: &Want<'_>, runner: &Path, tell: Tell<'_>) -> Result<Opened, Error> {
     let mut opening = Opening::begin(root)?;
-    if let Some(network) = want.expected
+    if let Some(Expected { network, early, start }) = want.expected
         && want.isolation != Isolation::Off
         && probed::was_granted(opening.layout())
     {
-        opening.expect_edge(runner, network);
+        let start = start(&opening.layout().own());
+        match early.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(early) => opening.expect_edge_in(early, start),
+            None => opening.expect_edge(runner, network, start),
+        }
     }
     let store = Arc::new(opening.finish()?);
     store.warnings().iter().for_each(|warning| tell(&format!("warning: {warning}")));
@@ -142,7 +173,7 @@ fn embedded(root: &Path, want: &Want, runner: &Path, tell: Tell<'_>) -> Result<O
     })
 }
 
-fn daemon(address: &Address, shown: &str, want: &Want, runner: &Path) -> Result<Opened, Error> {
+fn daemon(address: &Address, shown: &str, want: &Want<'_>, runner: &Path) -> Result<Opened, Error> {
     if want.isolation == Isolation::Off {
         return Err("`--sandbox=off` is for the embedded store; a daemon decides itself how it isolates".into());
     }

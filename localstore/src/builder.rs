@@ -47,16 +47,23 @@ pub(crate) fn realise(
     };
     let file_failed = |error: FileError| failed(error.into());
     let program = build.kind().map_err(failed)?;
-    let begun = if let Kind::Edge(network) = program { store.take_begun(network) } else { None };
-    let (keeper, mut scratch) = match begun {
-        Some(Begun { keeper, scratch, .. }) => (Some(keeper), scratch),
-        None => (None, Scratch::new(store.session().map_err(file_failed)?).map_err(file_failed)?),
+    let mut begun = match program {
+        Kind::Edge(network) => store.take_begun(network).filter(|begun| build.is_begun_by(begun)),
+        Kind::Builder | Kind::EdgeInPlace => None,
     };
-    if program != Kind::Builder {
-        scratch.reuse();
-    }
-
-    let (ended, duration) = build.run(program, keeper, &scratch, options).map_err(failed)?;
+    let (scratch, ended, duration) = loop {
+        let (keeper, mut scratch) = match begun.take() {
+            Some(Begun { keeper, scratch, .. }) => (Some(keeper), scratch),
+            None => (None, Scratch::new(store.session().map_err(file_failed)?).map_err(file_failed)?),
+        };
+        if program != Kind::Builder {
+            scratch.reuse();
+        }
+        match build.run(program, keeper, &scratch, options).map_err(failed)? {
+            (Ended::NotAhead, _) => {} // once more, from the beginning
+            (ended, duration) => break (scratch, ended, duration),
+        }
+    };
     let failure = match ended {
         Ended::Exit(0) => None,
         Ended::Exit(code) => Some(Failure::Exit(code)),
@@ -64,6 +71,7 @@ pub(crate) fn realise(
         Ended::TimedOut => Some(Failure::TimedOut(options.timeout.unwrap_or_default())),
         Ended::Cancelled => Some(Failure::Cancelled),
         Ended::Undeclared(paths) => Some(Failure::Undeclared(paths)),
+        Ended::NotAhead => unreachable!("it was run once more"),
     };
     let result = match failure {
         Some(failure) => Err(FinishError::Failure(failure)),
@@ -176,7 +184,7 @@ impl<'a> Build<'a> {
             let attributes = rewrite.apply(&attributes::with_outputs(json, &rewrite.paths)?);
             return run(Program::Edge { attributes: &attributes, store: &self.store.layout().store() });
         }
-        let env = self.environment(&rewrite, &scratch.build())?;
+        let env = self.environment(&rewrite, &scratch.make_build()?)?;
         let args: Vec<BString> = self.drv.args.iter().map(|arg| rewrite.apply(arg)).collect();
         let dir = self.store.store_dir();
         let inputs = self.inputs.iter().map(|path| (dir.print(path).into(), self.store.physical_path(path)));
@@ -196,6 +204,12 @@ impl<'a> Build<'a> {
         let runner = self.store.runner()?;
         let json = self.drv.env.get(b"__json".as_bstr())?;
         (self.drv.builder == self.store.store_dir().print(&runner.path)).then_some(json)
+    }
+
+    /// Whether what has begun in a sandbox, if anything has, is this.
+    fn is_begun_by(&self, begun: &Begun) -> bool {
+        let manifest = || serde_json::from_slice(self.edge()?).ok();
+        begun.start.as_ref().is_none_or(|start| manifest().is_some_and(|manifest| start.leads_to(&manifest)))
     }
 
     /// Nix 2.34, `DerivationType::isSandboxed`: what fetches is held to a hash, or is expected to differ.
@@ -436,7 +450,10 @@ impl<'a> Build<'a> {
     /// Moves the log to where Nix looks for it; an empty one only if `always`.
     fn keep_log(&self, scratch: &Scratch, always: bool) -> Result<(), FileError> {
         let (from, to) = (scratch.log(), self.store.layout().log(&self.drv_path.to_string()));
-        if !always && fs::metadata(&from).map_err(FileError::of("look at", &from))?.len() == 0 {
+        // Where nothing was printed there may be none.
+        let is_empty =
+            fs::metadata(&from).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |log| log.len() == 0);
+        if !always && is_empty {
             return Ok(());
         }
         let directory = to.parent().expect("a log is in a directory");
@@ -650,10 +667,10 @@ impl OwnOutputs {
     }
 }
 
-/// The last [`LOG_IN_MEMORY`] bytes of a file.
+/// The last [`LOG_IN_MEMORY`] bytes of a file; of one that is not there, none.
 fn read_end(path: &Path) -> Result<Vec<u8>, FileError> {
     let read = || {
-        let mut file = File::open(path)?;
+        let Some(mut file) = files::unless_gone(File::open(path))? else { return Ok(Vec::new()) };
         let skipped = file.metadata()?.len().saturating_sub(LOG_IN_MEMORY);
         file.seek(SeekFrom::Start(skipped))?;
         let mut end = Vec::new();

@@ -22,7 +22,7 @@ pub struct Info {
 }
 
 /// So many paths are added up again each time rather than remembered.
-const MANY: u64 = 1000;
+const MANY: u64 = 100;
 
 /// The size of the paths up to a number, and that number.
 fn remembered(text: &str) -> Option<(u64, i64)> {

@@ -104,6 +104,11 @@ impl Layout {
         self.own().join("builds")
     }
 
+    /// An empty directory: where jobs mount their roots, each seen by itself alone.
+    pub fn root_of_jobs(&self) -> PathBuf {
+        self.own().join("root")
+    }
+
     /// When paths were last used.
     pub fn usage(&self) -> PathBuf {
         self.own().join("usage.sqlite")
@@ -146,6 +151,7 @@ impl Layout {
             layout.temp_roots(),
             layout.database_directory(),
             layout.builds(),
+            layout.root_of_jobs(),
         ] {
             make_directory(&directory)?;
         }

@@ -30,4 +30,4 @@ pub use info::Info;
 pub use layout::{Layout, Place, Warning, default_root};
 pub use pinned::Pin;
 pub use size::Size;
-pub use store::{LocalStore, OpenError, Opening, Runner};
+pub use store::{Early, LocalStore, OpenError, Opening, Runner};

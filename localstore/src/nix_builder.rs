@@ -84,7 +84,7 @@ fn run(attributes: &Path) -> Result<i32, Problem> {
         }
         Ended::Exit(code) => code,
         Ended::Signal(signal) => 128 + signal, // as a shell tells it; the first process of a sandbox cannot end by one
-        Ended::TimedOut | Ended::Cancelled | Ended::Undeclared(_) => 1, // nobody asked for these here
+        Ended::TimedOut | Ended::Cancelled | Ended::Undeclared(_) | Ended::NotAhead => 1, // nobody asked for these here
     })
 }
 

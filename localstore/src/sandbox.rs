@@ -4,18 +4,21 @@
 use crate::obstacle::obstacle;
 use crate::runner::{self, Edge, Place, Report, Work};
 use bstr::{BStr, BString};
+use nixstore::manifest::HeadStart;
 use nixstore::text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -24,8 +27,8 @@ pub struct Job<'a> {
     /// What to run.
     pub program: Program<'a>,
     /// The directory of this build, on the store's file system: `store/` (outputs appear there under the base name of
-    /// their scratch path) and `build/` (a builder's `/build`) exist in it and are empty, but for the files that
-    /// `build/` holds structured attributes and `passAsFile` in.
+    /// their scratch path) exists in it and is empty, and for a builder `build/` (its `/build`), which holds only the files of
+    /// structured attributes and `passAsFile`.
     pub scratch: &'a Path,
     /// The longest it may run.
     pub timeout: Option<Duration>,
@@ -74,6 +77,8 @@ pub enum Ended {
     Cancelled,
     /// As [`Failure::Undeclared`](nixstore::store::Failure::Undeclared).
     Undeclared(Vec<String>),
+    /// It has not been run, as its head start was of no use: another keeper has to run it.
+    NotAhead,
 }
 
 /// Why a job could not be run.
@@ -114,15 +119,20 @@ pub struct Keeper {
     process: Process,
     socket: UnixStream,
     log: File,
+    /// The log is in no directory yet.
+    is_log_in_memory: bool,
 }
 
 /// A keeper that has reported: nothing is left to it but to end.
 pub struct Leaving(Process);
 
+/// A child of ours, which nobody else waits for.
 struct Process {
-    child: Child,
+    pid: Pid,
     /// Nothing is to be ended.
     is_over: bool,
+    /// How it has ended, if it was waited for.
+    status: Option<WaitStatus>,
 }
 
 impl Keeper {
@@ -133,22 +143,51 @@ impl Keeper {
     /// # Errors
     /// [`SandboxError::Start`].
     pub fn start(runner: &Path, place: &Place, log: File) -> Result<Self, SandboxError> {
-        let failed = |error| SandboxError::Start { runner: runner.into(), error };
-        let start = || -> io::Result<(Process, UnixStream)> {
+        Self::start_by(&|orders, log| spawn(runner, orders, log), runner, place, log)
+    }
+
+    /// Starts one as a copy of this process, for a job whose directory is not known yet. None where there are threads.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub(crate) fn fork(place: &Place) -> Result<Option<Self>, SandboxError> {
+        let program = Path::new("/proc/self/exe");
+        let failed = |error| SandboxError::Start { runner: program.into(), error };
+        if !runner::can_fork() {
+            return Ok(None);
+        }
+        let log =
+            memfd_create("log", MemfdFlags::CLOEXEC).and_then(|log| fcntl_setfl(&log, OFlags::APPEND).map(|()| log));
+        let log = File::from(log.map_err(|errno| failed(errno.into()))?);
+        let keeper = Self::start_by(&|orders, log| runner::fork(&orders, log), program, place, log)?;
+        Ok(Some(Self { is_log_in_memory: true, ..keeper }))
+    }
+
+    fn start_by(
+        start: &dyn Fn(OwnedFd, &File) -> io::Result<Pid>,
+        runner: &Path,
+        place: &Place,
+        log: File,
+    ) -> Result<Self, SandboxError> {
+        let begin = || -> io::Result<(Process, UnixStream)> {
             let (mut socket, theirs) = UnixStream::pair()?;
-            // Without the environment of whoever started us: one of Nix's variables makes the runner a builder of Nix.
-            let mut command = Command::new(runner);
-            command.env_clear();
-            command.stdin(OwnedFd::from(theirs)).stdout(log.try_clone()?).stderr(log.try_clone()?);
-            let process = Process { child: command.spawn()?, is_over: false };
-            drop(command); // and with it our copy of the other end
-            let mut line = serde_json::to_vec(place)?;
-            line.push(b'\n');
-            tell(&mut socket, &line)?;
+            let process = Process { pid: start(theirs.into(), &log)?, is_over: false, status: None };
+            tell_line(&mut socket, place)?;
             Ok((process, socket))
         };
-        let (process, socket) = start().map_err(failed)?;
-        Ok(Self { runner: runner.into(), process, socket, log })
+        let (process, socket) = begin().map_err(|error| SandboxError::Start { runner: runner.into(), error })?;
+        Ok(Self { runner: runner.into(), process, socket, log, is_log_in_memory: false })
+    }
+
+    /// Has the program of an edge begun whose inputs are still being found out: what it then runs is that edge, in a directory
+    /// below `builds`.
+    ///
+    /// # Errors
+    /// [`SandboxError::Start`].
+    pub(crate) fn begin(&mut self, start: &HeadStart, builds: &Path, store: &Path) -> Result<(), SandboxError> {
+        let (store, builds) = (store.into(), builds.into());
+        let order = runner::Ahead { head_start: runner::HeadStartOrder { start: start.clone(), store, builds } };
+        tell_line(&mut self.socket, &order).map_err(|error| SandboxError::Start { runner: self.runner.clone(), error })
     }
 
     /// Has it run a job to its end. All that the job did is in place then.
@@ -156,7 +195,18 @@ impl Keeper {
     /// # Errors
     /// [`SandboxError`] where it cannot be run.
     pub fn run(self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
-        let Self { runner, mut process, mut socket, mut log } = self;
+        if !self.is_log_in_memory {
+            return self.run_to_its_end(job);
+        }
+        let failed = |error| SandboxError::Start { runner: "/proc/self/exe".into(), error };
+        let log = self.log.try_clone().map_err(failed)?;
+        let result = self.run_to_its_end(job);
+        write_log(&log, &job.scratch.join(LOG)).map_err(failed)?;
+        result
+    }
+
+    fn run_to_its_end(self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
+        let Self { runner, mut process, mut socket, mut log, is_log_in_memory: _ } = self;
         let failed = |error| SandboxError::Start { runner: runner.clone(), error };
         let order = order(job).map_err(failed)?;
         tell(&mut socket, &order).and_then(|()| socket.shutdown(Shutdown::Write)).map_err(failed)?;
@@ -166,7 +216,8 @@ impl Keeper {
             Answer::Nothing => {
                 // It was ended from outside, or could not begin: its log says why.
                 let status = process.end().map_err(failed)?;
-                let ended = status.signal().map_or(Ended::Exit(status.code().unwrap_or(MISBEHAVED)), Ended::Signal);
+                let code = status.exit_status().unwrap_or(MISBEHAVED);
+                let ended = status.terminating_signal().map_or(Ended::Exit(code), Ended::Signal);
                 return Ok((ended, Leaving(process)));
             }
         };
@@ -176,6 +227,7 @@ impl Keeper {
             Report::Exit(code) => Ended::Exit(code),
             Report::Signal(signal) => Ended::Signal(signal),
             Report::Undeclared(paths) => Ended::Undeclared(paths),
+            Report::NotAhead => Ended::NotAhead,
             Report::Misbehaved(what) | Report::Error(what) => {
                 writeln!(log, "splitter: {what}").map_err(failed)?;
                 Ended::Exit(MISBEHAVED)
@@ -192,36 +244,70 @@ impl Keeper {
 impl Leaving {
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
-        !matches!(self.0.child.try_wait(), Ok(None))
+        !matches!(self.0.wait(WaitOptions::NOHANG), Ok(None))
     }
 }
 
 impl Process {
     /// Asks the keeper to end; it ends all else first.
     fn stop(&mut self) -> io::Result<()> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok(); // it may have just ended
+        kill_process(self.pid, Signal::TERM).ok(); // it may have just ended
         self.end().map(drop)
     }
 
     /// Waits until it has ended.
-    fn end(&mut self) -> io::Result<ExitStatus> {
+    fn end(&mut self) -> io::Result<WaitStatus> {
         self.is_over = true;
-        self.child.wait()
+        loop {
+            if let Some(status) = self.wait(WaitOptions::empty())? {
+                return Ok(status);
+            }
+        }
+    }
+
+    fn wait(&mut self, options: WaitOptions) -> io::Result<Option<WaitStatus>> {
+        if self.status.is_none() {
+            self.status = match waitpid(Some(self.pid), options) {
+                Ok(ended) => ended.map(|(_, status)| status),
+                Err(rustix::io::Errno::INTR) => None,
+                Err(errno) => return Err(errno.into()),
+            };
+        }
+        Ok(self.status)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.child.kill().ok(); // it may have just ended; what it keeps ends with it
+        if !self.is_over && self.status.is_none() {
+            kill_process(self.pid, Signal::KILL).ok(); // it may have just ended; what it keeps ends with it
         }
-        self.child.wait().ok(); // it is nobody else's child
+        self.end().ok(); // it is nobody else's child
     }
+}
+
+fn spawn(runner: &Path, orders: OwnedFd, log: &File) -> io::Result<Pid> {
+    // Without the environment of whoever started us: one of Nix's variables makes the runner a builder of Nix.
+    let mut command = Command::new(runner);
+    command.env_clear().stdin(orders).stdout(log.try_clone()?).stderr(log.try_clone()?);
+    Ok(Pid::from_child(&command.spawn()?))
 }
 
 /// The exit code of what succeeded but did what it must not do, or could not be run; the log says what.
 const MISBEHAVED: i32 = 125;
+
+/// Where outputs are put, below the directory of a build.
+pub(crate) const OUTPUTS: &str = "store";
+
+/// What is printed, there.
+pub(crate) const LOG: &str = "log";
+
+/// Writes what was printed, if it is anything.
+fn write_log(log: &File, to: &Path) -> io::Result<()> {
+    let mut text = vec![0; log.metadata()?.len() as usize];
+    log.read_exact_at(&mut text, 0)?;
+    if text.is_empty() { Ok(()) } else { fs::write(to, text) }
+}
 
 /// What the keeper is told.
 fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
@@ -230,14 +316,14 @@ fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
     let work = match &job.program {
         Program::Edge { attributes, store } => {
             let manifest: &RawValue = serde_json::from_slice(attributes)?;
-            Work::Edge(Edge { manifest, store: store.to_path_buf(), outputs: place("store") })
+            Work::Edge(Edge { manifest, store: store.to_path_buf(), outputs: place(OUTPUTS) })
         }
         Program::Builder { program, args, env, inputs, network, narrow } => Work::Builder(runner::Builder {
             program: text::from_bytes(program),
             args: args.iter().map(text).collect(),
             env: env.iter().map(|(key, value)| (text(key), text(value))).collect(),
             inputs: inputs.clone(),
-            store: place("store"),
+            store: place(OUTPUTS),
             build: place("build"),
             network: *network,
             narrow: *narrow,
@@ -245,6 +331,12 @@ fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
         Program::Nothing => Work::Nothing,
     };
     Ok(serde_json::to_vec(&work)?)
+}
+
+fn tell_line(socket: &mut UnixStream, order: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(order)?;
+    line.push(b'\n');
+    tell(socket, &line)
 }
 
 fn tell(socket: &mut UnixStream, text: &[u8]) -> io::Result<()> {

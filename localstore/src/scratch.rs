@@ -3,6 +3,7 @@
 
 use crate::files::{FileError, remove_tree};
 use crate::runner::{Network, Place};
+use crate::sandbox::{LOG, OUTPUTS};
 use crate::session::{Session, Temporary};
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -25,12 +26,17 @@ impl Scratch {
             return Ok(Self { session, directory: Some(directory), reusable: false });
         }
         let scratch = Self { directory: Some(session.temporary()), session, reusable: false };
-        for (directory, mode) in [(scratch.path(), 0o755), (&scratch.store(), 0o755), (&scratch.build(), 0o700)] {
-            let mut builder = fs::DirBuilder::new();
-            builder.mode(mode);
-            builder.create(directory).map_err(FileError::of("make the directory", directory))?;
+        for directory in [scratch.path(), &scratch.store()] {
+            make(directory, 0o777)?; // as far as the file mode creation mask lets others: they may share the store
         }
         Ok(scratch)
+    }
+
+    /// Makes what a builder sees as `/build`, which edges have no use for.
+    pub(crate) fn make_build(&self) -> Result<PathBuf, FileError> {
+        let build = self.path().join("build");
+        make(&build, 0o700)?;
+        Ok(build)
     }
 
     /// Says that nobody but the runner writes here: what it leaves is known, down to the modes of directories.
@@ -44,17 +50,12 @@ impl Scratch {
 
     /// Where outputs are written.
     pub(crate) fn store(&self) -> PathBuf {
-        self.path().join("store")
-    }
-
-    /// What a builder sees as `/build`.
-    pub(crate) fn build(&self) -> PathBuf {
-        self.path().join("build")
+        self.path().join(OUTPUTS)
     }
 
     /// What it writes to standard output and standard error.
     pub(crate) fn log(&self) -> PathBuf {
-        self.path().join("log")
+        self.path().join(LOG)
     }
 
     /// The same, open for it.
@@ -70,16 +71,21 @@ impl Scratch {
 
     /// Makes all parts empty.
     fn clear(&self) -> Result<(), FileError> {
-        for directory in [self.store(), self.build()] {
-            for entry in fs::read_dir(&directory).map_err(FileError::of("read the directory", &directory))? {
-                remove_tree(&entry.map_err(FileError::of("read the directory", &directory))?.path())?;
-            }
+        let store = self.store();
+        for entry in fs::read_dir(&store).map_err(FileError::of("read the directory", &store))? {
+            remove_tree(&entry.map_err(FileError::of("read the directory", &store))?.path())?;
         }
         match fs::metadata(self.log()) {
             Ok(log) if log.len() > 0 => File::create(self.log()).map(drop).map_err(FileError::of("empty", &self.log())),
             _ => Ok(()), // it is empty, or was moved away
         }
     }
+}
+
+fn make(directory: &Path, mode: u32) -> Result<(), FileError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(mode);
+    builder.create(directory).map_err(FileError::of("make the directory", directory))
 }
 
 impl Drop for Scratch {

@@ -1,18 +1,23 @@
 //! Places for what a store is still making: below `nix/var/splitter/builds`, on the store's file system, one directory
-//! for each open store, cleared when it is closed or, after a crash, when a store is opened the next time.
+//! for each open store, cleared when it is closed or, after a crash, when a store is opened the next time. What stays of one that
+//! was closed is the directory of a build, empty, for the next: making and deleting both is a good part of what a short command
+//! costs.
 
 use crate::files::{FileError, Lock, lock, remove_tree, take, unless_gone};
 use crate::layout::Layout;
+use crate::sandbox::{LOG, OUTPUTS};
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The directory of one open store. Deleted with all in it when dropped.
+/// The directory of one open store. All that was in it is deleted when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Session {
     directory: PathBuf,
+    root: PathBuf,
     count: AtomicU64,
     /// Directories of builds that are over. Deleted with all else.
     idle: Mutex<Vec<Temporary>>,
@@ -25,6 +30,13 @@ impl Session {
     pub(crate) fn create(layout: &Layout) -> Result<Self, FileError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let _alone = lock(&gate(layout), FlockOperation::LockExclusive)?;
+        let root = layout.root_of_jobs();
+        if !root.exists() {
+            fs::create_dir(&root).map_err(FileError::of("make the directory", &root))?; // of a store by an older program
+        }
+        if let Some(session) = Self::left(layout, &root) {
+            return Ok(session);
+        }
         loop {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             let directory = layout.builds().join(format!("{}-{count}", std::process::id()));
@@ -34,12 +46,28 @@ impl Session {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(FileError::of("make the directory", &directory)(error)),
             }
-            let root = directory.join(ROOT);
-            fs::create_dir(&root).map_err(FileError::of("make the directory", &root))?;
             let held = lock(&directory.join(LOCK), FlockOperation::LockExclusive)?;
             let _lock = held.expect("a lock that waits is got");
-            return Ok(Self { directory, count: AtomicU64::new(0), idle: Mutex::default(), _lock });
+            return Ok(Self { directory, root, count: AtomicU64::new(0), idle: Mutex::default(), _lock });
         }
+    }
+
+    /// One that somebody has left, if there is one among the first that are looked at. Nobody else looks meanwhile.
+    fn left(layout: &Layout, root: &Path) -> Option<Self> {
+        let mine = rustix::process::geteuid().as_raw();
+        let take = |directory: PathBuf| -> Option<Self> {
+            let path = directory.join(LOCK);
+            let _lock = take(File::open(&path).ok()?, &path, FlockOperation::NonBlockingLockExclusive).ok()??;
+            let build = idle_build(&directory)?;
+            let is_mine = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.uid() == mine);
+            if !is_mine(&directory) || !is_mine(&build) {
+                return None;
+            }
+            let number: u64 = build.file_name()?.to_str()?.parse().ok()?;
+            let idle = Mutex::new(vec![Temporary { path: build }]);
+            Some(Self { directory, root: root.into(), count: AtomicU64::new(number + 1), idle, _lock })
+        };
+        fs::read_dir(layout.builds()).ok()?.flatten().take(LOOKED_AT).find_map(|entry| take(entry.path()))
     }
 
     /// Directories of builds that the next ones may use.
@@ -47,9 +75,9 @@ impl Session {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An empty directory: where jobs mount their roots, each seen by itself alone.
+    /// As [`Layout::root_of_jobs`].
     pub(crate) fn root(&self) -> PathBuf {
-        self.directory.join(ROOT)
+        self.root.clone()
     }
 
     /// Where others may make things of their own, by names that are no numbers.
@@ -66,9 +94,39 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let kept = self.idle().pop();
+        self.idle().clear();
+        let is_kept = |path: &Path| kept.as_ref().is_some_and(|kept| kept.path == path) || path.ends_with(LOCK);
         // What cannot be deleted now is tried again when a store is opened the next time.
-        let _ = remove_tree(&self.directory);
+        if kept.is_some() {
+            let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+            let others = entries.map(|entry| entry.path()).filter(|path| !is_kept(path));
+            others.for_each(|path| remove_tree(&path).unwrap_or_default());
+        } else {
+            let _ = remove_tree(&self.directory);
+        }
+        std::mem::forget(kept); // it is left to the next
     }
+}
+
+/// How many directories are looked at by who wants one that was left: more are in use at the same time.
+const LOOKED_AT: usize = 8;
+
+/// The directory of a build in that of a session, where there is nothing else: as [`crate::scratch`] makes it, and empty.
+fn idle_build(session: &Path) -> Option<PathBuf> {
+    let names = |directory: &Path| -> Option<Vec<PathBuf>> {
+        fs::read_dir(directory).ok()?.map(|entry| Some(entry.ok()?.path())).collect()
+    };
+    let mut of_session = names(session)?;
+    of_session.retain(|path| !path.ends_with(LOCK));
+    let [build] = <[PathBuf; 1]>::try_from(of_session).ok()?;
+    let outputs = build.join(OUTPUTS);
+    let is_plain = |path: &PathBuf| *path == outputs || path.ends_with(LOG) && is_empty_file(path);
+    (names(&build)?.iter().all(is_plain) && names(&outputs)?.is_empty()).then_some(build)
+}
+
+fn is_empty_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
 }
 
 /// A name for something that is to be deleted in every case, unless it is moved away.
@@ -99,10 +157,18 @@ pub(crate) fn clear_stale(layout: &Layout) -> Result<(), FileError> {
         return Ok(());
     }
     let _alone = lock(&gate(layout), FlockOperation::LockExclusive)?;
+    let mut idle = 0;
     for entry in entries {
         let directory = entry.path();
         if directory.is_dir() && !in_use(&directory)? {
-            remove_tree(&directory)?;
+            if idle_build(&directory).is_none() {
+                remove_tree(&directory)?;
+                continue;
+            }
+            idle += 1;
+            if idle > LOOKED_AT {
+                let _ = remove_tree(&directory); // it may be somebody else's, and is in nobody's way
+            }
         }
     }
     Ok(())
@@ -119,7 +185,6 @@ fn in_use(directory: &Path) -> Result<bool, FileError> {
 }
 
 const LOCK: &str = "lock";
-const ROOT: &str = "root";
 
 /// Held while sessions are made or looked for.
 fn gate(layout: &Layout) -> PathBuf {
@@ -140,6 +205,7 @@ mod tests {
         let stale = layout.builds().join("1-0");
         fs::create_dir_all(stale.join("0/store")).unwrap();
         fs::write(stale.join(LOCK), "").unwrap();
+        fs::write(stale.join("0/store/output"), "").unwrap();
         fs::set_permissions(stale.join("0/store"), std::os::unix::fs::PermissionsExt::from_mode(0o555)).unwrap();
 
         clear_stale(&layout).unwrap();
@@ -148,5 +214,56 @@ mod tests {
         drop(used);
         drop(open);
         assert_eq!(fs::read_dir(layout.builds()).unwrap().count(), 0);
+    }
+
+    /// A session that has had a build, which has left something else too.
+    fn used(layout: &Layout) -> PathBuf {
+        let session = Session::create(layout).unwrap();
+        let build = session.temporary();
+        fs::create_dir_all(build.path().join(OUTPUTS)).unwrap();
+        fs::write(session.directory().join("other"), "").unwrap();
+        session.idle().push(build);
+        session.directory().to_owned()
+    }
+
+    #[test]
+    fn the_directory_of_a_build_is_left_to_the_next_session_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path()).create().unwrap();
+        let left = used(&layout);
+        clear_stale(&layout).unwrap();
+        assert_eq!(fs::read_dir(&left).unwrap().count(), 2);
+        let (next, other) = (Session::create(&layout).unwrap(), Session::create(&layout).unwrap());
+        assert_eq!((next.directory(), next.idle().len()), (left.as_path(), 1));
+        assert_eq!((other.directory() == left, other.idle().len()), (false, 0));
+        let build = next.idle()[0].path().to_owned();
+        assert_ne!(next.temporary().path(), build);
+    }
+
+    #[test]
+    fn a_directory_that_a_crash_has_left_is_nobodys() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path()).create().unwrap();
+        let left = used(&layout);
+        fs::write(left.join("0/store/output"), "half").unwrap();
+        let next = Session::create(&layout).unwrap();
+        assert_ne!(next.directory(), left);
+        clear_stale(&layout).unwrap();
+        assert!(!left.exists() && next.directory().exists());
+    }
+
+    #[test]
+    fn only_so_many_directories_are_left_as_are_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path()).create().unwrap();
+        let open: Vec<Session> = (0..2 * LOOKED_AT).map(|_| Session::create(&layout).unwrap()).collect();
+        for session in &open {
+            let build = session.temporary();
+            fs::create_dir_all(build.path().join(OUTPUTS)).unwrap();
+            session.idle().push(build);
+        }
+        drop(open);
+        clear_stale(&layout).unwrap();
+        assert_eq!(fs::read_dir(layout.builds()).unwrap().count(), LOOKED_AT);
     }
 }

@@ -14,6 +14,7 @@ use crate::session::{self, Session, Temporary};
 use crate::shell;
 use crate::usage;
 use nixstore::hash::Sha256Writer;
+use nixstore::manifest::HeadStart;
 use nixstore::path::StoreName;
 use nixstore::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
 use nixstore::{
@@ -46,13 +47,13 @@ pub struct LocalStore {
     sandbox_paths: OnceLock<BTreeMap<PathBuf, PathBuf>>,
     /// For the next edge.
     begun: Mutex<Option<Begun>>,
-    leaving: Mutex<Vec<Leaving>>,
     /// Made when something is first written.
     session: Mutex<Option<Arc<Session>>>,
     known: RwLock<HashMap<StorePath, Arc<PathInfo>>>,
     used: Mutex<HashMap<StorePath, i64>>,
     database: Database,
     // Let go of last, in this order.
+    leaving: Mutex<Vec<Leaving>>,
     _gc_lock: Lock,
     _big_lock: Lock,
 }
@@ -62,6 +63,24 @@ pub(crate) struct Begun {
     pub keeper: Keeper,
     network: Network,
     pub scratch: Scratch,
+    /// What has begun there.
+    pub start: Option<HeadStart>,
+}
+
+/// A sandbox that has begun before its store is open: the time until then is as long as it takes to make it.
+pub struct Early {
+    keeper: Keeper,
+    network: Network,
+}
+
+impl Early {
+    /// Begins it for an edge with such a network in a store that is there; none where that cannot be, such as in a process with
+    /// threads. It is taken away when this is dropped.
+    pub fn begin(layout: &Layout, network: Network) -> Option<Self> {
+        let root = layout.root_of_jobs();
+        let place = runner::Place::Sandbox { root: root.is_dir().then_some(root)?, network };
+        Keeper::fork(&place).ok()?.map(|keeper| Self { keeper, network })
+    }
 }
 
 /// The program that runs edges.
@@ -98,8 +117,12 @@ impl Opening {
                 (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
                 _ => false,
             };
-            if same(&gc_lock, &layout.gc_lock()) && same(&big_lock, &layout.big_lock()) && layout.check().is_ok() {
-                break (layout, gc_lock, big_lock);
+            match layout.check() {
+                Ok(()) if same(&gc_lock, &layout.gc_lock()) && same(&big_lock, &layout.big_lock()) => {
+                    break (layout, gc_lock, big_lock);
+                }
+                Ok(()) | Err(LayoutError::NotAStore { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         };
         let warnings = Warning::about(Place::Store, layout.root())?.into_iter().collect();
@@ -113,16 +136,29 @@ impl Opening {
 
     /// Starts to make a sandbox for the first edge, with such a network, while that is still being found out; by `runner`, the
     /// program that will be installed. It is taken away when the store is closed, if no such edge has come; where it cannot be
-    /// made, the edge will say so.
-    pub fn expect_edge(&mut self, runner: &Path, network: Network) {
-        let session = Session::create(&self.layout).map(Arc::new).ok();
+    /// made, the edge will say so. The program of the edge may begin too: if another edge comes, that has been for nothing.
+    pub fn expect_edge(&mut self, runner: &Path, network: Network, start: Option<HeadStart>) {
+        self.session = Session::create(&self.layout).map(Arc::new).ok();
         let begin = |scratch: Scratch| -> Option<Begun> {
             let log = scratch.open_log().ok()?;
-            let keeper = Keeper::start(runner, &scratch.sandbox(network), log).ok()?;
-            Some(Begun { keeper, network, scratch })
+            let mut keeper = Keeper::start(runner, &scratch.sandbox(network), log).ok()?;
+            let start = start.filter(|start| self.begins(&mut keeper, start));
+            Some(Begun { keeper, network, scratch, start })
         };
-        self.begun = session.clone().and_then(|session| Scratch::new(session).ok()).and_then(begin);
-        self.session = session;
+        self.begun = self.session.clone().and_then(|session| Scratch::new(session).ok()).and_then(begin);
+    }
+
+    /// The same in a sandbox that has begun already.
+    pub fn expect_edge_in(&mut self, early: Early, start: Option<HeadStart>) {
+        let Early { mut keeper, network } = early;
+        let start = start.filter(|start| self.begins(&mut keeper, start));
+        self.session = Session::create(&self.layout).map(Arc::new).ok();
+        let scratch = self.session.clone().and_then(|session| Scratch::new(session).ok());
+        self.begun = scratch.map(|scratch| Begun { keeper, network, scratch, start });
+    }
+
+    fn begins(&self, keeper: &mut Keeper, start: &HeadStart) -> bool {
+        keeper.begin(start, &self.layout.builds(), &self.layout.store()).is_ok()
     }
 
     /// Opens the database.
@@ -134,6 +170,9 @@ impl Opening {
         let journal = if warnings.is_empty() { Journal::WriteAhead } else { Journal::Truncate };
         let store_dir = StoreDir::default();
         let database = Database::open(&layout, &store_dir, journal)?;
+        if begun.is_some() {
+            database.leave_log(); // the next process of its kind comes soon
+        }
         session::clear_stale(&layout)?;
         Ok(LocalStore {
             layout,
@@ -273,6 +312,11 @@ impl LocalStore {
             (Ended::Exit(0), _) => Ok(()),
             (ended, _) => Err(failed(io::Error::other(format!("it has ended early: {ended:?}")))),
         }
+    }
+
+    /// Makes ready to register paths, which may be done while a job runs.
+    pub fn get_ready(&self) {
+        self.database.prepare().ok(); // registering says what is wrong
     }
 
     /// The sandbox that was begun for an edge with such a network, if one was.
@@ -587,10 +631,13 @@ impl Drop for LocalStore {
 
 /// Makes the directories of a store. One process at a time, for a database must not be made twice.
 fn create(root: &Path) -> Result<Layout, OpenError> {
-    let layout = Layout::new(root);
-    if layout.check().is_ok() && layout.database_directory().join("schema").exists() {
-        return Ok(layout.create()?);
+    if let Ok(real) = fs::canonicalize(root) {
+        let layout = Layout::new(&real);
+        if layout.format().exists() && layout.database_directory().join("schema").exists() {
+            return Ok(layout);
+        }
     }
+    let layout = Layout::new(root);
     let own = layout.own();
     fs::create_dir_all(&own).map_err(FileError::of("make the directory", &own))?;
     let _alone = lock(&own.join("create.lock"), FlockOperation::LockExclusive)?;

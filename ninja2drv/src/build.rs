@@ -13,6 +13,7 @@ use bstr::{BString, ByteSlice as _};
 use frontend::Opened;
 use ninja2drv::manifest::Manifest;
 use nixstore::StorePath;
+use splitter::discover::headers::Headers;
 use splitter::discover::to_path;
 use splitter::drive::{Adopt, Drive, Error, Keep, News, Sandbox};
 use splitter::host_tools::HostTools;
@@ -88,7 +89,7 @@ pub fn build(
             store: &**store,
             tools: &tools,
             runner: runner.clone(),
-            memory: Some(&memory),
+            headers: &Headers::new(Some(&memory)),
             history: history.as_ref(),
             roots: roots.clone(),
             mode: if *sandbox == Sandbox::None { Mode::Same } else { options.root },

@@ -6,6 +6,7 @@ use crate::rounds::Dyndeps;
 use crate::{End, OWN, places, regenerate};
 use bstr::{BStr, BString};
 use ninja2drv::manifest::Manifest;
+use splitter::discover::headers::Headers;
 use splitter::discover::to_path;
 use splitter::drive::{Done, Drive, Error, Event, Keep, News, NoStore, NoTools, Reason, Sandbox};
 use splitter::graph::EdgeId;
@@ -76,7 +77,7 @@ fn would_run(
         store: &NoStore::default(),
         tools: &NoTools,
         runner: "00000000000000000000000000000000-none".parse()?,
-        memory: None,
+        headers: &Headers::default(),
         history: None,
         roots: places::roots(options, directory)?,
         mode: if in_place { Mode::Same } else { options.root },

@@ -1,12 +1,16 @@
 //! What the project's runner is asked to do: the structured attributes of every derivation that it builds.
 #![deny(clippy::disallowed_methods)]
 
+mod head_start;
+
+pub use head_start::HeadStart;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What an edge needs and gives, in the derivation's structured attributes. Texts are bytes as [`crate::text`] writes
 /// them; paths are absolute. The version in `abi` changes whenever the same manifest would be run differently.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`ABI`].
     pub abi: u32,

@@ -80,8 +80,8 @@ pub struct Drive<'a> {
     pub tools: &'a dyn Toolchains,
     /// The builder of every derivation, in the store.
     pub runner: StorePath,
-    /// A directory in which it is remembered what compilers say of themselves, if that is kept.
-    pub memory: Option<&'a std::path::Path>,
+    /// What was scanned before, by this run alone.
+    pub headers: &'a Headers,
     /// What steps have read before, if that is kept.
     pub history: Option<&'a History>,
     /// Where the project's directories are.
@@ -301,7 +301,7 @@ impl Drive<'_> {
             outside_too: AtomicBool::new(false),
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
-            headers: Headers::new(self.memory),
+            headers: self.headers,
             presence: Presence::default(),
             versions: Versions::new(self.graph, plan, old),
             ahead: Ahead::default(),

@@ -10,6 +10,7 @@ pub mod depfile;
 pub mod discover;
 pub mod drive;
 pub mod graph;
+pub mod head_start;
 pub mod history;
 pub mod host_tools;
 pub mod identity;

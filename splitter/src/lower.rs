@@ -58,7 +58,25 @@ pub fn lower(
     tools: &Toolchain,
     runner: &StorePath,
 ) -> Derivation {
-    let name = name(recipe);
+    let in_store = |path: &StorePath| store_dir.print(path);
+    let manifest = manifest(store_dir, recipe, inputs, tools);
+    let floating = || DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
+    let reads = inputs.traced.then(|| output("reads"));
+    let names = writes(recipe).map(|(name, _)| name).chain(["log", "rest"].map(output)).chain(reads);
+    Derivation {
+        name: name(recipe),
+        outputs: names.map(|name| (name, floating())).collect(),
+        input_drvs: BTreeMap::new(),
+        input_srcs: inputs.files.values().chain([&tools.path, runner]).cloned().collect(),
+        system: SYSTEM.into(),
+        builder: in_store(runner).into(),
+        args: Vec::new(),
+        env: BTreeMap::from([("__json".into(), manifest.to_json().into())]),
+    }
+}
+
+/// What the runner is asked to do for a step.
+pub fn manifest(store_dir: &StoreDir, recipe: &Recipe, inputs: &Inputs, tools: &Toolchain) -> Manifest {
     let in_store = |path: &StorePath| store_dir.print(path);
     let snapshot = in_store(&tools.path);
     let below =
@@ -66,15 +84,12 @@ pub fn lower(
     let pairs = |map: &BTreeMap<BString, BString>| {
         map.iter().map(|(k, v)| (text::from_bytes(k), text::from_bytes(v))).collect()
     };
-    let writes = output_names(recipe.outputs.len())
-        .zip(&recipe.outputs)
-        .chain(recipe.depfile.iter().map(|path| (output("dep"), path)));
     let response = recipe.response.iter().map(|(path, content)| (text::from_bytes(path), text::from_bytes(content)));
-    let manifest = Manifest {
+    Manifest {
         abi: ABI,
         commands: recipe.commands.clone(),
         directories: inputs.directories.iter().map(|path| text::from_bytes(path)).collect(),
-        name: name.to_string(),
+        name: name(recipe).to_string(),
         env: pairs(&environment(recipe, inputs)),
         files: response.collect(),
         names: inputs.names.iter().map(|path| text::from_bytes(path)).collect(),
@@ -88,23 +103,15 @@ pub fn lower(
         native: inputs.native.clone(),
         tools: tools.mounts.iter().map(|(at, sub)| (text::from_bytes(at), below(sub))).collect(),
         links: pairs(&tools.links),
-        writes: writes.clone().map(|(name, path)| (name.to_string(), text::from_bytes(path))).collect(),
+        writes: writes(recipe).map(|(name, path)| (name.to_string(), text::from_bytes(path))).collect(),
         outputs: BTreeMap::new(),
-    };
-    let json = manifest.to_json();
-    let floating = || DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
-    let reads = inputs.traced.then(|| output("reads"));
-    let names = writes.map(|(name, _)| name).chain(["log", "rest"].map(output)).chain(reads);
-    Derivation {
-        name,
-        outputs: names.map(|name| (name, floating())).collect(),
-        input_drvs: BTreeMap::new(),
-        input_srcs: inputs.files.values().chain([&tools.path, runner]).cloned().collect(),
-        system: SYSTEM.into(),
-        builder: in_store(runner).into(),
-        args: Vec::new(),
-        env: BTreeMap::from([("__json".into(), json.into())]),
     }
+}
+
+/// The outputs that are files of its own, and where it leaves them.
+fn writes(recipe: &Recipe) -> impl Iterator<Item = (OutputName, &BString)> {
+    let depfile = recipe.depfile.iter().map(|path| (output("dep"), path));
+    output_names(recipe.outputs.len()).zip(&recipe.outputs).chain(depfile)
 }
 
 /// That of the recipe. LeakSanitizer traces the process itself, which fails where somebody does already: a program of the

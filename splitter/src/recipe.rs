@@ -6,7 +6,7 @@ use crate::compiler::{self, Compile};
 use crate::graph::{Command, absolute};
 use crate::linker;
 use crate::response;
-use crate::roots::{Roots, View};
+use crate::roots::{Mode, Roots, View};
 use crate::rustc;
 use crate::shell::{Script, Simple, parse};
 use bstr::{BStr, BString, ByteSlice as _};
@@ -250,6 +250,12 @@ impl Recipe {
             }
         }
         None
+    }
+
+    /// What binds this to its path, whatever its inputs are; see [`Mode`].
+    pub fn bound_in_mode(&self, roots: &Roots, mode: Mode) -> Option<BString> {
+        let by_paths = || self.word_for_paths().filter(|_| mode == Mode::Auto);
+        self.bound_by(roots).or_else(|| self.word_for_counts()).or_else(by_paths)
     }
 
     /// Whether the canonical view of a response file holds the canonical view of its words, which it does unless a root is

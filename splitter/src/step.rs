@@ -60,7 +60,7 @@ pub(crate) struct Steps<'a> {
     /// Files that edges wrote without declaring them, by the edge's name.
     pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
     pub project: OnceLock<wide::Project>,
-    pub headers: Headers,
+    pub headers: &'a Headers,
     pub presence: Presence,
     pub versions: Versions,
     pub ahead: Ahead,
@@ -83,12 +83,24 @@ pub(crate) struct Outcome {
     pub findings: Vec<Finding>,
     /// Where the files are that it wrote undeclared, of one that was made now.
     pub rest: Option<StorePath>,
+    /// The tools that it ran with, of one that was made now.
+    pub tools: Option<Arc<Toolchain>>,
 }
 
 impl Outcome {
     /// One of which nothing is remembered.
     fn plain(done: Done, log: Vec<u8>) -> Self {
-        Self { done, log, record: None, outside: None, bound: None, warning: None, findings: Vec::new(), rest: None }
+        Self {
+            done,
+            log,
+            record: None,
+            outside: None,
+            bound: None,
+            warning: None,
+            findings: Vec::new(),
+            rest: None,
+            tools: None,
+        }
     }
 }
 
@@ -375,7 +387,8 @@ impl Steps<'_> {
         let findings = audited.map(|audited| audited.findings).unwrap_or_default();
         let log = self.log(&realised)?;
         let rest = Some(realised.path(&output("rest"))?.clone());
-        Ok(Outcome { record: Some(record), bound, warning, findings, rest, ..Outcome::plain(done, log) })
+        let tools = Some(realised.tools.clone());
+        Ok(Outcome { record: Some(record), bound, warning, findings, rest, tools, ..Outcome::plain(done, log) })
     }
 
     /// What a step reads, as its depfile has it.
@@ -502,7 +515,7 @@ impl Steps<'_> {
             return Ok(self.binding_of_crate(recipe, found));
         }
         let roots = &self.drive.roots;
-        if let Some(word) = recipe.bound_by(roots) {
+        if let Some(word) = recipe.bound_in_mode(roots, self.drive.mode) {
             return Ok(Some(word));
         }
         // A file outside of all roots is seen at its real path, to which only an absolute path leads from a canonical root.
@@ -518,14 +531,8 @@ impl Steps<'_> {
                 }
             }
         }
-        if let Some(word) = recipe.word_for_counts() {
-            return Ok(Some(word));
-        }
-        if self.drive.mode == Mode::Auto {
-            let word = recipe.word_for_paths();
-            return Ok(word.or_else(|| found.names_root.then(|| "`__FILE__` in its text".into())));
-        }
-        Ok(None)
+        let is_named = self.drive.mode == Mode::Auto && found.names_root;
+        Ok(is_named.then(|| "`__FILE__` in its text".into()))
     }
 
     fn holds_canonical_root(&self, realised: &Realised, recipe: &Recipe) -> Result<bool, Failed> {

@@ -10,6 +10,7 @@ use nixstore::daemon_store::{Address, DaemonOptions, DaemonStore};
 use nixstore::path::StoreName;
 use nixstore::store::{BuildOptions, Built, Outputs, RealiseError, StoreError};
 use nixstore::{PathInfo, ResolvedDerivation, Store, StoreDir, StorePath};
+use splitter::discover::headers::Headers;
 use splitter::drive::{Drive, Keep, Sandbox};
 use splitter::host_tools::HostTools;
 use splitter::outside::Asked;
@@ -246,7 +247,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         store: &*store,
         tools: &HostTools::new(toolchains, Box::new(|_| {})),
         runner: store.add_path(&RUNNER.parse().expect("a valid name"), &program(RUNNER)).unwrap().path,
-        memory: None,
+        headers: &Headers::default(),
         history: None,
         roots: Roots::new([(BString::from(build.as_os_str().as_bytes()), "source".into())]),
         mode: Mode::Auto,

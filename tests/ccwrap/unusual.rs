@@ -18,6 +18,42 @@ fn settle() {
 }
 
 #[test]
+fn what_a_compiler_looks_at_before_its_source_is_there_from_the_start() {
+    let test = "what_a_compiler_looks_at_before_its_source_is_there_from_the_start";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "#include <h.h>\n#if __has_include(<e.h>)\nint e;\n#endif\nint x = H;\n");
+    calls.write("inc/h.h", "#define H 1\n");
+    calls.write("forced.h", "int forced;\n");
+    calls.write("dir/below/b.h", "");
+    fs::create_dir(calls.at("empty")).unwrap();
+    symlink("a.c", calls.at("linked.c")).unwrap();
+    for compiler in compilers() {
+        // Its tools are known after a call.
+        calls.miss(&format!("{compiler} -Iinc -c a.c"));
+        for words in [
+            "-Wmissing-include-dirs -Inone -Iempty -Idir -Iinc -c a.c",
+            "-Iinc -isystem none/deep -iquote ../build/empty -idirafter dir/below -MD -c a.c -o dir/a.o",
+            "-I../build/inc -Idir/../empty -g -c a.c",
+            "-Iinc -include forced.h -O2 -S a.c",
+            "-Iinc -c linked.c",
+            "-Iinc -x c++ -c a.c",
+            "-Iinc -save-temps -c a.c",
+            "-Iinc -Winvalid-words -fno-such-option-there-is -c a.c",
+        ] {
+            calls.both(&format!("{compiler} {words}"));
+        }
+    }
+    // A directory that comes and goes between one call and the next.
+    fs::create_dir(calls.at("none")).unwrap();
+    calls.miss("gcc -Wmissing-include-dirs -Inone -Iempty -Idir -Iinc -c a.c");
+    fs::remove_dir(calls.at("empty")).unwrap();
+    calls.miss("gcc -Wmissing-include-dirs -Inone -Iempty -Idir -Iinc -c a.c");
+    calls.write("none/e.h", "");
+    calls.miss("gcc -Wmissing-include-dirs -Inone -Iempty -Idir -Iinc -c a.c");
+    calls.hit("gcc -Wmissing-include-dirs -Inone -Iempty -Idir -Iinc -c a.c");
+}
+
+#[test]
 fn a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it() {
     let test = "a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };

@@ -27,7 +27,7 @@ pub fn run(edge: &Edge<Manifest>) -> Result<Report, Error> {
     let outside = Outside::open(edge)?;
     let aside = Aside::put(manifest)?;
     let mut children = Children::Traced(Box::default());
-    let ended = begin(manifest).and_then(|()| run::commands(manifest, &mut children));
+    let ended = begin(manifest).and_then(|()| run::commands(manifest, &mut children, None));
     for file in manifest.files.keys().map(|path| to_path(path)) {
         fs::remove_file(file).ok(); // a command may have removed it itself
     }

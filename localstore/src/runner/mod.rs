@@ -6,9 +6,12 @@
 //! builds the root, runs the commands and collects. When the keeper is told to stop or dies, the kernel ends the
 //! namespace and everything in it.
 
+mod ahead;
 mod bpf;
 mod builder;
 mod collect;
+mod forked;
+mod gate;
 mod in_place;
 mod namespaces;
 mod root;
@@ -16,14 +19,17 @@ mod run;
 mod sockets;
 mod trace;
 
+pub(crate) use ahead::Order as HeadStartOrder;
+pub(crate) use forked::{can_fork, fork};
 pub use in_place::put_back;
 pub use namespaces::Network;
 
+use ahead::{Begun, Followed};
 use nixstore::manifest::{ABI, Manifest, Reads, Step};
-use root::Root;
+use root::{Outside, Root, Staged};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -47,8 +53,9 @@ pub enum Place {
     Here,
 }
 
-/// What is done there: all that follows the line, as JSON. The keeper answers on the socket with a [`Report`] as a line of JSON;
-/// with nothing where nothing follows. The store passes the manifest `M` on as the text that it has.
+/// What is done there: all that follows the line, as JSON, but for a line of JSON that begins with [`HEAD_START`]. The keeper answers
+/// on the socket with a [`Report`] as a line of JSON; with nothing where nothing follows. The store passes the manifest `M` on as the
+/// text that it has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work<M> {
@@ -59,6 +66,15 @@ pub enum Work<M> {
     /// Nothing: the answer says whether a root can be made.
     Nothing,
 }
+
+/// The line that may come between: the program of an edge whose inputs are still being found out. What follows is that edge.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ahead {
+    pub head_start: ahead::Order,
+}
+
+/// How an [`Ahead`] begins.
+const HEAD_START: &[u8] = b"{\"head_start\":";
 
 /// An edge in the embedded store.
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,6 +133,8 @@ pub enum Report {
         /// The error number.
         errno: i32,
     },
+    /// The head start was of no use, for a reason that does not concern the edge: it has to be run in another place.
+    NotAhead,
     /// The runner itself could not go on.
     Error(String),
 }
@@ -153,45 +171,97 @@ fn begin() -> io::Result<io::Result<()>> {
 }
 
 /// The first process: makes the root, waits to be told what is to be done, and does it. Nothing, if that is never told.
-fn work(isolated: Result<(), Error>, place: &Place, orders: impl Read) -> Option<Report> {
-    let root = isolated.and_then(|()| match place {
-        Place::Sandbox { root, .. } => Root::make(root).map(Some),
-        Place::Here => Ok(None),
+fn work(isolated: Result<(), Error>, place: &Place, mut orders: impl BufRead) -> Option<Report> {
+    let scene = isolated.and_then(|()| match place {
+        Place::Sandbox { root, .. } => Root::make(root).map(Scene::Root),
+        Place::Here => Ok(Scene::Here),
     });
-    let told = told(orders).transpose()?;
-    Some(root.and_then(|root| do_there(told?, root)).unwrap_or_else(Report::from))
+    hear_and_do(scene, &mut orders).unwrap_or_else(|error| Some(error.into()))
 }
 
-fn told(mut orders: impl Read) -> Result<Option<Work<Manifest>>, Error> {
-    let mut text = Vec::new();
-    orders.read_to_end(&mut text).map_err(Error::io("hear what is to be done"))?;
-    let work = (!text.is_empty()).then(|| serde_json::from_slice(&text)).transpose();
-    work.map_err(|error| Error::io("understand what is to be done")(error.into()))
+fn hear_and_do(scene: Result<Scene, Error>, orders: &mut impl BufRead) -> Result<Option<Report>, Error> {
+    match Told::hear(orders).map_err(Error::io("understand what is to be done"))? {
+        Told::Nothing => Ok(None),
+        Told::Ahead(order) => hear_and_do(scene.and_then(|scene| scene.begin(&order)), orders),
+        Told::Work(work) => do_there(*work, scene?).map(Some),
+    }
 }
 
-fn do_there(work: Work<Manifest>, root: Option<Root>) -> Result<Report, Error> {
-    match (work, root) {
+/// Where something is done.
+enum Scene {
+    Root(Root),
+    /// In a root that was entered, where a program waits for its inputs.
+    Begun(Begun),
+    Here,
+}
+
+/// What is heard.
+enum Told {
+    Nothing,
+    Ahead(Box<ahead::Order>),
+    Work(Box<Work<Manifest>>),
+}
+
+impl Scene {
+    fn begin(self, order: &ahead::Order) -> Result<Self, Error> {
+        match self {
+            // Whatever is in the way, the edge may do without.
+            Self::Root(root) => Begun::start(root, order).map(Self::Begun).map_err(|_| Error::NotAhead),
+            Self::Begun(_) | Self::Here => Err(Error::NotAhead),
+        }
+    }
+}
+
+impl Told {
+    fn hear(orders: &mut impl BufRead) -> io::Result<Self> {
+        let mut text = Vec::new();
+        orders.read_until(b'\n', &mut text)?;
+        if text.starts_with(HEAD_START) {
+            let Ahead { head_start } = serde_json::from_slice(&text)?;
+            return Ok(Self::Ahead(Box::new(head_start)));
+        }
+        orders.read_to_end(&mut text)?;
+        Ok(if text.is_empty() { Self::Nothing } else { Self::Work(serde_json::from_slice(&text)?) })
+    }
+}
+
+fn do_there(work: Work<Manifest>, scene: Scene) -> Result<Report, Error> {
+    match (work, scene) {
         (Work::Edge(edge), _) if edge.manifest.abi != ABI => {
             Ok(Report::Error(format!("this runner reads manifests of version {ABI}, not {}", edge.manifest.abi)))
         }
-        (Work::Edge(edge), Some(root)) if !edge.manifest.in_place => self::edge(root, &edge),
-        (Work::Edge(edge), None) if edge.manifest.in_place => in_place::run(&edge),
-        (Work::Builder(builder), Some(root)) => builder::run(root, &builder),
-        (Work::Nothing, Some(root)) => root.enter().map(|()| Report::done()),
+        (Work::Edge(edge), Scene::Root(root)) if !edge.manifest.in_place => self::edge(root, &edge),
+        (Work::Edge(edge), Scene::Begun(begun)) if !edge.manifest.in_place => {
+            let Followed { staged, outputs, gate, pid } = begun.follow(&edge)?;
+            let outside = Outside::new(outputs, &edge);
+            edge_in(&edge.manifest, &staged, &outside, || gate.open().map(|()| Some(pid)))
+        }
+        (Work::Edge(edge), Scene::Here) if edge.manifest.in_place => in_place::run(&edge),
+        (Work::Builder(builder), Scene::Root(root)) => builder::run(root, &builder),
+        (Work::Nothing, Scene::Root(root)) => root.enter().map(|()| Report::done()),
         _ => Ok(Report::Error("the store has sent this to the wrong place".into())),
     }
 }
 
 fn edge(root: Root, edge: &Edge<Manifest>) -> Result<Report, Error> {
-    let manifest = &edge.manifest;
-    let outside = root::Outside::open(edge)?;
+    let outside = Outside::open(edge)?;
     let staged = root::enter(root, edge)?;
-    let before = collect::Before::the_commands(manifest, &staged);
+    edge_in(&edge.manifest, &staged, &outside, || Ok(None))
+}
+
+/// Runs an edge where all is in place; `release` gives the process of its program, if that was only kept waiting.
+fn edge_in(
+    manifest: &Manifest,
+    staged: &Staged,
+    outside: &Outside,
+    release: impl FnOnce() -> Result<Option<libc::pid_t>, Error>,
+) -> Result<Report, Error> {
+    let before = collect::Before::the_commands(manifest, staged);
     let mut children = match manifest.traced {
         true => run::Children::Traced(Box::default()),
         false => run::Children::OfNamespace,
     };
-    let ended = run::commands(manifest, &mut children)?;
+    let ended = run::commands(manifest, &mut children, release()?)?;
     let reads = match children {
         run::Children::Traced(tracer) => Some(tracer.into_reads()),
         run::Children::OfNamespace => None,
@@ -204,8 +274,8 @@ fn edge(root: Root, edge: &Edge<Manifest>) -> Result<Report, Error> {
     };
     Ok(match ended {
         run::Ended::Exit(0) => {
-            collect::log(&outside)?;
-            Report::Done { missing: collect::outputs(manifest, &staged, &before, reads.as_ref(), &outside)? }
+            collect::log(outside)?;
+            Report::Done { missing: collect::outputs(manifest, staged, &before, reads.as_ref(), outside)? }
         }
         ended => ended.into(),
     })
@@ -220,9 +290,17 @@ impl Report {
 /// What stops a runner.
 #[derive(Debug)]
 pub(crate) enum Error {
-    Refused { step: String, errno: i32 },
-    Io { what: String, error: io::Error },
+    Refused {
+        step: String,
+        errno: i32,
+    },
+    Io {
+        what: String,
+        error: io::Error,
+    },
     Misbehaved(String),
+    /// As [`Report::NotAhead`].
+    NotAhead,
 }
 
 impl Error {
@@ -238,6 +316,7 @@ impl From<Error> for Report {
             Error::Refused { step, errno } => Self::Refused { step, errno },
             Error::Io { what, error } => Self::Error(format!("cannot {what}: {error}")),
             Error::Misbehaved(what) => Self::Misbehaved(what),
+            Error::NotAhead => Self::NotAhead,
         }
     }
 }

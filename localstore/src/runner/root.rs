@@ -2,8 +2,9 @@
 //! places.
 #![expect(unsafe_code, reason = "mounts are system calls without a safe form")]
 
+use super::gate::Gate;
 use super::{Edge, Error};
-use nixstore::manifest::Manifest;
+use nixstore::manifest::{HeadStart, Manifest};
 use nixstore::text;
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
@@ -18,6 +19,9 @@ const COPIED: u64 = 32 * 1024;
 
 /// The same where copies are to be writable.
 const WRITABLE: u64 = 256 * 1024 * 1024;
+
+/// The same where nothing can be bound any more.
+const LATE: u64 = 16 * 1024 * 1024;
 
 /// What was in the root before the command ran.
 #[derive(Debug, Default)]
@@ -37,8 +41,13 @@ pub struct Outside {
 impl Outside {
     pub fn open(edge: &Edge<Manifest>) -> Result<Self, Error> {
         let directory = File::open(&edge.outputs).map_err(Error::io(format!("open `{}`", edge.outputs.display())))?;
+        Ok(Self::new(directory, edge))
+    }
+
+    /// The same of a directory that is open.
+    pub fn new(directory: File, edge: &Edge<Manifest>) -> Self {
         let base = |path: &String| Path::new(path).file_name().unwrap_or(OsStr::new(path)).to_owned();
-        Ok(Self { directory, names: edge.manifest.outputs.iter().map(|(k, v)| (k.clone(), base(v))).collect() })
+        Self { directory, names: edge.manifest.outputs.iter().map(|(k, v)| (k.clone(), base(v))).collect() }
     }
 
     /// The path by which this process reaches the place of an output.
@@ -54,14 +63,32 @@ impl Outside {
 
 /// Fills the root of an edge and changes into it.
 pub fn enter(root: Root, edge: &Edge<Manifest>) -> Result<Staged, Error> {
-    let mut stage = Stage { root: &root, store: &edge.store, made: BTreeSet::new(), staged: Staged::default() };
+    let mut stage = Stage::new(&root, &edge.store, None);
     stage.tools(&edge.manifest)?;
     stage.inputs(&edge.manifest)?;
     let staged = stage.staged;
-    root.enter()?;
-    // Changed by nobody, as all directories on the way to the inputs.
-    fs::set_permissions("/", fs::Permissions::from_mode(0o555)).map_err(Error::io("close the new root"))?;
+    root.enter_and_close()?;
     Ok(staged)
+}
+
+/// The same without inputs, but for an empty file in the place of the one that waits for all others.
+pub fn enter_ahead(root: Root, start: &HeadStart, store: &Path) -> Result<Gate, Error> {
+    let mut stage = Stage::new(&root, store, None);
+    stage.tools(&start.manifest)?;
+    stage.directories(&start.manifest)?;
+    let source = to_path(&start.gate);
+    stage.parent(&source)?;
+    let gate = Gate::shut(&root.inside(&source))?;
+    root.enter_and_close()?;
+    Ok(gate)
+}
+
+/// Adds the inputs to a root that was entered without, from a store which can only be reached by what is open.
+pub fn follow(manifest: &Manifest, store: &Path, source: &Path, gate: &Gate) -> Result<Staged, Error> {
+    let root = Root { at: "/".into() };
+    let mut stage = Stage::new(&root, store, Some((source, gate)));
+    stage.inputs(manifest)?;
+    Ok(stage.staged)
 }
 
 /// A root that is not entered yet.
@@ -81,6 +108,12 @@ impl Root {
         let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
         mount(Some("proc".as_ref()), &proc, Some("proc"), flags, None, "mount a new `/proc`")?;
         Ok(root)
+    }
+
+    fn enter_and_close(self) -> Result<(), Error> {
+        self.enter()?;
+        // Changed by nobody, as all directories on the way to the inputs.
+        fs::set_permissions("/", fs::Permissions::from_mode(0o555)).map_err(Error::io("close the new root"))
     }
 
     /// Changes into it. Nothing outside can be reached then but by what is open.
@@ -107,7 +140,9 @@ impl Root {
         }
         for device in ["null", "zero", "full", "random", "urandom", "tty"] {
             let path = Path::new("/dev").join(device);
-            self.bind(&path, &path, Access::Write)?;
+            let (inside, step) = (self.inside(&path), format!("bind `{}`", path.display()));
+            File::create(&inside).map_err(Error::io(format!("make a place for `{}`", path.display())))?;
+            mount(Some(path.as_os_str()), &inside, None, libc::MS_BIND, None, &step)?;
         }
         for (name, target) in [
             ("fd", "/proc/self/fd"),
@@ -143,7 +178,7 @@ impl Root {
 
     /// Makes the directory of `at`.
     pub fn parent(&self, at: &Path) -> Result<(), Error> {
-        at.parent().map_or(Ok(()), |parent| self.directory(parent))
+        at.parent().filter(|parent| *parent != Path::new("/")).map_or(Ok(()), |parent| self.directory(parent))
     }
 
     /// Makes the file or directory `from` visible at `at`.
@@ -176,12 +211,18 @@ impl Root {
 struct Stage<'a> {
     root: &'a Root,
     store: &'a Path,
+    /// Where the root was entered before: the source, and how it is let go. Nothing can be bound then.
+    late: Option<(&'a Path, &'a Gate)>,
     /// Directories that are there.
     made: BTreeSet<PathBuf>,
     staged: Staged,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    fn new(root: &'a Root, store: &'a Path, late: Option<(&'a Path, &'a Gate)>) -> Self {
+        Self { root, store, late, made: BTreeSet::new(), staged: Staged::default() }
+    }
+
     /// The file of a store path, or of a path below one.
     fn physical(&self, store_path: &str) -> PathBuf {
         let path = PathBuf::from(OsString::from_vec(text::to_bytes(store_path)));
@@ -200,12 +241,24 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn inputs(&mut self, manifest: &Manifest) -> Result<(), Error> {
+    /// Those that are there whatever the inputs are.
+    fn directories(&mut self, manifest: &Manifest) -> Result<(), Error> {
         let rest = to_path(&manifest.rest);
         self.root.directory(&rest)?;
         for directory in &manifest.directories {
             self.root.directory(&to_path(directory))?;
         }
+        for at in manifest.writes.values().map(|at| to_path(at)) {
+            self.parent(&at)?;
+            if !at.starts_with(&rest) {
+                self.staged.writable.insert(at.parent().unwrap_or(&at).to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn inputs(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        self.directories(manifest)?;
         for (at, from) in &manifest.inputs {
             let at = to_path(at);
             self.input(&self.physical(from), &at, manifest.copied)?;
@@ -219,26 +272,28 @@ impl Stage<'_> {
                 .map_err(Error::io(format!("write `{}`", at.display())))?;
             self.staged.paths.insert(at);
         }
-        for at in manifest.writes.values().map(|at| to_path(at)) {
-            self.parent(&at)?;
-            if !at.starts_with(&rest) {
-                self.staged.writable.insert(at.parent().unwrap_or(&at).to_owned());
-            }
-        }
-        self.close(&rest)
+        self.close(&to_path(&manifest.rest))
     }
 
     fn input(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), Error> {
         let what = || format!("stage `{}` as `{}`", from.display(), at.display());
         self.parent(at)?;
         let metadata = fs::symlink_metadata(from).map_err(Error::io(what()))?;
-        if metadata.is_symlink() {
-            self.root.copy_link(from, at)
-        } else if metadata.is_dir() || metadata.size() > if writable { WRITABLE } else { COPIED } {
-            self.root.bind(from, at, Access::Read)
-        } else {
-            let right = if writable { 0o200 } else { 0 };
-            copy(from, &self.root.inside(at), &metadata, right).map_err(Error::io(what()))
+        let copied = match self.late {
+            Some(_) => LATE,
+            None if writable => WRITABLE,
+            None => COPIED,
+        };
+        let right = if writable { 0o200 } else { 0 };
+        match self.late {
+            Some((source, gate)) if at == source && metadata.is_file() => gate.fill(from, &metadata),
+            Some((source, _)) if at == source => Err(Error::NotAhead),
+            _ if metadata.is_symlink() => self.root.copy_link(from, at),
+            _ if metadata.is_file() && metadata.size() <= copied => {
+                copy(from, &self.root.inside(at), &metadata, right).map_err(Error::io(what()))
+            }
+            Some(_) => Err(Error::NotAhead),
+            None => self.root.bind(from, at, Access::Read),
         }
     }
 

@@ -47,13 +47,24 @@ pub enum Children {
     Traced(Box<Tracer>),
 }
 
-/// Runs every command until one fails; they print where this process does.
-pub fn commands(manifest: &Manifest, children: &mut Children) -> Result<Ended, Error> {
+/// Starts a program, which is waited for by [`commands`].
+pub fn begin(manifest: &Manifest, run: &Run) -> Result<libc::pid_t, Error> {
+    let start = command(manifest, run)?;
+    start.enter()?;
+    let file = start.file.clone();
+    spawn(start).map_err(|error| cannot_run(&file, error))
+}
+
+/// Runs every command until one fails; they print where this process does. The first program may have `begun`.
+pub fn commands(manifest: &Manifest, children: &mut Children, mut begun: Option<libc::pid_t>) -> Result<Ended, Error> {
     for step in &manifest.commands {
         match step {
             Step::Run(run) => {
                 children.streams(run);
-                let ended = children.run(command(manifest, run)?)?;
+                let ended = match begun.take() {
+                    Some(pid) => children.wait_for(pid)?,
+                    None => children.run(command(manifest, run)?)?,
+                };
                 if !matches!(ended, Ended::Exit(0)) {
                     children.end_all();
                     return Ok(ended);
@@ -100,18 +111,9 @@ impl Children {
 
     /// Runs one program, and reaps whatever ends until it does.
     pub fn run(&mut self, start: Start) -> Result<Ended, Error> {
-        // This process has no other use for its own; a child that changes nothing of itself is started by vfork.
-        std::env::set_current_dir(&start.cwd).map_err(Error::io(format!("enter `{}`", start.cwd.display())))?;
+        start.enter()?;
         let program = start.file.clone();
-        let cannot = |error: io::Error| {
-            let program = Path::new(&program).display();
-            match error.raw_os_error() {
-                Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC) => Error::Misbehaved(format!(
-                    "cannot run `{program}`: {error}; it must be a program among the inputs or tools"
-                )),
-                _ => Error::Io { what: format!("run `{program}`"), error },
-            }
-        };
+        let cannot = |error: io::Error| cannot_run(&program, error);
         match self {
             Self::OfNamespace => {
                 let pid = spawn(start).map_err(cannot)?;
@@ -192,7 +194,23 @@ impl Children {
     }
 }
 
+fn cannot_run(program: &OsStr, error: io::Error) -> Error {
+    let program = Path::new(program).display();
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::EACCES | libc::ENOEXEC) => Error::Misbehaved(format!(
+            "cannot run `{program}`: {error}; it must be a program among the inputs or tools"
+        )),
+        _ => Error::Io { what: format!("run `{program}`"), error },
+    }
+}
+
 impl Start {
+    /// Goes where it is to start: this process has no other use for its own directory, and a child that changes nothing of
+    /// itself is started by vfork.
+    fn enter(&self) -> Result<(), Error> {
+        std::env::set_current_dir(&self.cwd).map_err(Error::io(format!("enter `{}`", self.cwd.display())))
+    }
+
     fn into_program(self) -> Result<trace::Program, Error> {
         let stdin = self.stdin.map_or_else(|| File::open("/dev/null"), Ok).map_err(Error::io("open `/dev/null`"))?;
         let env = self.env.iter().map(|(key, value)| (word(key), word(value))).collect();

@@ -13,13 +13,13 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 /// A store with the runner in it, and a shell and Perl as the toolchain.
-struct Edges {
-    kit: Kit,
+pub struct Edges {
+    pub kit: Kit,
     runner: StorePath,
     tools: StorePath,
 }
 
-fn edges() -> Edges {
+pub fn edges() -> Edges {
     let kit = plain_kit();
     let runner = kit.store().install_runner(&runner()).unwrap();
     let tools = kit.store().add_path(&"tools".parse().unwrap(), &tools(kit.scratch())).unwrap().path;
@@ -51,7 +51,7 @@ impl Edges {
     }
 
     /// The same with another manifest.
-    fn edge_with(&self, script: &str, change: impl FnOnce(&mut Manifest)) -> ResolvedDerivation {
+    pub fn edge_with(&self, script: &str, change: impl FnOnce(&mut Manifest)) -> ResolvedDerivation {
         let dir = StoreDir::default();
         let input = self.kit.add("in", "input\n");
         let mut manifest = Manifest {
@@ -150,7 +150,7 @@ fn an_edge_runs_in_the_sandbox_that_was_begun_for_it() {
     }
     let mut edges = edges();
     let before = children();
-    edges.kit.reopen_expecting(Network::Own);
+    edges.kit.reopen_expecting(Network::Own, None);
     edges.kit.store().install_runner(&runner()).unwrap();
     let begun = children();
     for text in ["one", "two"] {
@@ -187,12 +187,12 @@ fn a_sandbox_for_which_no_edge_has_come_is_taken_away() {
         return not_run("a_sandbox_for_which_no_edge_has_come_is_taken_away", "the kernel does not list children");
     }
     let mut edges = edges();
-    edges.kit.reopen_expecting(Network::None);
+    edges.kit.reopen_expecting(Network::None, None);
     edges.kit.store().install_runner(&runner()).unwrap();
     assert_eq!(children().len(), 1);
     // It has another network.
     assert_eq!(edges.failure("echo no; exit 3"), (Failure::Exit(3), "no\n".into()));
-    edges.kit.reopen_expecting(Network::None);
+    edges.kit.reopen_expecting(Network::None, None);
     assert_eq!(children().len(), 1);
     edges.kit.close();
     assert_eq!((children().len(), edges.kit.leftovers()), (0, Vec::new()));

@@ -4,6 +4,7 @@ use bstr::BString;
 use localstore::runner::Network;
 use localstore::{LocalStore, Opening};
 use nixstore::hash::Algorithm;
+use nixstore::manifest::HeadStart;
 use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
 use nixstore::{Derivation, DerivationOutput, Method, PathInfo, ResolvedDerivation, Store as _, StorePath};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,10 +91,10 @@ impl Kit {
     }
 
     /// Opens it again, while a sandbox is begun.
-    pub fn reopen_expecting(&mut self, network: Network) {
+    pub fn reopen_expecting(&mut self, network: Network, start: Option<HeadStart>) {
         self.close();
         let mut opening = Opening::begin(&self.root).expect("a store");
-        opening.expect_edge(&runner(), network);
+        opening.expect_edge(&runner(), network, start);
         self.store = Some(opening.finish().expect("a store"));
     }
 
@@ -145,12 +146,19 @@ impl Kit {
     /// What is left of builds.
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
+        let names = |directory: &Path| -> Vec<String> {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+        };
         for session in fs::read_dir(self.root.join("nix/var/splitter/builds")).unwrap().flatten() {
             for entry in fs::read_dir(session.path()).unwrap().flatten() {
-                found.push(entry.file_name().into_string().unwrap());
+                // The directory of a build is left, with nothing in it.
+                let is_plain = names(&entry.path()).iter().all(|name| name == "store" || name == "log");
+                let is_idle = is_plain && names(&entry.path().join("store")).is_empty();
+                found.extend(Some(entry.file_name().into_string().unwrap()).filter(|_| !is_idle));
             }
         }
-        found.retain(|name| name != "lock" && name != "root");
+        found.retain(|name| name != "lock");
         found
     }
 }

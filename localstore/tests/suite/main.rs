@@ -4,6 +4,7 @@ mod adding;
 mod collecting;
 mod edges;
 mod full;
+mod head_start;
 mod isolation;
 mod kit;
 mod nix;

@@ -171,7 +171,7 @@ impl Steps<'_> {
         let none = Roots::default();
         let roots = if self.is_bound_by_text(&recipe) { &self.drive.roots } else { &none };
         let stated = self.drive.stated(edge);
-        let question = Question { recipe: &recipe, stated: &stated, roots, headers: &self.headers };
+        let question = Question { recipe: &recipe, stated: &stated, roots, headers: self.headers };
         Some(Shown { found: discover::discover_alone(&question)?, watch })
     }
 

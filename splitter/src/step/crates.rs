@@ -65,7 +65,7 @@ impl Steps<'_> {
 
     fn supposed_of_crate(&self, edge: EdgeId, recipe: &Recipe) -> Found {
         let stated = self.drive.stated(edge);
-        let question = Question { recipe, stated: &stated, roots: &Roots::default(), headers: &self.headers };
+        let question = Question { recipe, stated: &stated, roots: &Roots::default(), headers: self.headers };
         discover::discover(&question).unwrap_or_default()
     }
 

@@ -33,7 +33,7 @@ impl Steps<'_> {
         let (stated, unwritten): (Vec<_>, Vec<_>) = self.drive.stated(edge).into_iter().partition(is_there);
         let none = Roots::default();
         let roots = if self.is_bound_by_text(recipe) { &self.drive.roots } else { &none };
-        let question = Question { recipe, stated: &stated, roots, headers: &self.headers };
+        let question = Question { recipe, stated: &stated, roots, headers: self.headers };
         let found = self.found_ahead(edge).or_else(|| discover::discover(&question));
         let Some(mut found) = found else {
             let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;

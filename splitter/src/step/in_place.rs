@@ -68,7 +68,7 @@ impl Steps<'_> {
     /// What discovery finds; of a command that may read anything, what is stated.
     fn supposed(&self, edge: EdgeId, recipe: &Recipe) -> Found {
         let stated = self.drive.stated(edge);
-        let question = Question { recipe, stated: &stated, roots: &Roots::default(), headers: &self.headers };
+        let question = Question { recipe, stated: &stated, roots: &Roots::default(), headers: self.headers };
         discover::discover(&question).unwrap_or_else(|| {
             let mut found = Found::default();
             stated.iter().for_each(|path| found.existing(path.as_bstr(), discover::Named::Everything));

@@ -6,11 +6,13 @@ use crate::discover::{Found, to_path};
 use crate::drive::{Done, Drive, Error, Reason};
 use crate::graph::{Command, Commands, DoubleOutput, EdgeId, EdgeSpec, Graph, GraphBuilder, Location, absolute};
 use crate::identity::Identity;
+use crate::lower::Toolchain;
 use crate::plan::Plan;
+use crate::recipe::Recipe;
 use crate::scan::times::Times;
 use crate::state::Records;
 use crate::toolchain::Probe;
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::HashMap;
 use nixstore::StorePath;
 use std::fs;
@@ -50,6 +52,8 @@ pub struct Product {
     pub unwritten: Vec<BString>,
     /// What it printed.
     pub log: Vec<u8>,
+    /// The host's tools that it ran with; none if it ran where it is.
+    pub tools: Option<Arc<Toolchain>>,
     /// While these stay, the host's tools are the same.
     pub probes: Vec<Probe>,
     /// What the user should know of it.
@@ -93,6 +97,13 @@ impl One {
             location: Location { file: Arc::new("command line".into()), line: 1 },
         })?;
         Ok(graph.finish(Box::new(OneCommand(self.command.clone()))))
+    }
+
+    /// What it does; as above.
+    pub fn recipe(&self, directory: &BStr) -> Recipe {
+        let outputs = self.outputs.iter().map(|path| absolute(path.as_bstr(), directory)).collect();
+        let read = |path: &BStr| fs::read(to_path(path)).ok().map(BString::from);
+        Recipe::new(&self.command, outputs, directory, &read)
     }
 }
 
@@ -155,6 +166,7 @@ impl Drive<'_> {
             depfile,
             unwritten,
             log: outcome.log,
+            tools: outcome.tools,
             probes: self.tools.probes(),
             warning: outcome.warning,
         })

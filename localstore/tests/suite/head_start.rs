@@ -1,0 +1,133 @@
+//! Programs that are begun before it is known what they read.
+
+use crate::edges::{Edges, edges};
+use crate::kit::{not_run, runner};
+use localstore::runner::Network;
+use nixstore::manifest::{HeadStart, Manifest};
+use nixstore::store::{BuildOptions, Built, RealiseError};
+use nixstore::{ResolvedDerivation, Store as _, StoreDir};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// What reads `/src/in` and nothing else of its inputs first.
+const SCRIPT: &str =
+    "echo once; read line < ../in; test -d ../dir && line=\"$line with a directory\"; echo $line > out";
+
+fn offline(manifest: &mut Manifest) {
+    manifest.offline = true;
+}
+
+/// That of a derivation, without what it only finds out later.
+fn start_of(drv: &ResolvedDerivation) -> HeadStart {
+    let json = drv.get().env.get(bstr::BStr::new("__json")).expect("an edge");
+    let whole: Manifest = serde_json::from_slice(json).unwrap();
+    let manifest = Manifest { inputs: BTreeMap::new(), directories: Vec::new(), names: Vec::new(), ..whole };
+    HeadStart { manifest, gate: "/src/in".into(), looked: ["/src/dir".to_owned()].into() }
+}
+
+fn realise(edges: &Edges, drv: &ResolvedDerivation) -> Result<Built, RealiseError> {
+    edges.kit.store().install_runner(&runner()).unwrap();
+    edges.kit.store().realise(drv, &BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) })
+}
+
+/// The output `o0`, and what was printed.
+fn outcome(edges: &Edges, drv: &ResolvedDerivation) -> [String; 2] {
+    let built = realise(edges, drv).unwrap_or_else(|error| panic!("{error:?}"));
+    ["o0", "log"]
+        .map(|name| fs::read_to_string(edges.kit.physical(&built.outputs[&name.parse().unwrap()].path)).unwrap())
+}
+
+#[test]
+fn a_program_that_has_begun_goes_on_with_its_inputs() {
+    const NAME: &str = "a_program_that_has_begun_goes_on_with_its_inputs";
+    let mut edges = edges();
+    let drv = edges.edge_with(SCRIPT, offline);
+    edges.kit.reopen_expecting(Network::None, Some(start_of(&drv)));
+    if !Path::new("/proc/self/task").exists() || !waits_for_its_input() {
+        return not_run(NAME, "the kernel does not list children, or gives no leases");
+    }
+    assert_eq!(outcome(&edges, &drv), ["input\n", "once\n"].map(str::to_owned));
+}
+
+/// Whether some process below this one is the shell, at last.
+fn waits_for_its_input() -> bool {
+    let until = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < until {
+        let own = std::process::id().to_string();
+        let mut waiting = vec![own];
+        while let Some(process) = waiting.pop() {
+            if fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "sh\n") {
+                return true;
+            }
+            for task in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
+                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                waiting.extend(children.split_whitespace().map(str::to_owned));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+#[test]
+fn a_program_that_would_have_found_something_else_begins_anew() {
+    let mut edges = edges();
+    let drv = edges.edge_with(SCRIPT, |manifest| {
+        offline(manifest);
+        manifest.directories.push("/src/dir".into());
+    });
+    edges.kit.reopen_expecting(Network::None, Some(start_of(&drv)));
+    assert_eq!(outcome(&edges, &drv), ["input with a directory\n", "once\n"].map(str::to_owned));
+}
+
+#[test]
+fn a_program_that_has_begun_for_another_edge_is_given_up() {
+    let mut edges = edges();
+    let other = edges.edge_with("echo other; exec cat ../in", offline);
+    edges.kit.reopen_expecting(Network::None, Some(start_of(&other)));
+    assert_eq!(outcome(&edges, &edges.edge_with(SCRIPT, offline)), ["input\n", "once\n"].map(str::to_owned));
+    edges.kit.close();
+    assert_eq!(edges.kit.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn inputs_that_can_only_be_bound_make_a_program_begin_anew() {
+    let mut edges = edges();
+    let tree = edges.kit.scratch().join("tree");
+    fs::create_dir_all(&tree).unwrap();
+    fs::write(tree.join("file"), "of a directory\n").unwrap();
+    let tree = edges.kit.store().add_path(&"tree".parse().unwrap(), &tree).unwrap().path;
+    let drv =
+        edges.edge_with("echo once; read line < ../in; read more < ../tree/file; echo $line $more > out", |manifest| {
+            offline(manifest);
+            manifest.inputs.insert("/src/tree".into(), StoreDir::default().print(&tree));
+        });
+    edges.kit.reopen_expecting(Network::None, Some(start_of(&drv)));
+    assert_eq!(outcome(&edges, &drv), ["input of a directory\n", "once\n"].map(str::to_owned));
+}
+
+#[test]
+fn a_program_that_fails_before_it_has_its_inputs_fails_as_ever() {
+    let mut edges = edges();
+    let drv = edges.edge_with("echo no >&2; exit 3", offline);
+    edges.kit.reopen_expecting(Network::None, Some(start_of(&drv)));
+    match realise(&edges, &drv) {
+        Err(RealiseError::Failed { reason, log }) => {
+            assert_eq!((reason, log), (nixstore::store::Failure::Exit(3), b"no\n".to_vec()));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tools_that_are_not_there_make_a_program_begin_anew() {
+    let mut edges = edges();
+    let drv = edges.edge_with(SCRIPT, offline);
+    let mut start = start_of(&drv);
+    start.manifest.tools.values_mut().for_each(|tools| tools.push_str("-of-yore"));
+    edges.kit.reopen_expecting(Network::None, Some(start));
+    assert_eq!(outcome(&edges, &drv), ["input\n", "once\n"].map(str::to_owned));
+}
