@@ -3,7 +3,7 @@
 //!
 //!     cargo build --release --workspace && cargo run --release -p tests --example bench -- [WHAT...] [PROJECT...]
 //!
-//! WHAT is `calls`, `clean`, `edge`, `load`, `noop`, `scan`, `second`, `tracing`, `memory` or `daemon`, by default all; PROJECT one of `corpus/projects`, by default a
+//! WHAT is `calls`, `misses`, `clean`, `edge`, `load`, `noop`, `scan`, `second`, `tracing`, `memory` or `daemon`, by default all; PROJECT one of `corpus/projects`, by default a
 //! few small ones; for `scan` also a directory that is built, with a slash in its name. `SPLITTER_BENCH_TURNS` is how often the builds are repeated, by default 3.
 //!
 //! Medians are told, with the best of each in brackets. The figures are of a machine that does nothing else. A figure
@@ -29,8 +29,9 @@ use tests::units::{environment, units};
 const SMALL: [&str; 5] = ["json-c", "fribidi", "inih", "lz4", "fmt"];
 
 type Measure = fn(&Bench);
-const SECTIONS: [(&str, Measure); 10] = [
+const SECTIONS: [(&str, Measure); 11] = [
     ("calls", calls::calls),
+    ("misses", calls::misses),
     ("load", load::load),
     ("edge", edge),
     ("memory", memory),

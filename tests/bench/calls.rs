@@ -9,8 +9,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, SystemTime};
+use std::{env, thread};
 use tests::checkout::Project;
 use tests::program;
 
@@ -115,14 +115,25 @@ pub fn calls(bench: &Bench) {
             hits(&what, &words.iter().map(String::as_str).collect::<Vec<_>>(), &place, &rivals, limit);
         }
     }
-    misses(&place, &rivals);
-    long_misses(&place, &rivals);
     rebuild(&place, &rivals);
     table(&place, &rivals);
     drop(rivals);
     make_writable(&place);
     remove(&place);
     sharing_blocks(&bench.place("reflink"));
+}
+
+/// Calls that nobody has made before, and what they may cost beyond the compile.
+pub fn misses(bench: &Bench) {
+    let place = bench.place("misses");
+    fs::create_dir_all(&place).expect("a directory");
+    let rivals = rivals(&place);
+    println!("== one miss, in `{}`: {}", env::temp_dir().display(), names(&rivals));
+    short_misses(&place, &rivals);
+    long_misses(&place, &rivals);
+    drop(rivals);
+    make_writable(&place);
+    remove(&place);
 }
 
 /// A unit of a real project.
@@ -224,8 +235,8 @@ fn tell(what: &str, samples: &[Samples], rivals: &[Rival], limit: f64) {
 }
 
 /// What a miss costs beyond the compile.
-fn misses(place: &Path, rivals: &[Rival]) {
-    const TURNS: usize = 20;
+fn short_misses(place: &Path, rivals: &[Rival]) {
+    const TURNS: usize = 40;
     let words = ["gcc", "-O2", "-g", "-MD", "-MF", "m.d", "-c", "miss.c", "-o", "m.o"];
     let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
     let mut plain = Samples::default();
