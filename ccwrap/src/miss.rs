@@ -221,7 +221,9 @@ impl Job<'_> {
                 let kept = self.cache.and_then(|cache| Some((cache, Kept::of(&product, self.decided, &looks, begun)?)));
                 kept.iter().for_each(|(cache, kept)| self.remember(cache, &product, kept, refusal));
             });
-            product.tools.iter().for_each(|tools| head_start::remember(&opened.own, &self.call.compiler, tools));
+            if let Some(tools) = &product.tools {
+                head_start::remember(&opened.own, &self.call.compiler, tools, product.ran);
+            }
             tools.save()?;
             drop(tools); // it has the store open, from which nothing is deleted then
             drop(first);

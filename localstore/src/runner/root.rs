@@ -323,7 +323,10 @@ impl<'a> Stage<'a> {
                 if is_directory && !mounted() {
                     walk(stage, &path, rest, known)?;
                 }
-                known.insert(path);
+                // A program that has begun may have made files already.
+                if stage.late.is_none() || is_directory || stage.staged.paths.contains(&path) {
+                    known.insert(path);
+                }
             }
             let writable = directory.starts_with(rest) || stage.staged.writable.contains(directory);
             let mode = match directory {

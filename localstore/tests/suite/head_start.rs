@@ -73,6 +73,17 @@ fn waits_for_its_input() -> bool {
 }
 
 #[test]
+fn what_a_program_makes_before_it_has_its_inputs_is_its_own() {
+    let mut edges = edges();
+    let drv = edges.edge_with("echo early > early; read line < ../in; echo $line > out", offline);
+    edges.kit.reopen_expecting(Network::None, Some(start_of(&drv)));
+    waits_for_its_input();
+    let built = realise(&edges, &drv).unwrap_or_else(|error| panic!("{error:?}"));
+    let rest = edges.kit.physical(&built.outputs[&"rest".parse().unwrap()].path);
+    assert_eq!(fs::read_to_string(rest.join("early")).unwrap(), "early\n");
+}
+
+#[test]
 fn a_program_that_would_have_found_something_else_begins_anew() {
     let mut edges = edges();
     let drv = edges.edge_with(SCRIPT, |manifest| {

@@ -1,4 +1,5 @@
-//! Which tools a compiler had when it was called last: probably those of its next call.
+//! Which tools a compiler had when it was called last: probably those of its next call. And whether it ran: where a checkout is like one
+//! that was compiled before, all is in the store, and a compiler that is begun is begun in vain.
 
 use crate::lower::Toolchain;
 use bstr::BString;
@@ -17,18 +18,20 @@ struct Last {
     path: String,
     mounts: BTreeMap<BString, BString>,
     links: BTreeMap<BString, BString>,
+    ran: bool,
 }
 
-/// The tools of a compiler; none if it was not called here, by what is kept in `directory`.
+/// The tools of a compiler; none if it has not run when it was called last, by what is kept in `directory`.
 pub fn recall(directory: &Path, compiler: &Path) -> Option<Toolchain> {
-    let Last { path, mounts, links } = postcard::from_bytes(&fs::read(file(directory, compiler)).ok()?).ok()?;
+    let last: Last = postcard::from_bytes(&fs::read(file(directory, compiler)).ok()?).ok()?;
+    let Last { path, mounts, links, .. } = Some(last).filter(|last| last.ran)?;
     Some(Toolchain { path: path.parse::<StorePath>().ok()?, mounts, links })
 }
 
 /// Keeps them for the next time, which goes on without them if they cannot be kept.
-pub fn remember(directory: &Path, compiler: &Path, tools: &Toolchain) {
+pub fn remember(directory: &Path, compiler: &Path, tools: &Toolchain, ran: bool) {
     let Toolchain { path, mounts, links } = tools.clone();
-    let Ok(bytes) = postcard::to_stdvec(&Last { path: path.to_string(), mounts, links }) else { return };
+    let Ok(bytes) = postcard::to_stdvec(&Last { path: path.to_string(), mounts, links, ran }) else { return };
     let file = file(directory, compiler);
     if fs::read(&file).is_ok_and(|known| known == bytes) {
         return;
@@ -66,10 +69,12 @@ mod tests {
         let (gcc, clang) = (Path::new("/usr/bin/gcc"), Path::new("/usr/bin/clang"));
         let known = |compiler: &Path| recall(directory.path(), compiler);
         assert_eq!(known(gcc), None);
-        remember(directory.path(), gcc, &old);
-        remember(directory.path(), clang, &new);
+        remember(directory.path(), gcc, &old, true);
+        remember(directory.path(), clang, &new, true);
         assert_eq!((known(gcc), known(clang)), (Some(old), Some(new.clone())));
-        remember(directory.path(), gcc, &new);
-        assert_eq!(known(gcc), Some(new));
+        remember(directory.path(), gcc, &new, true);
+        assert_eq!(known(gcc), Some(new.clone()));
+        remember(directory.path(), gcc, &new, false);
+        assert_eq!(known(gcc), None);
     }
 }
