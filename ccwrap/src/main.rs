@@ -164,7 +164,8 @@ fn compile(
     let decided = settings::places(&variable).into_iter().chain(absent).chain([compiler.clone()]).collect();
     // The compiler is likely to run: what it runs in is made while the rest is found out.
     let is_compile = words.iter().any(|word| word == "-c") && !rustc::is_rustc(words[0].as_bstr());
-    let directory = env::current_dir().ok().filter(|_| is_compile && !known.unasked);
+    let is_off = ["disable", "read_only"].iter().any(|setting| settings.is_on(setting).unwrap_or(false));
+    let directory = env::current_dir().ok().filter(|_| is_compile && !is_off && !known.unasked);
     let early = directory.and_then(|directory| miss::early(&settings, cache.as_ref(), &directory));
     let (mask, early) = (OnceCell::new(), Mutex::new(early));
     let around = Around { compiler, words, decided, settings, cache, known, strict, mask, early };
@@ -233,7 +234,7 @@ impl Around<'_> {
                 whole_cache.iter().for_each(|cache| explain::note(cache, output.as_bstr(), text.as_bstr(), &miss));
             });
         };
-        let made = self.make(&call, &compile, &decided, cache.filter(|_| !recache), &explain);
+        let made = self.make(&call, &compile, &decided, by_entry, &explain);
         explain();
         drop(alone); // what is left to be done makes nothing for others
         Ok(match made {
@@ -263,7 +264,7 @@ impl Around<'_> {
         call: &Call,
         compile: &Compile,
         decided: &[PathBuf],
-        cache: Option<&Cache>,
+        remembers: bool,
         meanwhile: &(dyn Fn() + Sync),
     ) -> Result<ExitCode, NotDone> {
         let (cancelled, by) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -283,7 +284,8 @@ impl Around<'_> {
         let settings = &self.settings;
         let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
         let early = &self.early;
-        let job = Job { call, compile, settings, cache, decided, text, name, cancelled: &cancelled, early, meanwhile };
+        let (cache, cancelled) = (self.cache.as_ref(), &cancelled);
+        let job = Job { call, compile, settings, cache, remembers, decided, text, name, cancelled, early, meanwhile };
         match job.make(&|phrase| self.log(phrase)) {
             Ok(made) => {
                 io::stderr().lock().write_all(&made.log).ok(); // nobody listens

@@ -50,8 +50,10 @@ pub struct Job<'a> {
     pub compile: &'a Compile,
     /// The settings.
     pub settings: &'a Settings,
-    /// Where it is remembered, if it is.
+    /// Where its store may be, and its entry.
     pub cache: Option<&'a Cache>,
+    /// Whether it is to have an entry.
+    pub remembers: bool,
     /// Files that decided how the call was understood: settings and programs. Some are to be absent.
     pub decided: &'a [PathBuf],
     /// By which text and name.
@@ -218,7 +220,10 @@ impl Job<'_> {
         let is_too_large = thread::scope(|scope| -> Result<bool, NotMade> {
             // Neither waits for what the other writes.
             scope.spawn(|| {
-                let kept = self.cache.and_then(|cache| Some((cache, Kept::of(&product, self.decided, &looks, begun)?)));
+                let kept = self
+                    .cache
+                    .filter(|_| self.remembers)
+                    .and_then(|cache| Some((cache, Kept::of(&product, self.decided, &looks, begun)?)));
                 kept.iter().for_each(|(cache, kept)| self.remember(cache, &product, kept, refusal));
             });
             if let Some(tools) = &product.tools {

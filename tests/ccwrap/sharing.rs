@@ -100,6 +100,31 @@ fn what_is_to_be_made_anew_is_found_by_those_after() {
 }
 
 #[test]
+fn a_cache_directory_has_its_store_in_it_however_it_is_used() {
+    let test = "a_cache_directory_has_its_store_in_it_however_it_is_used";
+    let Some(calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "int a;\n");
+    let cache = calls.scene.at("all-in-one");
+    let counted = |setting: &str| {
+        let call = |words: &[&str]| {
+            let mut command = calls.ccwrap(words);
+            command.env_remove("SPLITTER_STORE").env("CCWRAP_DIR", &cache);
+            command
+        };
+        let said = calls.output(call(&["gcc", "-c", "a.c"]).env(setting, "1"));
+        assert!(said.status.success(), "{said:?}");
+        let counts = calls.output(&mut call(&["--print-stats"])).stdout;
+        call(&["-z"]).output().unwrap();
+        let counts = String::from_utf8(counts).unwrap();
+        let is_hit = |name: &str| counts.lines().any(|line| line == format!("{name}\t1"));
+        ["cache_miss", "direct_cache_hit", "preprocessed_cache_hit"].into_iter().filter(|name| is_hit(name)).collect()
+    };
+    let outcomes: [Vec<&str>; 3] = ["CCWRAP_RECACHE", "CCACHE_NODIRECT", "NOTHING"].map(counted);
+    assert_eq!(outcomes, [["cache_miss"], ["preprocessed_cache_hit"], ["direct_cache_hit"]]);
+    assert!(cache.join("store/nix/store").is_dir());
+}
+
+#[test]
 fn namespaces_have_entries_of_their_own() {
     let Some(mut calls) = Calls::new("namespaces_have_entries_of_their_own", &["gcc"]) else { return };
     calls.write("a.c", "int a;\n");
