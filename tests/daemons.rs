@@ -267,12 +267,13 @@ fn what_edges_came_out_as_is_not_asked_for_one_by_one() {
         let with = exchanges();
         fs::remove_dir_all(site.scene.at("history")).unwrap();
         let without = exchanges();
-        // A few, and one for each sixteen paths or so, which are asked for in one go.
-        assert!(with < 2 * EDGES, "{}: {with}", offer.name);
+        // A few, and one for each sixteen paths or so, which are asked for in one go; on a busy machine for fewer, but for more than
+        // one edge.
+        assert!(with < 3 * EDGES, "{}: {with}", offer.name);
         // The same for what the edges came out as, which the daemon has to say.
-        assert!(without < 2 * EDGES, "{}: {without}", offer.name);
+        assert!(without < 3 * EDGES, "{}: {without}", offer.name);
         let again = exchanges();
-        assert!(again < 2 * EDGES, "{}: {again}, though it was found out before", offer.name);
+        assert!(again < 3 * EDGES, "{}: {again}, though it was found out before", offer.name);
     }
 }
 
