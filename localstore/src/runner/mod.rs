@@ -53,9 +53,8 @@ pub enum Place {
     Here,
 }
 
-/// What is done there: all that follows the line, as JSON, but for a line of JSON that begins with [`HEAD_START`]. The keeper answers
-/// on the socket with a [`Report`] as a line of JSON; with nothing where nothing follows. The store passes the manifest `M` on as the
-/// text that it has.
+/// What is done there: all that follows the line, as JSON, but for the line of a head start. The keeper answers on the socket with a
+/// [`Report`] as a line of JSON; with nothing where nothing follows. The store passes the manifest `M` on as the text that it has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work<M> {
