@@ -162,12 +162,7 @@ fn compile(
         return ExitCode::FAILURE;
     };
     let decided = settings::places(&variable).into_iter().chain(absent).chain([compiler.clone()]).collect();
-    // The compiler is likely to run: what it runs in is made while the rest is found out.
-    let is_compile = words.iter().any(|word| word == "-c") && !rustc::is_rustc(words[0].as_bstr());
-    let is_off = ["disable", "read_only"].iter().any(|setting| settings.is_on(setting).unwrap_or(false));
-    let directory = env::current_dir().ok().filter(|_| is_compile && !is_off && !known.unasked);
-    let early = directory.and_then(|directory| miss::early(&settings, cache.as_ref(), &directory));
-    let (mask, early) = (OnceCell::new(), Mutex::new(early));
+    let (mask, early) = (OnceCell::new(), Mutex::default());
     let around = Around { compiler, words, decided, settings, cache, known, strict, mask, early };
     if let Some(error) = problem {
         return around.in_trouble(Trouble::Settings, &error.to_string());
@@ -336,6 +331,10 @@ impl Around<'_> {
         let is_wanted = self.settings.is_on("link").unwrap_or(false) && !is_led;
         let links = if is_wanted { Links::Remember } else { Links::Pass };
         let compile = arguments::read(&self.words, &read, links)?;
+        // The compiler is likely to run: what it runs in is made while the rest is found out.
+        if !self.known.unasked && !self.settings.is_on("read_only").unwrap_or(false) {
+            *self.early() = miss::early(&self.settings, self.cache.as_ref(), to_path(directory.as_bstr()));
+        }
         has_files(&compile, &directory)?;
         if self.words.iter().any(|word| is_pipe(word, &directory)) {
             return Err(Why::StandardInput);

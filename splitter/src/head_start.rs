@@ -89,7 +89,7 @@ fn is_without_links(path: &BStr) -> bool {
 }
 
 /// The source of a compile by GCC or Clang, where the words are such that the compiler opens that before all other files of the
-/// project (GCC 12 and 16, Clang 16 and 21).
+/// project, as GCC 12 and Clang 16 were seen to do.
 fn source_of(words: &[BString]) -> Option<&BString> {
     let program = words[0].as_bstr();
     let file = resolve_program(to_path(program).as_os_str(), SEARCH_PATH.as_ref()).filter(|_| is_of_host(program))?;
