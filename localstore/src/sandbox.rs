@@ -279,10 +279,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if !self.is_over && self.status.is_none() {
-            kill_process(self.pid, Signal::KILL).ok(); // it may have just ended; what it keeps ends with it
+        if self.is_over || self.status.is_some() {
+            self.end().ok(); // it is nobody else's child
+        } else {
+            // Killed, it would leave the first process to whoever reaps orphans, and some containers have nobody who does.
+            self.stop().ok();
         }
-        self.end().ok(); // it is nobody else's child
     }
 }
 
