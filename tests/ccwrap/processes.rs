@@ -76,6 +76,35 @@ fn slow(calls: &Calls) -> Child {
 }
 
 #[test]
+fn a_compiler_that_was_begun_early_may_use_all_processors_in_the_end() {
+    let test = "a_compiler_that_was_begun_early_may_use_all_processors_in_the_end";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    // The second call has a head start.
+    calls.write("begun-early.c", "int a;\n");
+    calls.miss("gcc -O2 -c begun-early.c");
+    let body = "x += x * 3; if (x > 7) x /= 5; ".repeat(200);
+    calls.write("begun-early.c", format!("int f(int x) {{ {body} return x; }}\n"));
+    settle();
+    let allowed = |process: &str| -> Option<String> {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        status.lines().find(|line| line.starts_with("Cpus_allowed:")).map(str::to_owned)
+    };
+    let is_the_compiler = |process: &String| {
+        let said = |of: &str| fs::read_to_string(format!("/proc/{process}/{of}")).unwrap_or_default();
+        said("comm") == "cc1\n" && said("cmdline").contains("begun-early.c")
+    };
+    let mut call = calls.ccwrap("gcc -O2 -c begun-early.c".split(' ')).spawn().unwrap();
+    let mut seen = Vec::new();
+    while call.try_wait().unwrap().is_none() {
+        let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        seen.extend(all.filter(is_the_compiler).filter_map(|process| allowed(&process)));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(seen.last(), allowed("self").as_ref(), "{} looks", seen.len());
+    assert_eq!(calls.newly_counted(), ["cache_miss"]);
+}
+
+#[test]
 fn a_call_that_is_stopped_leaves_nothing_behind() {
     let test = "a_call_that_is_stopped_leaves_nothing_behind";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };

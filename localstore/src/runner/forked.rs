@@ -1,8 +1,8 @@
 //! A keeper that is a copy of the process that wants it: to start a program takes longer than to make the sandbox.
 #![expect(unsafe_code, reason = "fork has no safe form")]
 
+use super::beside::Processors;
 use rustix::process::Pid;
-use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -19,36 +19,24 @@ pub(crate) fn can_fork() -> bool {
 /// Those of fork(2).
 pub(crate) fn fork(orders: &OwnedFd, log: &File) -> io::Result<Pid> {
     debug_assert!(can_fork());
+    let processors = Processors::here();
     // SAFETY: the caller has seen that this process has one thread, so the child may use everything.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             let code = panic::catch_unwind(AssertUnwindSafe(|| {
                 take_streams(orders, log);
-                super::main()
+                super::keep(&processors)
             }));
             // SAFETY: ends this process; what its parent has to do when it ends is not done twice.
             unsafe { libc::_exit(code.unwrap_or(2)) }
         }
         child => {
             let child = Pid::from_raw(child).expect("a child has a number");
-            run_beside(child).ok(); // else it runs when this process waits
+            processors.keep_off(child);
             Ok(child)
         }
     }
-}
-
-/// Has another processor run a child that has just been made: Linux (6.18) puts it in line behind this process even where another is
-/// idle, and finds out milliseconds later.
-fn run_beside(child: Pid) -> rustix::io::Result<()> {
-    let all = sched_getaffinity(Some(child))?;
-    let mut others = all;
-    others.unset(sched_getcpu());
-    if others.count() > 0 {
-        sched_setaffinity(Some(child), &others)?;
-        sched_setaffinity(Some(child), &all)?;
-    }
-    Ok(())
 }
 
 /// Makes the standard streams what they are of a program, and closes all else: locks are held as long as somebody has them open.

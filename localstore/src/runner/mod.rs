@@ -7,6 +7,7 @@
 //! namespace and everything in it.
 
 mod ahead;
+mod beside;
 mod bpf;
 mod builder;
 mod collect;
@@ -25,6 +26,7 @@ pub use in_place::put_back;
 pub use namespaces::Network;
 
 use ahead::{Begun, Followed};
+use beside::Processors;
 use nixstore::manifest::{ABI, Manifest, Reads, Step};
 use root::{Outside, Root, Staged};
 use serde::{Deserialize, Serialize};
@@ -140,7 +142,12 @@ pub enum Report {
 
 /// The program: its standard input is the socket of a [`Place`] and a [`Work`]. Answers 0 if it could begin.
 pub fn main() -> i32 {
-    match begin() {
+    keep(&Processors::untouched())
+}
+
+/// The same, for a process that was kept off some processor.
+fn keep(processors: &Processors) -> i32 {
+    match begin(processors) {
         Ok(Ok(())) => 0,
         Ok(Err(e)) => {
             eprintln!("splitter-runner: cannot report: {e}");
@@ -154,7 +161,7 @@ pub fn main() -> i32 {
 }
 
 /// Reads where the job works, and goes there. The answer within is whether the report could be sent.
-fn begin() -> io::Result<io::Result<()>> {
+fn begin(processors: &Processors) -> io::Result<io::Result<()>> {
     // A copy that programs do not inherit.
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut orders = BufReader::new(&socket);
@@ -163,26 +170,42 @@ fn begin() -> io::Result<io::Result<()>> {
     let place: Place = serde_json::from_slice(&line)?;
     Ok(match &place {
         Place::Sandbox { network, .. } => {
-            namespaces::in_first_process(*network, &socket, |isolated| work(isolated, &place, orders))
+            namespaces::in_first_process(*network, &socket, |isolated| work(isolated, &place, processors, orders))
         }
-        Place::Here => namespaces::in_own_process(&socket, || work(Ok(()), &place, orders)),
+        Place::Here => namespaces::in_own_process(&socket, || work(Ok(()), &place, processors, orders)),
     })
 }
 
 /// The first process: makes the root, waits to be told what is to be done, and does it. Nothing, if that is never told.
-fn work(isolated: Result<(), Error>, place: &Place, mut orders: impl BufRead) -> Option<Report> {
+fn work(
+    isolated: Result<(), Error>,
+    place: &Place,
+    processors: &Processors,
+    mut orders: impl BufRead,
+) -> Option<Report> {
     let scene = isolated.and_then(|()| match place {
         Place::Sandbox { root, .. } => Root::make(root).map(Scene::Root),
         Place::Here => Ok(Scene::Here),
     });
-    hear_and_do(scene, &mut orders).unwrap_or_else(|error| Some(error.into()))
+    hear_and_do(scene, processors, &mut orders).unwrap_or_else(|error| Some(error.into()))
 }
 
-fn hear_and_do(scene: Result<Scene, Error>, orders: &mut impl BufRead) -> Result<Option<Report>, Error> {
+fn hear_and_do(
+    scene: Result<Scene, Error>,
+    processors: &Processors,
+    orders: &mut impl BufRead,
+) -> Result<Option<Report>, Error> {
     match Told::hear(orders).map_err(Error::io("understand what is to be done"))? {
         Told::Nothing => Ok(None),
-        Told::Ahead(order) => hear_and_do(scene.and_then(|scene| scene.begin(&order)), orders),
-        Told::Work(work) => do_there(*work, scene?).map(Some),
+        Told::Ahead(order) => hear_and_do(scene.and_then(|scene| scene.begin(&order)), processors, orders),
+        Told::Work(work) => {
+            // Who has told it waits now.
+            match scene {
+                Ok(Scene::Begun(_)) => processors.give_back(),
+                _ => processors.take_back(),
+            }
+            do_there(*work, scene?).map(Some)
+        }
     }
 }
 
