@@ -2,6 +2,7 @@
 //! time.
 
 use ccwrap_format::cache::{BETWEEN_TOUCHES, ENTRIES};
+use splitter::materialise;
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -155,8 +156,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Ok(old) = fs::metadata(path) {
         file.as_file().set_permissions(old.permissions())?;
     }
-    file.persist(path)?;
-    Ok(())
+    materialise::put_in_place(file, path)
 }
 
 #[cfg(test)]

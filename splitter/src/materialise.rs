@@ -1,10 +1,12 @@
 //! Puts outputs into the build directory, as new files with the content and the execute bit of the store's.
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
+use tempfile::NamedTempFile;
 
 /// How the name of a file begins that is being written beside the one whose place it will take.
 pub const IN_THE_MAKING: &str = ".splitter-";
@@ -94,8 +96,19 @@ fn replace(to: &Path, executable: bool, fill: &mut dyn FnMut(&mut File) -> io::R
         let execute = if executable { (mode & 0o444) >> 2 } else { 0 };
         new.as_file().set_permissions(fs::Permissions::from_mode(mode | execute))?;
     }
-    new.persist(to)?;
-    Ok(())
+    put_in_place(new, to)
+}
+
+/// Gives a new file the name `to`, and whatever file was called so none. Where one was, the two swap their names first: ext4 has a
+/// file that is renamed over another written to the disk, for the sake of those who rely on that (its option `auto_da_alloc`). That
+/// takes up to milliseconds, and no compiler asks for it.
+///
+/// # Errors
+/// Those of the file system.
+pub fn put_in_place(new: NamedTempFile, to: &Path) -> io::Result<()> {
+    let is_in_place_of_file = fs::symlink_metadata(to).is_ok_and(|old| old.is_file())
+        && renameat_with(CWD, new.path(), CWD, to, RenameFlags::EXCHANGE).is_ok();
+    if is_in_place_of_file { new.close() } else { new.persist(to).map(drop).map_err(Into::into) }
 }
 
 #[cfg(test)]
@@ -107,5 +120,33 @@ mod tests {
         let null = Path::new("/dev/null");
         write(b"text", null).unwrap();
         assert!(fs::metadata(null).unwrap().file_type().is_char_device());
+    }
+
+    #[test]
+    fn what_was_there_is_replaced_whole_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().join("a.o");
+        for text in [&b"longer text"[..], b"text"] {
+            write(text, &at).unwrap();
+            assert_eq!(fs::read(&at).unwrap(), text);
+        }
+        let (other, link) = (directory.path().join("other"), directory.path().join("link"));
+        write(b"other", &other).unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        write(b"text", &link).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+        assert_eq!(fs::read(&other).unwrap(), b"other");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_directory_is_not_taken_for_a_file_that_may_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().join("a");
+        fs::create_dir(&at).unwrap();
+        fs::write(at.join("b"), "text").unwrap();
+        assert!(write(b"text", &at).is_err());
+        assert!(at.join("b").is_file());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -3,8 +3,9 @@
 use crate::bytes::{self, PATH, decimal};
 use crate::kernel::{self, File, Of, Open};
 
-/// `S_IFMT` and `S_IFLNK`, see inode(7).
+/// `S_IFMT`, `S_IFREG` and `S_IFLNK`, see inode(7).
 const TYPE: u32 = 0o170_000;
+const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 
 /// Puts files.
@@ -47,10 +48,15 @@ impl<'a> Put<'a> {
         let name = self.name.split(|byte| *byte == 0).next()?;
         let from = bytes::path(&mut from, &[bytes::directory(at)?, name])?;
         let to = bytes::path(&mut to, &[at])?;
-        if kernel::status(Of::Path(to)).is_some_and(|there| there.mode & TYPE == LINK) {
+        let there = kernel::status(Of::Path(to)).map(|there| there.mode & TYPE);
+        if there == Some(LINK) {
             return None; // which the compiler writes through
         }
-        let done = fill(kernel::open(from, Open::New)?, self.buffer).and_then(|()| kernel::rename(from, to));
+        let done = fill(kernel::open(from, Open::New)?, self.buffer);
+        if done.is_some() && there == Some(FILE) && kernel::swap(from, to).is_some() {
+            return kernel::remove(from);
+        }
+        let done = done.and_then(|()| kernel::rename(from, to));
         if done.is_none() {
             kernel::remove(from); // the full program makes another
         }
