@@ -5,6 +5,8 @@
 //! takes the same.
 #![deny(clippy::disallowed_methods)]
 
+pub mod plain;
+
 use bstr::{BStr, BString, ByteSlice as _};
 
 /// A compile: a source to an object, or to assembler.

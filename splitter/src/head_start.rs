@@ -5,7 +5,7 @@ mod memory;
 
 pub use memory::{recall, remember};
 
-use crate::compiler::{Compile, takes_value};
+use crate::compiler::{Compile, plain};
 use crate::discover::{is_of_host, to_path};
 use crate::graph::absolute;
 use crate::host_tools::SEARCH_PATH;
@@ -98,141 +98,15 @@ fn source_of(words: &[BString]) -> Option<&BString> {
     }
     let file = fs::canonicalize(file).ok()?;
     let is_gcc = file.file_name()?.as_bytes().contains_str("gcc") || file.file_name()?.as_bytes().contains_str("g++");
-    let mut sources = Vec::new();
-    let mut rest = words[1..].iter();
-    while let Some(word) = rest.next() {
-        if !word.starts_with(b"-") {
-            sources.push(word);
-        } else if is_plain(word.as_bstr(), is_gcc) {
-            if takes_value(word.as_bstr()) || TAKE_NAMES.iter().any(|option| word == option) {
-                rest.next()?;
-            }
-        } else {
-            return None;
-        }
-    }
-    match sources.as_slice() {
+    match plain::sources(words, is_gcc)?.as_slice() {
         [source] => Some(source),
         _ => None,
-    }
-}
-
-/// Options whose value names what is made.
-const TAKE_NAMES: [&str; 4] = ["-o", "-MF", "-MT", "-MQ"];
-
-/// Whether an option neither names a file that is read nor makes the compiler look for one before its source.
-fn is_plain(word: &BStr, is_gcc: bool) -> bool {
-    const WHOLE: [&str; 14] = [
-        "-c",
-        "-S",
-        "-w",
-        "-pipe",
-        "-ansi",
-        "-pedantic",
-        "-pedantic-errors",
-        "-pthread",
-        "-MD",
-        "-MMD",
-        "-MP",
-        "-x",
-        "-nostdinc",
-        "-nostdinc++",
-    ];
-    const BEGIN: [&str; 14] =
-        ["-o", "-MF", "-MT", "-MQ", "-D", "-U", "-I", "-isystem", "-iquote", "-idirafter", "-O", "-std=", "-W", "-m"];
-    // Clang looks for a precompiled header first.
-    const OF_GCC: [&str; 2] = ["-include", "-imacros"];
-    const NOT: [&str; 4] = ["-Wp,", "-Wa,", "-Wl,", "-mllvm"];
-    let begins = |options: &[&str]| options.iter().any(|option| word.starts_with(option.as_bytes()));
-    let is_debug = word.starts_with(b"-g") && !word.starts_with(b"-gen-");
-    !begins(&NOT)
-        && (WHOLE.iter().any(|option| word == *option)
-            || begins(&BEGIN)
-            || is_gcc && begins(&OF_GCC)
-            || is_debug
-            || word.strip_prefix(b"-f").is_some_and(|option| is_plain_of_code(option.as_bstr())))
-}
-
-/// The same of an option that begins with `-f`, without that.
-fn is_plain_of_code(option: &BStr) -> bool {
-    const NOT: [&str; 12] = [
-        "profile",
-        "auto-profile",
-        "branch-probabilities",
-        "plugin",
-        "module",
-        "cxx-modules",
-        "implicit-module",
-        "prebuilt",
-        "compare-debug",
-        "pch",
-        "dump",
-        "directives-only",
-    ];
-    const WITH_VALUE: [&str; 23] = [
-        "abi-version",
-        "cf-protection",
-        "constexpr-depth",
-        "debug-prefix-map",
-        "diagnostics-color",
-        "diagnostics-urls",
-        "excess-precision",
-        "file-prefix-map",
-        "fp-contract",
-        "lto",
-        "macro-prefix-map",
-        "max-errors",
-        "message-length",
-        "random-seed",
-        "sanitize",
-        "stack-reuse",
-        "strict-flex-arrays",
-        "template-depth",
-        "tls-model",
-        "trivial-auto-var-init",
-        "visibility",
-        "vect-cost-model",
-        "zero-call-used-regs",
-    ];
-    match option.split_once_str("=") {
-        Some((name, _)) => WITH_VALUE.iter().any(|known| name == known.as_bytes()),
-        None => !NOT.iter().any(|begin| option.starts_with(begin.as_bytes())),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn words(text: &str) -> Vec<BString> {
-        text.split(' ').map(BString::from).collect()
-    }
-
-    #[test]
-    fn plain_words_lead_to_the_source() {
-        for text in [
-            "-O2 -g3 -std=gnu11 -Wall -Wno-error=x -DA=1 -D B -UC -Ia -I a -isystem s -iquote q -fPIC -fvisibility=hidden \
-             -ffile-prefix-map=/a=. -fsanitize=address -march=x86-64-v3 -mtune=generic -pthread -MD -MT t -MF d -o o -c",
-            "-x c -c",
-        ] {
-            let plain = |word: &BString| is_plain(word.as_bstr(), true);
-            let mut all = words(text);
-            all.retain(|word| word.starts_with(b"-"));
-            assert_eq!(all.iter().filter(|word| !plain(word)).collect::<Vec<_>>(), Vec::<&BString>::new());
-        }
-    }
-
-    #[test]
-    fn what_may_be_read_before_the_source_is_not_plain() {
-        for word in words(
-            "@list -Wp,-MD,d -Wa,-Ia -B. -specs=s -fplugin=p.so -fprofile-use -fprofile-use=d -fauto-profile=f -fmodules \
-             -fmodule-map-file=m --sysroot=r -isysroot -Xclang -include-pch -ivfsoverlay -fsanitize-ignorelist=f -mllvm \
-             -save-temps --config=f -wrapper -fopt-info-vec=f -fdump-tree-all -",
-        ) {
-            assert!(!is_plain(word.as_bstr(), false), "{word}");
-        }
-        assert!(is_plain("-include".into(), true) && !is_plain("-include".into(), false));
-    }
 
     #[test]
     fn only_parents_at_the_start_of_a_path_are_where_they_seem() {

@@ -1,12 +1,13 @@
 //! Turns a step with its exact inputs into a derivation. Pure: equal arguments give equal bytes on any machine.
 #![deny(clippy::disallowed_methods)]
 
+use crate::compiler::plain;
 use crate::discover::is_of_host;
 use crate::recipe::{Kind, Recipe};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::content_address::Method;
 use nixstore::hash::Algorithm;
-use nixstore::manifest::{ABI, Manifest};
+use nixstore::manifest::{ABI, Manifest, Step};
 use nixstore::path::StoreName;
 use nixstore::{Derivation, DerivationOutput, OutputName, StoreDir, StorePath, text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +88,7 @@ pub fn manifest(store_dir: &StoreDir, recipe: &Recipe, inputs: &Inputs, tools: &
     let response = recipe.response.iter().map(|(path, content)| (text::from_bytes(path), text::from_bytes(content)));
     Manifest {
         abi: ABI,
-        commands: recipe.commands.clone(),
+        commands: commands(recipe),
         directories: inputs.directories.iter().map(|path| text::from_bytes(path)).collect(),
         name: name(recipe).to_string(),
         env: pairs(&environment(recipe, inputs)),
@@ -106,6 +107,19 @@ pub fn manifest(store_dir: &StoreDir, recipe: &Recipe, inputs: &Inputs, tools: &
         writes: writes(recipe).map(|(name, path)| (name.to_string(), text::from_bytes(path))).collect(),
         outputs: BTreeMap::new(),
     }
+}
+
+/// The commands; of a compile the assembler reads while the compiler writes.
+fn commands(recipe: &Recipe) -> Vec<Step> {
+    let mut commands = recipe.commands.clone();
+    let words = recipe.runs().next().filter(|_| recipe.kind == Kind::Compile).map(|(words, _)| words);
+    if let ([Step::Run(run)], Some(words)) = (commands.as_mut_slice(), words)
+        && is_of_host(words[0].as_bstr())
+        && plain::may_pipe(&words)
+    {
+        run.argv.insert(1, "-pipe".into());
+    }
+    commands
 }
 
 /// The outputs that are files of its own, and where it leaves them.
