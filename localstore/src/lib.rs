@@ -10,6 +10,7 @@ pub mod collect;
 pub mod database;
 pub mod files;
 pub mod info;
+mod large_pages;
 pub mod layout;
 pub mod nix_builder;
 mod obstacle;

@@ -6,6 +6,7 @@
 use crate::builder;
 use crate::database::{Database, DatabaseError, Entry, Journal, Placing, Totals};
 use crate::files::{self, FileError, Lock, lock};
+use crate::large_pages;
 use crate::layout::{Layout, LayoutError, Place, Warning, network_file_system};
 use crate::runner::{self, Network};
 use crate::sandbox::{self, Ended, Keeper, Leaving, SandboxError};
@@ -590,7 +591,10 @@ impl Store for LocalStore {
         nar::dump(tree, &mut hash).map_err(|error| StoreError::new(format!("read `{}`", tree.display()), error))?;
         let (nar_hash, nar_size) = hash.finish();
         self.add_hashed(name, nar_hash, nar_size, |to| match fs::rename(tree, to) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                large_pages::take_together(to);
+                Ok(())
+            }
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(tree, to, nar_hash),
             Err(error) => Err(StoreError::new(format!("move `{}` to `{}`", tree.display(), to.display()), error)),
         })
