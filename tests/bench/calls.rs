@@ -234,6 +234,16 @@ fn tell(what: &str, samples: &[Samples], rivals: &[Rival], limit: f64) {
     println!("{what:<34} {} = {ratio}", figures.join(", "));
 }
 
+/// Before each call whose time is taken: ccache passes over what is too young, and who comes after a pause has to wait until the
+/// processor is awake.
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// The compile without anybody.
+fn alone(words: &[&str], place: &Path) {
+    let status = Command::new(words[0]).args(&words[1..]).current_dir(place).status();
+    assert!(status.expect("it starts").success());
+}
+
 /// What a miss costs beyond the compile.
 fn short_misses(place: &Path, rivals: &[Rival]) {
     const TURNS: usize = 40;
@@ -244,12 +254,10 @@ fn short_misses(place: &Path, rivals: &[Rival]) {
         for (i, (rival, samples)) in rivals.iter().zip(&mut samples).enumerate() {
             let text = format!("#include <stdio.h>\nint main(void) {{ puts(\"{turn} {i}\"); return 0; }}\n");
             fs::write(place.join("miss.c"), text).expect("a file");
-            thread::sleep(Duration::from_millis(30)); // ccache passes over what is too young
+            thread::sleep(PAUSE);
             samples.time(|| rival.run(&words, place));
-            plain.time(|| {
-                let status = Command::new(words[0]).args(&words[1..]).current_dir(place).status();
-                assert!(status.expect("it starts").success());
-            });
+            thread::sleep(PAUSE);
+            plain.time(|| alone(&words, place));
         }
     }
     let beyond = |samples: &Samples| (samples.median() - plain.median()) * 1000.0;
@@ -273,12 +281,10 @@ fn long_misses(place: &Path, rivals: &[Rival]) {
                  std::cout << list.first << list.second.size();\n    }}\n}}\n"
             );
             fs::write(place.join("long.cc"), text).expect("a file");
-            thread::sleep(Duration::from_millis(30)); // ccache passes over what is too young
+            thread::sleep(PAUSE);
             samples.time(|| rival.run(&words, place));
-            plain.time(|| {
-                let status = Command::new(words[0]).args(&words[1..]).current_dir(place).status();
-                assert!(status.expect("it starts").success());
-            });
+            thread::sleep(PAUSE);
+            plain.time(|| alone(&words, place));
         }
     }
     let ratio = |samples: &Samples| samples.median() / plain.median();
