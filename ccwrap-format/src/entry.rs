@@ -6,8 +6,8 @@
 //! | file | hash of the rest (rapidhash, u64), version (u32), call (bytes), results (list) |
 //! | bytes | length (u32), bytes |
 //! | list | count (u32), one after the other |
-//! | result | bytes, within which are files, places, there, host, variables (lists), 0 (u8), compiler (bytes), outputs (list), depfile (list of at most one), log (bytes); or, after the lists, a refusal (u8) |
-//! | file, place | path (bytes), identity, content or names (bytes) |
+//! | result | bytes, within which are files, places, directories, there, host, variables (lists), 0 (u8), compiler (bytes), outputs (list), depfile (list of at most one), log (bytes); or, after the lists, a refusal (u8) |
+//! | file, place, directory | path (bytes), identity, content, names or real path (bytes) |
 //! | there | path (bytes) |
 //! | host | path (bytes), identity |
 //! | variable | name (bytes), value (list of at most one) |
@@ -20,7 +20,7 @@
 use rapidhash::v3::rapidhash_v3;
 
 /// Another version is not read, nor one whose guards were found by other rules.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Stands before what a call made; any other number is a refusal.
 pub const MADE: u8 = 0;
@@ -28,6 +28,11 @@ pub const MADE: u8 = 0;
 /// A stat identity: device, inode, size in bytes (0 for a directory), seconds and nanoseconds of the last change of the content,
 /// and of anything.
 pub type Numbers = [u64; 7];
+
+/// The identity of a directory whatever it holds: its device and its inode.
+pub fn place([device, inode, ..]: Numbers) -> Numbers {
+    [device, inode, 0, 0, 0, 0, 0]
+}
 
 /// Why a file is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +116,7 @@ impl<'a> Reader<'a> {
         self.bytes().map(Self)
     }
 
-    /// A file or a place: its path, its identity, its content or the names that it does not hold.
+    /// A file, a place or a directory: its path, its identity, its content, the names that it does not hold or its real path.
     pub fn file(&mut self) -> Option<(&'a [u8], Option<Numbers>, &'a [u8])> {
         Some((self.bytes()?, self.identity()?, self.bytes()?))
     }

@@ -34,6 +34,8 @@ pub struct Guards<'a> {
     pub files: Vec<File<'a>>,
     /// Directories that do not hold some names.
     pub places: Vec<Place<'a>>,
+    /// Directories that the compiler may search.
+    pub directories: Vec<Directory<'a>>,
     /// Paths that have to be there, whatever they hold.
     pub there: Vec<&'a [u8]>,
     /// Files of the host, which have to be just the same; none for one that has to be absent.
@@ -62,6 +64,17 @@ pub struct Place<'a> {
     pub identity: Option<Identity>,
     /// One a line.
     pub names: &'a [u8],
+}
+
+/// A directory, whatever it holds. Of several that are one, by links, a compiler searches one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Directory<'a> {
+    /// Absolute.
+    pub path: &'a [u8],
+    /// While it has that, as [`guard::of_place`](crate::guard::of_place) tells, it is the same; none if it has to be absent.
+    pub identity: Option<Identity>,
+    /// Its path without links on the way; empty if it has to be absent.
+    pub real: &'a [u8],
 }
 
 /// What a call gave.
@@ -190,6 +203,11 @@ impl Writer {
             to.identity(place.identity);
             to.bytes(place.names);
         });
+        self.list(&guards.directories, |to, directory| {
+            to.bytes(directory.path);
+            to.identity(directory.identity);
+            to.bytes(directory.real);
+        });
         self.list(&guards.there, |to, path| to.bytes(path));
         self.list(&guards.host, |to, (path, identity)| {
             to.bytes(path);
@@ -241,6 +259,10 @@ fn guards<'a>(from: &mut Reader<'a>) -> Option<Guards<'a>> {
             let (directory, identity, names) = from.file()?;
             Some(Place { directory, identity: identity.map(Identity::from_numbers), names })
         })?,
+        directories: list(from, |from| {
+            let (path, identity, real) = from.file()?;
+            Some(Directory { path, identity: identity.map(Identity::from_numbers), real })
+        })?,
         there: list(from, Reader::bytes)?,
         host: list(from, |from| {
             let (path, identity) = from.host()?;
@@ -267,6 +289,10 @@ mod tests {
         let guards = Guards {
             files: vec![File { path: b"/a.c", identity, content: "hash-a.c" }],
             places: vec![Place { directory: b"/i", identity: None, names: b"a.h\nb.h" }],
+            directories: vec![
+                Directory { path: b"/i", identity, real: b"/real" },
+                Directory { path: b"/none", identity: None, real: b"" },
+            ],
             there: vec![b"/x"],
             host: vec![(b"/usr/bin/cc", identity), (b"/etc/none", None)],
             variables: vec![(b"SET", Some(b"1")), (b"UNSET", None)],

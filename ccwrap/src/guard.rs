@@ -1,8 +1,9 @@
 //! Whether what a result depends on is as it was. First by looks alone (stat); where these differ, the content is the judge,
 //! or the names that a directory holds.
 
-use crate::entry::{File, Guards, Place};
+use crate::entry::{Directory, File, Guards, Place};
 use bstr::{BStr, BString, ByteSlice as _};
+use ccwrap_format::entry::place;
 use nixstore::{Sha256, StoreDir, StorePath, nar};
 use splitter::discover::to_path;
 use splitter::identity::Identity;
@@ -32,6 +33,8 @@ pub enum Change {
     Appeared(BString),
     /// A path that has to be there is not.
     Gone(BString),
+    /// A directory is another one.
+    Moved(BString),
     /// A program, header or database of the host.
     Host(BString),
     /// A variable of the environment.
@@ -44,6 +47,7 @@ impl std::fmt::Display for Change {
             Self::File(path) => write!(f, "`{path}` changed"),
             Self::Appeared(path) => write!(f, "`{path}` appeared"),
             Self::Gone(path) => write!(f, "`{path}` is gone"),
+            Self::Moved(path) => write!(f, "`{path}` is another directory"),
             Self::Host(path) => write!(f, "`{path}` of the host changed"),
             Self::Variable(name) => write!(f, "the variable `{name}` changed"),
         }
@@ -88,6 +92,12 @@ pub fn check(guards: &mut Guards<'_>, variable: Variable<'_>, contents: &mut Con
         match check_place(place) {
             Ok(Fresh(fresh)) => refreshed |= fresh,
             Err(path) => return Check::Changed(Change::Appeared(path)),
+        }
+    }
+    for directory in &mut guards.directories {
+        match check_directory(directory) {
+            Ok(Fresh(fresh)) => refreshed |= fresh,
+            Err(change) => return Check::Changed(change),
         }
     }
     if let Some(path) = guards.there.iter().find(|path| fs::symlink_metadata(to_path(path.as_bstr())).is_err()) {
@@ -148,6 +158,37 @@ fn check_place(place: &mut Place<'_>) -> Result<Fresh, BString> {
     let fresh = standing != place.identity;
     place.identity = standing;
     Ok(Fresh(fresh))
+}
+
+fn check_directory(directory: &mut Directory<'_>) -> Result<Fresh, Change> {
+    let path = BString::from(directory.path);
+    match (directory.identity, of_place(path.as_bstr())) {
+        (None, None) => Ok(Fresh(false)),
+        (None, Some(_)) => Err(Change::Appeared(path)),
+        (Some(_), None) => Err(Change::Gone(path)),
+        (Some(then), Some(now)) if now == then => Ok(Fresh(false)),
+        (Some(_), Some(now)) => match real_directory(path.as_bstr()) {
+            Some(real) if real == directory.real => {
+                directory.identity = Some(now);
+                Ok(Fresh(true))
+            }
+            Some(_) => Err(Change::Moved(path)),
+            None => Err(Change::Gone(path)),
+        },
+    }
+}
+
+/// The identity of a directory, whatever it holds, or of the link to one; none if there is nothing.
+pub fn of_place(path: &BStr) -> Option<Identity> {
+    let metadata = fs::symlink_metadata(to_path(path)).ok()?;
+    let numbers = Identity::from_metadata(&metadata).numbers();
+    Some(Identity::from_numbers(if metadata.is_dir() { place(numbers) } else { numbers }))
+}
+
+/// The path of a directory without links on the way; none where there is none.
+pub fn real_directory(path: &BStr) -> Option<BString> {
+    let real = fs::canonicalize(to_path(path)).ok().filter(|real| real.is_dir())?;
+    Some(real.as_os_str().as_bytes().into())
 }
 
 /// The identity of a directory, also of one that a link leads to.
@@ -271,6 +312,43 @@ mod tests {
         fs::create_dir(to_path(directory.as_bstr())).unwrap();
         tree.write("i/a.h", "");
         assert_eq!(check_all(&mut guards), Check::Changed(Change::Appeared(tree.path("i/a.h"))));
+    }
+
+    #[test]
+    fn a_directory_is_the_same_where_it_lies_whatever_it_holds() {
+        let tree = Tree::new();
+        let in_tree = |name: &str| tree.0.path().join(name);
+        let all = ["d", "link", "none"].map(|name| tree.path(name));
+        fs::create_dir(in_tree("d")).unwrap();
+        fs::create_dir(in_tree("other")).unwrap();
+        std::os::unix::fs::symlink("d", in_tree("link")).unwrap();
+        let real: Vec<_> = all.iter().map(|path| real_directory(path.as_bstr()).unwrap_or_default()).collect();
+        assert_eq!(real[0], real[1]);
+        let directories =
+            all.iter().zip(&real).map(|(path, real)| Directory { path, identity: of_place(path.as_bstr()), real });
+        let mut guards = Guards { directories: directories.collect(), ..Guards::default() };
+        assert_eq!(check_all(&mut guards), Check::Same);
+        tree.write("d/a.h", "");
+        assert_eq!(check_all(&mut guards), Check::Same);
+        fs::rename(in_tree("d"), in_tree("old")).unwrap();
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::Gone(all[0].clone())));
+        fs::create_dir(in_tree("d")).unwrap();
+        assert_eq!(check_all(&mut guards), Check::Refreshed);
+        assert_eq!(check_all(&mut guards), Check::Same);
+        fs::remove_dir(in_tree("d")).unwrap();
+        std::os::unix::fs::symlink("old", in_tree("d")).unwrap();
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::Moved(all[0].clone())));
+        fs::remove_file(in_tree("d")).unwrap();
+        tree.write("d", "");
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::Gone(all[0].clone())));
+        fs::remove_file(in_tree("d")).unwrap();
+        fs::rename(in_tree("old"), in_tree("d")).unwrap();
+        fs::create_dir(in_tree("none")).unwrap();
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::Appeared(all[2].clone())));
+        fs::remove_dir(in_tree("none")).unwrap();
+        fs::remove_file(in_tree("link")).unwrap();
+        std::os::unix::fs::symlink("other", in_tree("link")).unwrap();
+        assert_eq!(check_all(&mut guards), Check::Changed(Change::Moved(all[1].clone())));
     }
 
     #[test]

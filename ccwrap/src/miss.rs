@@ -5,7 +5,7 @@ use crate::arguments::Compile;
 use crate::cache::{Alone, Cache};
 use crate::call::{Call, Manner};
 use crate::clean;
-use crate::entry::{File, Gave, Guards, Known, Output, Place, Refusal};
+use crate::entry::{Directory, File, Gave, Guards, Known, Output, Place, Refusal};
 use crate::guard;
 use crate::hit;
 use crate::settings::{self, Settings};
@@ -220,10 +220,9 @@ impl Job<'_> {
         let is_too_large = thread::scope(|scope| -> Result<bool, NotMade> {
             // Neither waits for what the other writes.
             scope.spawn(|| {
-                let kept = self
-                    .cache
-                    .filter(|_| self.remembers)
-                    .and_then(|cache| Some((cache, Kept::of(&product, self.decided, &looks, begun)?)));
+                let kept = self.cache.filter(|_| self.remembers).and_then(|cache| {
+                    Some((cache, Kept::of(&product, self.decided, &self.searched(), &looks, begun)?))
+                });
                 kept.iter().for_each(|(cache, kept)| self.remember(cache, &product, kept, refusal));
             });
             if let Some(tools) = &product.tools {
@@ -250,6 +249,13 @@ impl Job<'_> {
             Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),
             Some(refusal) => Err(NotMade::Refused(refusal)),
         }
+    }
+
+    /// The directories that the words name for headers, there or not.
+    fn searched(&self) -> Vec<BString> {
+        let directory = self.call.directory.as_bstr();
+        let searched = compiler::Compile::read(&self.call.words).map(|compile| compile.search).unwrap_or_default();
+        searched.iter().map(|path| absolute(path.as_bstr(), directory)).collect()
     }
 
     fn roots(&self) -> Result<Roots, Error> {
@@ -482,13 +488,19 @@ struct Kept {
     contents: Vec<String>,
     places: Vec<(BString, Option<Identity>, BString)>,
     host: Vec<(BString, Option<Identity>)>,
-    /// By names that only a directory has.
-    directories: Vec<BString>,
+    /// With their real paths.
+    directories: Vec<(BString, Option<Identity>, BString)>,
 }
 
 impl Kept {
     /// None where something has changed since the call began, so that nobody knows what it was when it was read.
-    fn of(product: &Product, decided: &[PathBuf], looks: &Looks, begun: SystemTime) -> Option<Self> {
+    fn of(
+        product: &Product,
+        decided: &[PathBuf],
+        searched: &[BString],
+        looks: &Looks,
+        begun: SystemTime,
+    ) -> Option<Self> {
         let settled = |identity: &Identity| identity.settled(begun);
         let mut host: Vec<(BString, Option<Identity>)> = product
             .probes
@@ -529,8 +541,12 @@ impl Kept {
             }
         }
         let contents = product.inputs.iter().map(|(.., content)| content.to_string()).collect();
-        let of_directory = |path: &BString| BString::from([path.as_slice(), b"/."].concat());
-        let directories = product.found.directories.iter().map(of_directory).collect();
+        let directories = product.found.directories.iter().chain(searched).collect::<BTreeSet<_>>().into_iter();
+        let directories = directories.map(|path| {
+            let real = guard::real_directory(path.as_bstr()).unwrap_or_default();
+            (path.clone(), guard::of_place(path.as_bstr()), real)
+        });
+        let directories = directories.collect();
         Some(Self { contents, places, host, directories })
     }
 
@@ -543,7 +559,12 @@ impl Kept {
                 .iter()
                 .map(|(directory, identity, names)| Place { directory, identity: *identity, names })
                 .collect(),
-            there: product.found.names.iter().chain(&self.directories).map(|path| path.as_slice()).collect(),
+            directories: self
+                .directories
+                .iter()
+                .map(|(path, identity, real)| Directory { path, identity: *identity, real })
+                .collect(),
+            there: product.found.names.iter().map(|path| path.as_slice()).collect(),
             host: self.host.iter().map(|(path, identity)| (path.as_slice(), *identity)).collect(),
             variables: Vec::new(),
         }

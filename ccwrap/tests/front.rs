@@ -2,7 +2,8 @@
 
 use bstr::{BString, ByteSlice as _};
 use ccwrap::cache::Cache;
-use ccwrap::entry::{self, Entry, File, Gave, Guards, Known, Output, Place, Refusal};
+use ccwrap::entry::{self, Directory, Entry, File, Gave, Guards, Known, Output, Place, Refusal};
+use ccwrap::guard;
 use ccwrap::raw::{self, Raw};
 use proptest::prelude::*;
 use splitter::identity::Identity;
@@ -33,6 +34,7 @@ struct Story {
     source: Option<Identity>,
     place: Option<Identity>,
     names: Vec<u8>,
+    directory: Option<Identity>,
     there: BString,
     host: Option<Identity>,
     read: Option<Vec<u8>>,
@@ -84,6 +86,7 @@ impl Scene {
             source: Identity::of(&self.at("work/a.c")),
             place: Identity::of(&self.at("work/include")),
             names: b"a.h\nb.h".into(),
+            directory: guard::of_place(self.bytes("work/include").as_bstr()),
             there: self.bytes("work/a.c"),
             host: Identity::of(&self.at("bin")),
             read: Some(b"1".into()),
@@ -99,12 +102,17 @@ impl Scene {
         let (stored, stored_script, depfile) =
             (self.bytes("store/a.o"), self.bytes("store/a.sh"), self.bytes("work/a.d"));
         let known = stories.iter().map(|story| {
-            let Story { source: identity, place, names, there, host, read, stored: of_stored, refused } = story;
+            let Story { source: identity, place, names, directory, there, host, read, stored: of_stored, refused } =
+                story;
             let guards = Guards {
                 files: vec![File { path: &source, identity: *identity, content: "unknown" }],
                 places: vec![
                     Place { directory: &include, identity: *place, names },
                     Place { directory: &absent, identity: None, names },
+                ],
+                directories: vec![
+                    Directory { path: &include, identity: *directory, real: &include },
+                    Directory { path: &absent, identity: None, real: b"" },
                 ],
                 there: vec![there],
                 host: vec![(&bin, *host), (&absent, None)],
@@ -224,7 +232,7 @@ fn whatever_is_not_as_it_was_is_for_the_full_program() {
     let scene = Scene::new();
     let other = Identity::of(&scene.at("store/a.sh"));
     let with = |stories: &[Story]| scene.remember(&scene.entry(stories));
-    let stories: [fn(Story, Option<Identity>) -> Story; 12] = [
+    let stories: [fn(Story, Option<Identity>) -> Story; 14] = [
         |story, other| Story { source: other, ..story },
         |story, _| Story { source: None, ..story },
         |story, other| Story { place: other, names: b"a.h\n../a.c".into(), ..story },
@@ -233,6 +241,8 @@ fn whatever_is_not_as_it_was_is_for_the_full_program() {
             names: (0..100).map(|i| format!("{i}\n")).collect::<String>().into(),
             ..story
         },
+        |story, other| Story { directory: other, ..story },
+        |story, _| Story { directory: None, ..story },
         |story, _| Story { there: "/not there".into(), ..story },
         |story, other| Story { host: other, ..story },
         |story, _| Story { host: None, ..story },

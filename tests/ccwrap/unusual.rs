@@ -124,6 +124,39 @@ fn a_directory_that_is_searched_by_two_names_is_one() {
 }
 
 #[test]
+fn a_directory_that_becomes_a_link_to_another_is_searched_as_that() {
+    let test = "a_directory_that_becomes_a_link_to_another_is_searched_as_that";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "#include <x.h>\n");
+    // As a header of the system it is not warned of.
+    for directory in ["first", "second"] {
+        calls.write(&format!("{directory}/x.h"), "static int unused(void) { return 1; }\n");
+    }
+    settle();
+    let call = "gcc -Wall -Ifirst -isystem second -isystem third -MD -c a.c";
+    calls.miss_then_hit(call);
+    // Whatever else is there.
+    calls.write("first/other.h", "");
+    calls.hit(call);
+    fs::rename(calls.at("first"), calls.at("was-first")).unwrap();
+    symlink("second", calls.at("first")).unwrap();
+    let counted = calls.both(call);
+    assert_ne!(counted, ["direct_cache_hit"]);
+    calls.hit(call);
+    // One that was not there becomes the one that is left.
+    fs::remove_file(calls.at("first")).unwrap();
+    fs::rename(calls.at("was-first"), calls.at("third")).unwrap();
+    symlink("third", calls.at("first")).unwrap();
+    let counted = calls.both(call);
+    assert_ne!(counted, ["direct_cache_hit"]);
+    // A directory like the first one is as good.
+    fs::remove_file(calls.at("first")).unwrap();
+    fs::remove_dir_all(calls.at("third")).unwrap();
+    calls.write("first/x.h", "static int unused(void) { return 1; }\n");
+    calls.hit(call);
+}
+
+#[test]
 fn the_next_of_a_name_is_found_where_the_compiler_finds_it() {
     let test = "the_next_of_a_name_is_found_where_the_compiler_finds_it";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };

@@ -86,6 +86,14 @@ fn stands(result: &mut Reader<'_>, start: Start) -> Option<()> {
         })?;
         names.next().is_none().then_some(())
     })?;
+    result.each(|directory| {
+        let (path, identity, _real) = directory.file()?;
+        let of_place = |status: Status| match status.kind() {
+            kernel::DIRECTORY => entry::place(status.identity),
+            _ => status.identity,
+        };
+        (look(path)?.map(of_place) == identity).then_some(())
+    })?;
     result.each(|there| look(there.bytes()?)?.map(drop))?;
     result.each(|host| {
         let (path, identity) = host.host()?;

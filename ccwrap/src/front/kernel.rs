@@ -148,6 +148,23 @@ pub struct Status {
     pub modified: u64,
 }
 
+/// `S_IFREG`, `S_IFLNK` and `S_IFDIR`, see inode(7).
+pub const FILE: u32 = 0o100_000;
+pub const LINK: u32 = 0o120_000;
+pub const DIRECTORY: u32 = 0o040_000;
+
+impl Status {
+    /// Which of the types it is of.
+    pub fn kind(&self) -> u32 {
+        kind(self.mode)
+    }
+}
+
+/// `S_IFMT`, see there.
+fn kind(mode: u32) -> u32 {
+    mode & 0o170_000
+}
+
 /// Which file's status is asked for.
 #[derive(Clone, Copy)]
 pub enum Of<'a> {
@@ -208,7 +225,7 @@ pub fn status(of: Of<'_>) -> Option<Status> {
     let [major, minor] = statx.device.map(u64::from);
     // As makedev(3) of the GNU library, by which the standard library does it.
     let device = (major & 0xffff_f000) << 32 | (major & 0xfff) << 8 | (minor & 0xffff_ff00) << 12 | minor & 0xff;
-    let is_directory = statx.mode & 0o170_000 == 0o040_000;
+    let is_directory = kind(statx.mode.into()) == DIRECTORY;
     let Statx { inode, size, modified, changed, mode, .. } = statx;
     let size = if is_directory { 0 } else { size };
     let [modified, changed] = [modified, changed].map(|time| (time.seconds as u64, u64::from(time.nanoseconds)));

@@ -3,11 +3,6 @@
 use crate::bytes::{self, PATH, decimal};
 use crate::kernel::{self, File, Of, Open};
 
-/// `S_IFMT`, `S_IFREG` and `S_IFLNK`, see inode(7).
-const TYPE: u32 = 0o170_000;
-const FILE: u32 = 0o100_000;
-const LINK: u32 = 0o120_000;
-
 /// Puts files.
 pub struct Put<'a> {
     /// How a file is called while it is written: nobody else writes one that is called so.
@@ -48,12 +43,12 @@ impl<'a> Put<'a> {
         let name = self.name.split(|byte| *byte == 0).next()?;
         let from = bytes::path(&mut from, &[bytes::directory(at)?, name])?;
         let to = bytes::path(&mut to, &[at])?;
-        let there = kernel::status(Of::Path(to)).map(|there| there.mode & TYPE);
-        if there == Some(LINK) {
+        let there = kernel::status(Of::Path(to)).map(|there| there.kind());
+        if there == Some(kernel::LINK) {
             return None; // which the compiler writes through
         }
         let done = fill(kernel::open(from, Open::New)?, self.buffer);
-        if done.is_some() && there == Some(FILE) && kernel::swap(from, to).is_some() {
+        if done.is_some() && there == Some(kernel::FILE) && kernel::swap(from, to).is_some() {
             return kernel::remove(from);
         }
         let done = done.and_then(|()| kernel::rename(from, to));
