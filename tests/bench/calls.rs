@@ -238,10 +238,27 @@ fn tell(what: &str, samples: &[Samples], rivals: &[Rival], limit: f64) {
 /// processor is awake.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// The compile without anybody.
-fn alone(words: &[&str], place: &Path) {
-    let status = Command::new(words[0]).args(&words[1..]).current_dir(place).status();
-    assert!(status.expect("it starts").success());
+/// The compile without anybody, as it is written and with what we add to it.
+#[derive(Default)]
+struct Alone {
+    plain: Samples,
+    piped: Samples,
+}
+
+impl Alone {
+    fn time(&mut self, words: &[&str], place: &Path) {
+        for (samples, more) in [(&mut self.plain, None), (&mut self.piped, Some("-pipe"))] {
+            thread::sleep(PAUSE);
+            samples.time(|| {
+                let status = Command::new(words[0]).args(&words[1..]).args(more).current_dir(place).status();
+                assert!(status.expect("it starts").success());
+            });
+        }
+    }
+
+    fn told(&self) -> String {
+        format!("{} (with -pipe {})", self.plain.milliseconds(), self.piped.milliseconds())
+    }
 }
 
 /// What a miss costs beyond the compile.
@@ -249,21 +266,20 @@ fn short_misses(place: &Path, rivals: &[Rival]) {
     const TURNS: usize = 40;
     let words = ["gcc", "-O2", "-g", "-MD", "-MF", "m.d", "-c", "miss.c", "-o", "m.o"];
     let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
-    let mut plain = Samples::default();
+    let mut alone = Alone::default();
     for turn in 0..TURNS {
         for (i, (rival, samples)) in rivals.iter().zip(&mut samples).enumerate() {
             let text = format!("#include <stdio.h>\nint main(void) {{ puts(\"{turn} {i}\"); return 0; }}\n");
             fs::write(place.join("miss.c"), text).expect("a file");
             thread::sleep(PAUSE);
             samples.time(|| rival.run(&words, place));
-            thread::sleep(PAUSE);
-            plain.time(|| alone(&words, place));
+            alone.time(&words, place);
         }
     }
-    let beyond = |samples: &Samples| (samples.median() - plain.median()) * 1000.0;
+    let beyond = |samples: &Samples| (samples.median() - alone.plain.median()) * 1000.0;
     let figures: Vec<String> =
         rivals.iter().zip(&samples).map(|(rival, samples)| format!("{} {:.1}", rival.name, beyond(samples))).collect();
-    println!("miss, hello.c, beyond {}: {} (limit 3.0)", plain.milliseconds(), figures.join(", "));
+    println!("miss, hello.c, beyond {}: {} (limit 3.0)", alone.told(), figures.join(", "));
 }
 
 /// The same of a unit that takes more than half a second, as a share of the compile.
@@ -271,7 +287,7 @@ fn long_misses(place: &Path, rivals: &[Rival]) {
     const TURNS: usize = 12;
     let words = ["g++", "-O2", "-g", "-MD", "-MF", "l.d", "-c", "long.cc", "-o", "l.o"];
     let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
-    let mut plain = Samples::default();
+    let mut alone = Alone::default();
     for turn in 0..TURNS {
         for (i, (rival, samples)) in rivals.iter().zip(&mut samples).enumerate() {
             let text = format!(
@@ -283,14 +299,13 @@ fn long_misses(place: &Path, rivals: &[Rival]) {
             fs::write(place.join("long.cc"), text).expect("a file");
             thread::sleep(PAUSE);
             samples.time(|| rival.run(&words, place));
-            thread::sleep(PAUSE);
-            plain.time(|| alone(&words, place));
+            alone.time(&words, place);
         }
     }
-    let ratio = |samples: &Samples| samples.median() / plain.median();
+    let ratio = |samples: &Samples| samples.median() / alone.plain.median();
     let figures: Vec<String> =
         rivals.iter().zip(&samples).map(|(rival, samples)| format!("{} {:.3}", rival.name, ratio(samples))).collect();
-    println!("miss, 200 headers, of the compile's {}: {} (limit 1.02)", plain.milliseconds(), figures.join(", "));
+    println!("miss, 200 headers, of the compile's {}: {} (limit 1.02)", alone.told(), figures.join(", "));
 }
 
 /// Many units again, two at once.
