@@ -6,7 +6,7 @@ mod crates;
 
 use crate::{Bench, Samples, limited, remove};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -125,15 +125,25 @@ pub fn calls(bench: &Bench) {
 
 /// Calls that nobody has made before, and what they may cost beyond the compile.
 pub fn misses(bench: &Bench) {
-    let place = bench.place("misses");
-    fs::create_dir_all(&place).expect("a directory");
-    let rivals = rivals(&place);
-    println!("== one miss, in `{}`: {}", env::temp_dir().display(), names(&rivals));
-    short_misses(&place, &rivals);
-    long_misses(&place, &rivals);
+    misses_in(&bench.place("misses"));
+    // Temporary files may be in memory, and compilers lie on a disk.
+    let program = env::current_exe().expect("a program has a path");
+    let beside = tempfile::tempdir_in(program.parent().expect("a file in a directory")).expect("a directory");
+    let device = |path: &Path| fs::metadata(path).expect("it is there").dev();
+    if device(beside.path()) != device(bench.directory.path()) {
+        misses_in(&beside.path().join("misses"));
+    }
+}
+
+fn misses_in(place: &Path) {
+    fs::create_dir_all(place).expect("a directory");
+    let rivals = rivals(place);
+    println!("== one miss, in `{}`: {}", place.display(), names(&rivals));
+    short_misses(place, &rivals);
+    long_misses(place, &rivals);
     drop(rivals);
-    make_writable(&place);
-    remove(&place);
+    make_writable(place);
+    remove(place);
 }
 
 /// A unit of a real project.
