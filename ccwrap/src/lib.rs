@@ -15,6 +15,7 @@ pub mod entry;
 pub mod environment;
 pub mod explain;
 pub mod guard;
+pub mod helper;
 pub mod hit;
 pub mod miss;
 pub mod precompiled;

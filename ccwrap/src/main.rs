@@ -3,7 +3,7 @@
 
 mod ourselves;
 
-use bstr::{BString, ByteSlice as _};
+use bstr::{BStr, BString, ByteSlice as _};
 use ccwrap::arguments::{self, Compile, Links};
 use ccwrap::cache::Cache;
 use ccwrap::call::{Call, Manner};
@@ -320,7 +320,7 @@ impl Around<'_> {
         let directory = env::current_dir().map_err(|_| Why::Directory)?;
         let directory = BString::from(directory.as_os_str().as_bytes());
         let at = |path: &BString| absolute(path.as_bstr(), directory.as_bstr());
-        let read = |file: &bstr::BStr| {
+        let read = |file: &BStr| {
             let file = at(&file.into());
             // What comes by a pipe can be read once, by the compiler.
             let file = Some(to_path(file.as_bstr())).filter(|file| file.is_file())?;
@@ -330,10 +330,14 @@ impl Around<'_> {
         let is_led = ["LD_RUN_PATH", "LD_LIBRARY_PATH"].iter().any(|name| env::var_os(name).is_some());
         let is_wanted = self.settings.is_on("link").unwrap_or(false) && !is_led;
         let links = if is_wanted { Links::Remember } else { Links::Pass };
+        // What was made once was understood.
+        let was_made = matches!(self.known.miss, Miss::Changed(_) | Miss::Lost(_));
+        if was_made {
+            self.begin_early(directory.as_bstr());
+        }
         let compile = arguments::read(&self.words, &read, links)?;
-        // The compiler is likely to run: what it runs in is made while the rest is found out.
-        if !self.known.unasked && !self.settings.is_on("read_only").unwrap_or(false) {
-            *self.early() = miss::early(&self.settings, self.cache.as_ref(), to_path(directory.as_bstr()));
+        if !was_made {
+            self.begin_early(directory.as_bstr());
         }
         has_files(&compile, &directory)?;
         if self.words.iter().any(|word| is_pipe(word, &directory)) {
@@ -381,6 +385,13 @@ impl Around<'_> {
         Ok(Read { call, compile, decided: self.decided.clone() })
     }
 
+    /// Begins what the compiler runs in, which is made while the rest is found out, where it is likely to run.
+    fn begin_early(&self, directory: &BStr) {
+        if !self.known.unasked && !self.settings.is_on("read_only").unwrap_or(false) {
+            *self.early() = miss::early(&self.settings, self.cache.as_ref(), to_path(directory));
+        }
+    }
+
     fn early(&self) -> MutexGuard<'_, Option<Early>> {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -417,7 +428,7 @@ impl Around<'_> {
         let directory = BString::from(directory.as_os_str().as_bytes());
         has_files(&compile, &directory)?;
         let root = absolute(compile.sources[0].as_bstr(), directory.as_bstr());
-        let value = |name: &bstr::BStr| env::var_os(to_path(name)).map(|value| BString::from(value.as_bytes()));
+        let value = |name: &BStr| env::var_os(to_path(name)).map(|value| BString::from(value.as_bytes()));
         let named = crates::sources(root.as_bstr(), &value).variables;
         let env = environment::of_crate(variables(), &named);
         let read = named.into_iter().map(|name| (name.clone(), value(name.as_bstr()))).collect();

@@ -7,6 +7,7 @@ use crate::call::{Call, Manner};
 use crate::clean;
 use crate::entry::{Directory, File, Gave, Guards, Known, Output, Place, Refusal};
 use crate::guard;
+use crate::helper::Helper;
 use crate::hit;
 use crate::settings::{self, Settings};
 use crate::times;
@@ -38,7 +39,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
 use std::time::SystemTime;
 use std::{env, fs, thread};
 
@@ -75,6 +77,14 @@ pub struct Made {
     pub ran: bool,
     /// What the compiler printed.
     pub log: Vec<u8>,
+}
+
+/// What has been done in the store.
+struct Done {
+    product: Arc<Product>,
+    refusal: Option<Refusal>,
+    /// The store has been made smaller.
+    is_too_large: bool,
 }
 
 /// Why the compiler is to do it.
@@ -132,7 +142,23 @@ impl Job<'_> {
     }
 
     fn try_make(&self, tell: Tell<'_>) -> Result<Made, NotMade> {
+        let Done { product, refusal, is_too_large } = thread::scope(|scope| self.make_beside(scope, tell))?;
+        self.cache.filter(|_| is_too_large).iter().for_each(|cache| clean::remove_dead(cache));
+        match refusal {
+            // It ran where it is: all is in place.
+            Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log.clone() }),
+            Some(refusal) => Err(NotMade::Refused(refusal)),
+        }
+    }
+
+    /// Makes it, with a thread beside that is woken in the end: it writes the entry while the store is closed.
+    fn make_beside<'scope, 'a: 'scope>(
+        &'a self,
+        scope: &'scope Scope<'scope, 'a>,
+        tell: Tell<'_>,
+    ) -> Result<Done, NotMade> {
         let begun = SystemTime::now();
+        let helper = Helper::default();
         let network = Network::of_edge(self.compile.rust.is_none());
         let expected = Expected { network, early: self.early, start: &|own| self.head_start(own) };
         let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1, expected: Some(expected) };
@@ -154,7 +180,7 @@ impl Job<'_> {
         let roots = self.roots()?;
         // It is let go with the process, which ends soon: it has thousands of parts.
         let headers = Box::leak(Box::new(Headers::new(Some(&opened.own.join("compilers")))));
-        let looks = Looks::default();
+        let looks = Arc::new(Looks::default());
         let make = |one: &One| -> Result<Product, NotMade> {
             let graph = one.graph(self.call.directory.clone())?;
             let drive = Drive {
@@ -181,6 +207,7 @@ impl Job<'_> {
                 keep: Keep::default(),
                 cancelled: self.cancelled,
                 meanwhile: Some(&|found| {
+                    helper.get_ready(scope);
                     looks.take(found);
                     opened.get_ready();
                     (self.meanwhile)();
@@ -217,38 +244,32 @@ impl Job<'_> {
         }
         let refusal = self.refusal(&product);
         let limit = self.settings.max_size()?;
-        let is_too_large = thread::scope(|scope| -> Result<bool, NotMade> {
-            // Neither waits for what the other writes.
-            scope.spawn(|| {
-                let kept = self.cache.filter(|_| self.remembers).and_then(|cache| {
-                    Some((cache, Kept::of(&product, self.decided, &self.searched(), &looks, begun)?))
-                });
-                kept.iter().for_each(|(cache, kept)| self.remember(cache, &product, kept, refusal));
-            });
-            if let Some(tools) = &product.tools {
-                head_start::remember(&opened.own, &self.call.compiler, tools, product.ran);
-            }
-            tools.save()?;
-            drop(tools); // it has the store open, from which nothing is deleted then
-            drop(first);
-            history.iter().for_each(|history| places::save(history, tell));
-            if let Some(warning) = &product.warning {
-                tell(&format!("warning: {warning}"));
-            }
-            let is_too_large = Cell::new(false);
-            let outputs = || {
-                is_too_large.set(true);
-                self.cache.map(clean::uses).unwrap_or_default()
-            };
-            opened.end(&frontend::End { limit, keep: None, outputs: &outputs, verbose: false }, tell);
-            Ok(is_too_large.get())
-        })?;
-        self.cache.filter(|_| is_too_large).iter().for_each(|cache| clean::remove_dead(cache));
-        match refusal {
-            // It ran where it is: all is in place.
-            Some(Refusal::Unknowable) | None => Ok(Made { ran: product.ran, log: product.log }),
-            Some(refusal) => Err(NotMade::Refused(refusal)),
+        let product = Arc::new(product);
+        let made = product.clone();
+        helper.hand(move || {
+            let kept = self
+                .cache
+                .filter(|_| self.remembers)
+                .and_then(|cache| Some((cache, Kept::of(&made, self.decided, &self.searched(), &looks, begun)?)));
+            kept.iter().for_each(|(cache, kept)| self.remember(cache, &made, kept, refusal));
+        });
+        if let Some(tools) = &product.tools {
+            head_start::remember(&opened.own, &self.call.compiler, tools, product.ran);
         }
+        tools.save()?;
+        drop(tools); // it has the store open, from which nothing is deleted then
+        drop(first);
+        history.iter().for_each(|history| places::save(history, tell));
+        if let Some(warning) = &product.warning {
+            tell(&format!("warning: {warning}"));
+        }
+        let is_too_large = Cell::new(false);
+        let outputs = || {
+            is_too_large.set(true);
+            self.cache.map(clean::uses).unwrap_or_default()
+        };
+        opened.end(&frontend::End { limit, keep: None, outputs: &outputs, verbose: false }, tell);
+        Ok(Done { product, refusal, is_too_large: is_too_large.get() })
     }
 
     /// The directories that the words name for headers, there or not.
