@@ -135,14 +135,18 @@ fn a_directory_that_becomes_a_link_to_another_is_searched_as_that() {
     settle();
     let call = "gcc -Wall -Ifirst -isystem second -isystem third -MD -c a.c";
     calls.miss_then_hit(call);
-    // Whatever else is there.
+    // Where namespaces are refused every directory counts as listed, and the store says that nothing changed.
+    let again = |calls: &mut Calls| match tests::is_refused() {
+        true => assert_ne!(calls.both(call), ["cache_miss"]),
+        false => calls.hit(call),
+    };
     calls.write("first/other.h", "");
-    calls.hit(call);
+    again(&mut calls);
     fs::rename(calls.at("first"), calls.at("was-first")).unwrap();
     symlink("second", calls.at("first")).unwrap();
     let counted = calls.both(call);
     assert_ne!(counted, ["direct_cache_hit"]);
-    calls.hit(call);
+    again(&mut calls);
     // One that was not there becomes the one that is left.
     fs::remove_file(calls.at("first")).unwrap();
     fs::rename(calls.at("was-first"), calls.at("third")).unwrap();
@@ -153,7 +157,7 @@ fn a_directory_that_becomes_a_link_to_another_is_searched_as_that() {
     fs::remove_file(calls.at("first")).unwrap();
     fs::remove_dir_all(calls.at("third")).unwrap();
     calls.write("first/x.h", "static int unused(void) { return 1; }\n");
-    calls.hit(call);
+    again(&mut calls);
 }
 
 #[test]
