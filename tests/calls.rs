@@ -153,7 +153,7 @@ impl Calls {
         self.scene.write(&format!("{}/{name}", self.directory), text);
     }
 
-    /// Writes a program there.
+    /// Writes a program there, and waits until it may be believed by its look: of a call by a younger one there is no entry.
     ///
     /// # Panics
     /// Where that fails.
@@ -161,6 +161,7 @@ impl Calls {
         use std::os::unix::fs::PermissionsExt as _;
         self.write(name, text);
         fs::set_permissions(self.at(name), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        settle();
     }
 
     /// Sets a variable for the calls from now on.
