@@ -20,21 +20,26 @@ pub struct Order {
     pub builds: PathBuf,
 }
 
-/// A program that waits for its inputs.
+/// A root in which a program waits for its inputs.
 pub struct Begun {
-    pid: libc::pid_t,
-    gate: Gate,
+    waiting: Waiting,
     source: PathBuf,
     store: File,
     builds: (File, PathBuf),
 }
 
-/// An edge whose program goes on.
+/// A program, and the gate that it waits at. It is ended when this is dropped: before the gate goes, which would let it in.
+pub struct Waiting {
+    /// None once it has been let in.
+    pid: Option<libc::pid_t>,
+    gate: Gate,
+}
+
+/// An edge whose inputs are in place.
 pub struct Followed {
     pub staged: Staged,
     pub outputs: File,
-    pub gate: Gate,
-    pub pid: libc::pid_t,
+    pub waiting: Waiting,
 }
 
 impl Begun {
@@ -45,9 +50,9 @@ impl Begun {
         let manifest = &order.start.manifest;
         let [Step::Run(program)] = manifest.commands.as_slice() else { return Err(Error::NotAhead) };
         let gate = root::enter_ahead(root, &order.start, &order.store)?;
-        let pid = run::begin(manifest, program)?;
+        let waiting = Waiting { pid: Some(run::begin(manifest, program)?), gate };
         let builds = (builds, order.builds.clone());
-        Ok(Self { pid, gate, source: to_path(&order.start.gate), store, builds })
+        Ok(Self { waiting, source: to_path(&order.start.gate), store, builds })
     }
 
     /// Puts the inputs in their places.
@@ -57,7 +62,23 @@ impl Begun {
         let outputs = behind(builds).join(edge.outputs.strip_prefix(path).map_err(|_| Error::NotAhead)?);
         let outputs = File::open(&outputs).map_err(Error::io(format!("open `{}`", edge.outputs.display())))?;
         let store = behind(&self.store);
-        let staged = root::follow(&edge.manifest, &store, &self.source, &self.gate)?;
-        Ok(Followed { staged, outputs, gate: self.gate, pid: self.pid })
+        let staged = root::follow(&edge.manifest, &store, &self.source, &self.waiting.gate)?;
+        Ok(Followed { staged, outputs, waiting: self.waiting })
+    }
+}
+
+impl Waiting {
+    /// Lets the program in, and gives its process.
+    pub fn let_in(mut self) -> Result<Option<libc::pid_t>, Error> {
+        self.gate.open()?;
+        Ok(self.pid.take())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.pid.is_some() {
+            run::Children::OfNamespace.end_all();
+        }
     }
 }

@@ -39,7 +39,7 @@ impl Gate {
     }
 
     /// Lets in who waits, unless the kernel may have done so already.
-    pub fn open(self) -> Result<(), Error> {
+    pub fn open(&self) -> Result<(), Error> {
         if self.patience.is_some_and(|patience| self.shut.elapsed() >= patience / 2) {
             return Err(Error::NotAhead);
         }

@@ -254,9 +254,9 @@ fn do_there(work: Work<Manifest>, scene: Scene) -> Result<Report, Error> {
         }
         (Work::Edge(edge), Scene::Root(root)) if !edge.manifest.in_place => self::edge(root, &edge),
         (Work::Edge(edge), Scene::Begun(begun)) if !edge.manifest.in_place => {
-            let Followed { staged, outputs, gate, pid } = begun.follow(&edge)?;
+            let Followed { staged, outputs, waiting } = begun.follow(&edge)?;
             let outside = Outside::new(outputs, &edge);
-            edge_in(&edge.manifest, &staged, &outside, || gate.open().map(|()| Some(pid)))
+            edge_in(&edge.manifest, &staged, &outside, || waiting.let_in())
         }
         (Work::Edge(edge), Scene::Here) if edge.manifest.in_place => in_place::run(&edge),
         (Work::Builder(builder), Scene::Root(root)) => builder::run(root, &builder),

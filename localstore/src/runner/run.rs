@@ -55,8 +55,19 @@ pub fn begin(manifest: &Manifest, run: &Run) -> Result<libc::pid_t, Error> {
     spawn(start).map_err(|error| cannot_run(&file, error))
 }
 
-/// Runs every command until one fails; they print where this process does. The first program may have `begun`.
-pub fn commands(manifest: &Manifest, children: &mut Children, mut begun: Option<libc::pid_t>) -> Result<Ended, Error> {
+/// Runs every command until one fails; they print where this process does. The first program may have `begun`. Nothing is left
+/// running, whatever comes of it.
+pub fn commands(manifest: &Manifest, children: &mut Children, begun: Option<libc::pid_t>) -> Result<Ended, Error> {
+    let ended = in_turn(manifest, children, begun);
+    if !matches!(ended, Ok(Ended::Exit(0))) {
+        children.end_all();
+        return ended;
+    }
+    let left = children.survivors()?;
+    Ok(if left.is_empty() { Ended::Exit(0) } else { Ended::LeftRunning(left) })
+}
+
+fn in_turn(manifest: &Manifest, children: &mut Children, mut begun: Option<libc::pid_t>) -> Result<Ended, Error> {
     for step in &manifest.commands {
         match step {
             Step::Run(run) => {
@@ -66,7 +77,6 @@ pub fn commands(manifest: &Manifest, children: &mut Children, mut begun: Option<
                     None => children.run(command(manifest, run)?)?,
                 };
                 if !matches!(ended, Ended::Exit(0)) {
-                    children.end_all();
                     return Ok(ended);
                 }
             }
@@ -83,8 +93,7 @@ pub fn commands(manifest: &Manifest, children: &mut Children, mut begun: Option<
             }
         }
     }
-    let left = children.survivors()?;
-    Ok(if left.is_empty() { Ended::Exit(0) } else { Ended::LeftRunning(left) })
+    Ok(Ended::Exit(0))
 }
 
 fn command(manifest: &Manifest, run: &Run) -> Result<Start, Error> {
