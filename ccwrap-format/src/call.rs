@@ -7,15 +7,17 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 pub type Variable<'a> = (&'a [u8], &'a [u8]);
 
 /// Variables that make another result, besides those that begin with one of [`STARTS`].
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 36] = [
     "CCACHE_BASEDIR",
     "CCACHE_COMPILER",
+    "CCACHE_EXTRAFILES",
     "CCACHE_NAMESPACE",
     "CCACHE_PATH",
     "CCC_ADD_ARGS",
     "CCC_OVERRIDE_OPTIONS",
     "CCWRAP_COMPILER",
     "CCWRAP_CONFIGPATH",
+    "CCWRAP_EXTRAFILES",
     "CCWRAP_MAP",
     "CCWRAP_NAMESPACE",
     "CCWRAP_PATH",
@@ -116,6 +118,40 @@ const OWN_STARTS: [&str; 2] = ["CCACHE_", "CCWRAP_"];
 const SILENT: [&str; 7] =
     ["CCACHE_DIR", "CCACHE_MAXSIZE", "CCACHE_UMASK", "CCWRAP_DIR", "CCWRAP_LINK", "CCWRAP_MAXSIZE", "CCWRAP_UMASK"];
 
+/// Variables of ccache of which nothing depends here, without the start of their names; so do their contraries.
+const OF_CCACHE_ALONE: [&str; 30] = [
+    "ABSSTDERR",
+    "CEILING_DIRS",
+    "CEILING_MARKERS",
+    "COMMENTS",
+    "COMPILERCHECK",
+    "COMPILERTYPE",
+    "COMPRESS",
+    "COMPRESSLEVEL",
+    "CONFIGPATH",
+    "CPP2",
+    "DEBUG",
+    "DEBUGDIR",
+    "DEBUGLEVEL",
+    "DEPEND",
+    "FILECLONE",
+    "HARDLINK",
+    "HASHDIR",
+    "IGNOREHEADERS",
+    "IGNOREOPTIONS",
+    "INODECACHE",
+    "LIBEXEC_DIRS",
+    "LIMIT_MULTIPLE",
+    "MAXFILES",
+    "NLEVELS",
+    "PCH_EXTSUM",
+    "RESHARE",
+    "RESPONSE_FILE_FORMAT",
+    "SAFE_DIRS",
+    "SLOPPINESS",
+    "TEMPDIR",
+];
+
 /// Whether a wrapper takes away paths that are not of a build: by this variable (nixpkgs, `cc-wrapper.sh`).
 pub fn is_purity((name, value): Variable<'_>) -> bool {
     name == b"NIX_ENFORCE_PURITY" && value == b"1"
@@ -141,7 +177,12 @@ pub fn is_told_to_crates(name: &[u8]) -> bool {
 
 /// Whether a variable asks for more than the answer of an entry, such as a line in a log file.
 pub fn asks_for_more(name: &[u8]) -> bool {
-    begins(name, &OWN_STARTS) && !is_of(name, &NAMES) && !is_of(name, &SILENT)
+    begins(name, &OWN_STARTS) && !is_of(name, &NAMES) && !is_of(name, &SILENT) && !is_of_ccache_alone(name)
+}
+
+fn is_of_ccache_alone(name: &[u8]) -> bool {
+    let after = name.strip_prefix(b"CCACHE_").unwrap_or_default();
+    is_of(after, &OF_CCACHE_ALONE) || after.strip_prefix(b"NO").is_some_and(|after| is_of(after, &OF_CCACHE_ALONE))
 }
 
 fn begins(name: &[u8], starts: &[&str]) -> bool {
@@ -258,6 +299,16 @@ mod tests {
             Some(())
         });
         assert_eq!(text, b"/\0t\0cc\0\0A=x\0\0A=z\0\0AB=1\0\0B=2");
+    }
+
+    #[test]
+    fn what_concerns_ccache_alone_asks_for_nothing() {
+        for name in ["CCACHE_SLOPPINESS", "CCACHE_NOHASHDIR", "CCACHE_COMPRESSLEVEL", "CCACHE_MAXSIZE", "CCACHES"] {
+            assert!(!asks_for_more(name.as_bytes()), "{name}");
+        }
+        for name in ["CCACHE_STATSLOG", "CCACHE_NOSTATS", "CCACHE_RECACHE", "CCACHE_NEW", "CCWRAP_SLOPPINESS"] {
+            assert!(asks_for_more(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

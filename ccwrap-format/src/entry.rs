@@ -3,7 +3,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | file | hash of the rest (rapidhash, u64), version (u32), call (bytes), results (list) |
+//! | file | hash of the rest (rapidhash, u64), version (u32), call, namespace (bytes), results (list) |
 //! | bytes | length (u32), bytes |
 //! | list | count (u32), one after the other |
 //! | result | bytes, within which are files, places, directories, there, host, variables (lists), 0 (u8), compiler (bytes), outputs (list), depfile (list of at most one), log (bytes); or, after the lists, a refusal (u8) |
@@ -20,7 +20,7 @@
 use rapidhash::v3::rapidhash_v3;
 
 /// Another version is not read, nor one whose guards were found by other rules.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Stands before what a call made; any other number is a refusal.
 pub const MADE: u8 = 0;

@@ -9,7 +9,7 @@ use localstore::{Evicted, LocalStore};
 use nixstore::StorePath;
 use splitter::discover::to_path;
 use splitter::drive::Error;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,6 +44,11 @@ pub enum Until {
     Age(Duration),
 }
 
+/// The time so long ago.
+pub fn before(age: Duration) -> SystemTime {
+    SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH)
+}
+
 /// Deletes from the embedded store at `root` what was used longest ago, and entries that lead to nothing any more.
 ///
 /// # Errors
@@ -52,20 +57,43 @@ pub fn clean(cache: &Cache, root: &Path, until: Until) -> Result<Evicted, Error>
     if !root.join("nix").is_dir() {
         return Ok(Evicted::WithinLimit);
     }
-    let cut = match until {
-        Until::Size(_) => UNIX_EPOCH,
-        Until::Age(age) => SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH),
-    };
     LocalStore::open(root)?.used_at(uses(cache));
     let evicted = match until {
         Until::Size(limit) => localstore::evict(root, limit)?,
-        Until::Age(_) => {
-            let micros = cut.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        Until::Age(age) => {
+            let micros = before(age).duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
             localstore::evict_unused_since(root, i64::try_from(micros).unwrap_or(i64::MAX))?
         }
     };
     remove_dead(cache);
     Ok(evicted)
+}
+
+/// Deletes the entries of a namespace that were not used since `cut`, and from the embedded store at `root` what they alone lead to
+/// and nothing else needs.
+///
+/// # Errors
+/// Those of the store.
+pub fn evict_namespace(
+    cache: &Cache,
+    root: Option<&Path>,
+    namespace: &[u8],
+    cut: SystemTime,
+) -> Result<Evicted, Error> {
+    let (mut theirs, mut others) = (BTreeSet::new(), BTreeSet::new());
+    cache.each(&mut |file, used, bytes| {
+        let Ok(entry) = entry::decode(&bytes) else { return };
+        let is_doomed = entry.namespace == namespace && used <= cut;
+        if is_doomed {
+            fs::remove_file(file).ok(); // another may have done it
+        }
+        (if is_doomed { &mut theirs } else { &mut others }).extend(outputs(&entry));
+    });
+    let doomed = theirs.difference(&others).cloned().collect();
+    match root.filter(|root| root.join("nix").is_dir()) {
+        Some(root) => Ok(localstore::evict_paths(root, &doomed)?),
+        None => Ok(Evicted::WithinLimit),
+    }
 }
 
 /// Removes entries that lead to nothing.

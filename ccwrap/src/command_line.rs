@@ -24,6 +24,12 @@ pub enum Action {
     AnyNumber,
     /// `--evict-older-than`: delete what was not used for so long.
     EvictOlderThan(Duration),
+    /// `--evict-namespace`: delete what is in a namespace; with `--evict-older-than`, what of that was not used for so long.
+    EvictNamespace(OsString, Option<Duration>),
+    /// `--show-log-stats`: tell what became of the calls that are in the file `stats_log`.
+    ShowLog,
+    /// `--print-log-stats`: the same for programs.
+    PrintLog(Format),
     /// `-p`: tell all settings.
     ShowSettings,
     /// `-k`: tell one.
@@ -70,11 +76,13 @@ Usage:
 Options:
     -s, --show-stats            what became of the calls; with -v, by compiler and with all reasons
         --print-stats [--format=tab|json]       the same for programs
+        --show-log-stats, --print-log-stats     the same of the calls in the file that `stats_log` names
     -z, --zero-stats            begin to count anew
     -C, --clear                 forget all, and delete what the store has
     -c, --cleanup               delete what was used longest ago, until the store is within its limit
     -M, --max-size SIZE         the limit, such as 20G
         --evict-older-than AGE  delete what was not used for AGE, such as 7d or 3600s
+        --evict-namespace NAME  delete what is in a namespace, or of that what was not used for AGE
     -p, --show-config           all settings, and where each comes from
     -k, --get-config KEY        one of them
     -o, --set-config KEY=VALUE  write one to the user's file
@@ -93,7 +101,8 @@ Options:
 pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
     let mut asked = Asked::default();
     let mut format = Format::Tab;
-    let mut prints = false;
+    let (mut prints, mut prints_log) = (false, false);
+    let (mut namespace, mut evicted_age) = (None, None);
     // What follows is a compiler's.
     let compare = arguments.iter().position(|word| word == "--compare").unwrap_or(arguments.len());
     let (ours, compilers) = arguments.split_at(compare);
@@ -136,7 +145,19 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
                 b"0" => Action::AnyNumber,
                 _ => return Err("the number of files is not limited; limit the size by `--max-size`".into()),
             },
-            b"--evict-older-than" => Action::EvictOlderThan(age(&to_text(value()?)?)?),
+            b"--evict-older-than" => {
+                evicted_age = Some(age(&to_text(value()?)?)?);
+                continue;
+            }
+            b"--evict-namespace" => {
+                namespace = Some(value()?);
+                continue;
+            }
+            b"--show-log-stats" => Action::ShowLog,
+            b"--print-log-stats" => {
+                prints_log = true;
+                continue;
+            }
             b"-p" | b"--show-config" => Action::ShowSettings,
             b"-k" | b"--get-config" => Action::GetSetting(to_text(value()?)?),
             b"-o" | b"--set-config" => {
@@ -171,8 +192,16 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
         };
         asked.actions.push(action);
     }
+    match (namespace, evicted_age) {
+        (Some(namespace), age) => asked.actions.push(Action::EvictNamespace(namespace, age)),
+        (None, Some(age)) => asked.actions.push(Action::EvictOlderThan(age)),
+        (None, None) => {}
+    }
     if prints {
         asked.actions.push(Action::PrintStatistics(format));
+    }
+    if prints_log {
+        asked.actions.push(Action::PrintLog(format));
     }
     if asked.actions.is_empty() {
         return Err("nothing is asked for; `ccwrap --help` says what can be".into());
@@ -223,6 +252,9 @@ mod tests {
         assert_eq!(actions(&["-o", "link=true"]), Ok(vec![Action::SetSetting("link".into(), "true".into())]));
         let age = Duration::from_secs(2 * 24 * 3600);
         assert_eq!(actions(&["--evict-older-than", "2d"]), Ok(vec![Action::EvictOlderThan(age)]));
+        let both = Ok(vec![Action::EvictNamespace("n".into(), Some(age))]);
+        assert_eq!(actions(&["--evict-namespace=n", "--evict-older-than", "2d"]), both);
+        assert_eq!(actions(&["--print-log-stats"]), Ok(vec![Action::PrintLog(Format::Tab)]));
         assert_eq!(actions(&["--print-stats", "--format", "json"]), Ok(vec![Action::PrintStatistics(Format::Json)]));
     }
 

@@ -14,6 +14,8 @@ pub const MOST_RESULTS: usize = 8;
 pub struct Entry<'a> {
     /// The call itself, as [`crate::raw::Raw::text`].
     pub call: &'a [u8],
+    /// Which entries it belongs to; mostly empty.
+    pub namespace: &'a [u8],
     /// What came of it, the newest first.
     pub results: Vec<Known<'a>>,
 }
@@ -129,6 +131,7 @@ pub fn encode(entry: &Entry<'_>) -> Vec<u8> {
     let mut to = Writer(vec![0; 8]);
     to.number(VERSION);
     to.bytes(entry.call);
+    to.bytes(entry.namespace);
     to.list(&entry.results, |to, known| {
         let start = to.0.len();
         to.number(0);
@@ -228,7 +231,7 @@ fn list<'a, T>(from: &mut Reader<'a>, read: impl Fn(&mut Reader<'a>) -> Option<T
 }
 
 fn read<'a>(from: &mut Reader<'a>) -> Option<Entry<'a>> {
-    Some(Entry { call: from.bytes()?, results: list(from, known)? })
+    Some(Entry { call: from.bytes()?, namespace: from.bytes()?, results: list(from, known)? })
 }
 
 fn known<'a>(from: &mut Reader<'a>) -> Option<Known<'a>> {
@@ -300,7 +303,7 @@ mod tests {
         let outputs = vec![Output { at: b"/a.o", from: b"/store/a.o", identity }];
         let gave = Gave::Made { compiler: "cc", outputs, depfile: Some((b"/a.d", b"a.o: a.c")), log: b"warning" };
         let refused = Known { guards: Guards::default(), gave: Gave::Refused(Refusal::Time) };
-        Entry { call: b"cc\0-c", results: vec![Known { guards, gave }, refused] }
+        Entry { call: b"cc\0-c", namespace: b"n", results: vec![Known { guards, gave }, refused] }
     }
 
     #[test]

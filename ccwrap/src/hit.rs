@@ -155,13 +155,13 @@ pub fn store_path_of(file: &Path) -> Option<(&Path, StorePath)> {
     file.ancestors().find_map(|top| Some((top, top.file_name()?.to_str()?.parse().ok()?)))
 }
 
-/// Puts a result in front of what is known of a call, in the place of an equal one.
+/// Puts a result in front of what is known of a call in a namespace, in the place of an equal one.
 ///
 /// # Errors
 /// Those of the file system.
-pub fn remember(cache: &Cache, name: &str, text: &[u8], known: Known<'_>) -> io::Result<()> {
+pub fn remember(cache: &Cache, name: &str, text: &[u8], namespace: &[u8], known: Known<'_>) -> io::Result<()> {
     let bytes = cache.read(name).unwrap_or_default();
-    let old = entry::decode(&bytes).ok().filter(|entry| entry.call == text);
+    let old = entry::decode(&bytes).ok().filter(|entry| (entry.call, entry.namespace) == (text, namespace));
     let same = |a: &Known<'_>, b: &Known<'_>| {
         let files = |known: &Known<'_>| -> Vec<_> {
             known.guards.files.iter().map(|file| (file.path.to_vec(), file.content.to_owned())).collect()
@@ -171,5 +171,5 @@ pub fn remember(cache: &Cache, name: &str, text: &[u8], known: Known<'_>) -> io:
     let others = old.map(|entry| entry.results).unwrap_or_default().into_iter().filter(|other| !same(other, &known));
     let others: Vec<Known<'_>> = others.take(entry::MOST_RESULTS - 1).collect();
     let results = std::iter::once(known).chain(others).collect();
-    cache.write(name, &entry::encode(&Entry { call: text, results }))
+    cache.write(name, &entry::encode(&Entry { call: text, namespace, results }))
 }

@@ -16,8 +16,8 @@ use ccwrap::miss::{self, Job, NotMade};
 use ccwrap::precompiled;
 use ccwrap::raw::{self, Raw};
 use ccwrap::rustup;
-use ccwrap::settings::{self, SettingError, Settings};
-use ccwrap::statistics::{Counter, Statistics, Trouble};
+use ccwrap::settings::{self, Places, SettingError, Settings, Whose};
+use ccwrap::statistics::{self, Counter, Statistics, Trouble};
 use ccwrap::who::{self, Own, Who};
 use ccwrap::why::Why;
 use localstore::{ChoiceError, Early};
@@ -33,7 +33,7 @@ use splitter::toolchain::{interpreter, resolve_program};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -137,6 +137,8 @@ struct Around<'a> {
     mask: OnceCell<Mode>,
     /// A sandbox that is begun as soon as it is likely that the compiler will run.
     early: Mutex<Option<Early>>,
+    /// What is compiled, once that is known.
+    source: OnceCell<BString>,
 }
 
 fn compile(
@@ -148,7 +150,8 @@ fn compile(
     known: &Known,
 ) -> ExitCode {
     let variable = |name: &str| env::var_os(name);
-    let settings = Settings::read(&settings::files(&variable), &variable, set);
+    let places = Places::of(&variable, &env::current_dir().unwrap_or_default());
+    let settings = Settings::read(&places.files, &variable, set);
     let (settings, problem) = match settings {
         Ok(settings) => (settings, None),
         Err(error) => (Settings::read(&[], &variable, &[]).expect("only our own variables are read"), Some(error)),
@@ -161,9 +164,15 @@ fn compile(
         }
         return ExitCode::FAILURE;
     };
-    let decided = settings::places(&variable).into_iter().chain(absent).chain([compiler.clone()]).collect();
-    let (mask, early) = (OnceCell::new(), Mutex::default());
-    let around = Around { compiler, words, decided, settings, cache, known, strict, mask, early };
+    if let Some(file) = places.files.iter().find(|file| file.whose == Whose::Strangers)
+        && cache.as_ref().is_some_and(|cache| !cache.was_told("told-of-settings"))
+    {
+        let file = file.path.display();
+        eprintln!("ccwrap: warning: {file} is not read: it is another user's, or everybody may write it");
+    }
+    let decided = places.paths.into_iter().chain(absent).chain([compiler.clone()]).collect();
+    let (mask, early, source) = (OnceCell::new(), Mutex::default(), OnceCell::new());
+    let around = Around { compiler, words, decided, settings, cache, known, strict, mask, early, source };
     if let Some(error) = problem {
         return around.in_trouble(Trouble::Settings, &error.to_string());
     }
@@ -187,14 +196,22 @@ impl Around<'_> {
         if self.settings.is_on("disable")? {
             return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
         }
-        let Read { call, compile, decided } = match self.read() {
+        let Read { mut call, compile, decided } = match self.read() {
             Ok(read) => read,
             Err(why) => return Ok(self.pass(Counter::Uncacheable(why))),
         };
+        call.read.extend(self.settings.variables().clone());
+        self.source.get_or_init(|| compile.sources[0].clone());
+        if compile.sources.iter().any(|source| asks_for_the_compiler(source)) {
+            return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
+        }
+        if !self.settings.extra_files().iter().all(|file| file.is_file()) {
+            return Ok(self.pass(Counter::Uncacheable(Why::ExtraFile)));
+        }
         self.take_mask()?;
         let recache = self.settings.is_on("recache")?;
         let read_only = self.settings.is_on("read_only")? || self.cache.as_ref().is_some_and(|cache| !cache.is_ours());
-        let by_entry = self.settings.is_on("direct_mode")?;
+        let by_entry = self.settings.is_on("direct_mode")? && !self.settings.is_quietly_logged();
         let cache = self.cache.as_ref().filter(|_| by_entry);
         let Known { text, name, miss, .. } = self.known;
         // Who else makes the same is waited for.
@@ -229,7 +246,7 @@ impl Around<'_> {
                 whole_cache.iter().for_each(|cache| explain::note(cache, output.as_bstr(), text.as_bstr(), &miss));
             });
         };
-        let made = self.make(&call, &compile, &decided, by_entry, &explain);
+        let made = self.make(&call, &compile, &decided, recache, by_entry, &explain);
         explain();
         drop(alone); // what is left to be done makes nothing for others
         Ok(match made {
@@ -259,6 +276,7 @@ impl Around<'_> {
         call: &Call,
         compile: &Compile,
         decided: &[PathBuf],
+        afresh: bool,
         remembers: bool,
         meanwhile: &(dyn Fn() + Sync),
     ) -> Result<ExitCode, NotDone> {
@@ -280,7 +298,8 @@ impl Around<'_> {
         let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
         let early = &self.early;
         let (cache, cancelled) = (self.cache.as_ref(), &cancelled);
-        let job = Job { call, compile, settings, cache, remembers, decided, text, name, cancelled, early, meanwhile };
+        let job =
+            Job { call, compile, settings, cache, afresh, remembers, decided, text, name, cancelled, early, meanwhile };
         match job.make(&|phrase| self.log(phrase)) {
             Ok(made) => {
                 io::stderr().lock().write_all(&made.log).ok(); // nobody listens
@@ -449,6 +468,10 @@ impl Around<'_> {
     }
 
     fn statistics(&self, counter: Counter) {
+        if let Some(file) = self.settings.get("stats_log") {
+            let source = self.source.get().map(|source| source.as_bstr()).unwrap_or_default();
+            statistics::log(Path::new(file), source, counter);
+        }
         let counts = self.settings.is_on("stats").unwrap_or(true);
         if let Some(cache) = self.cache.as_ref().filter(|_| counts) {
             let name = self.compiler.file_name().unwrap_or_default().to_string_lossy();
@@ -546,6 +569,13 @@ fn has_files(compile: &Compile, directory: &BString) -> Result<(), Why> {
     let is_link = |path: &BString| to_path(at(path).as_bstr()).is_symlink();
     let mut made = compile.outputs.iter().chain(&compile.depfile);
     if made.all(|path| has_place(path) && !is_link(path)) { Ok(()) } else { Err(Why::Output) }
+}
+
+/// Whether a source says in its first 4096 bytes, as ccache has it, that it is not to be cached.
+fn asks_for_the_compiler(source: &BString) -> bool {
+    let mut start = Vec::new();
+    let read = fs::File::open(to_path(source.as_bstr())).and_then(|file| file.take(4096).read_to_end(&mut start));
+    read.is_ok() && ["ccache:disable", "ccwrap:disable"].iter().any(|words| start.contains_str(words))
 }
 
 /// Whether a word names a file that can only be read once, such as a pipe or a terminal.

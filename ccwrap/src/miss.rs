@@ -36,7 +36,7 @@ use splitter::toolchain::{self, Toolchains, resolve_program};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,6 +54,8 @@ pub struct Job<'a> {
     pub settings: &'a Settings,
     /// Where its store may be, and its entry.
     pub cache: Option<&'a Cache>,
+    /// Whether it is to be compiled though the store has it.
+    pub afresh: bool,
     /// Whether it is to have an entry.
     pub remembers: bool,
     /// Files that decided how the call was understood: settings and programs. Some are to be absent.
@@ -199,6 +201,7 @@ impl Job<'_> {
                 exact: false,
                 every_file: true,
                 audited: false,
+                afresh: self.afresh,
                 jobs: 1,
                 jobserver: None,
                 environment: BTreeMap::new(),
@@ -340,8 +343,10 @@ impl Job<'_> {
             }
             env.extend(manner.locale.iter().map(|locale| ("LC_ALL".into(), locale.clone())));
         }
-        let command =
-            Command { text: shell::quoted(&words), env, depfile: self.compile.depfile.clone(), ..Command::default() };
+        let also =
+            self.settings.extra_files().into_iter().map(|path| path.into_os_string().into_vec().into()).collect();
+        let depfile = self.compile.depfile.clone();
+        let command = Command { text: shell::quoted(&words), env, also, depfile, ..Command::default() };
         let outputs = self.compile.outputs.iter().chain(&self.compile.others).cloned().collect();
         One { command, outputs, inputs: self.compile.sources.clone() }
     }
@@ -417,7 +422,8 @@ impl Job<'_> {
         guards.variables =
             read.iter().map(|(name, value)| (name.as_slice(), value.as_ref().map(|value| value.as_slice()))).collect();
         let known = Known { guards, gave };
-        hit::remember(cache, self.name, self.text, known).ok(); // then it is found in the store
+        let namespace = self.settings.get("namespace").unwrap_or_default().as_bytes();
+        hit::remember(cache, self.name, self.text, namespace, known).ok(); // then it is found in the store
     }
 }
 

@@ -6,8 +6,8 @@ use ccwrap::cache::{Cache, replace};
 use ccwrap::clean::{self, Until};
 use ccwrap::command_line::{Action, Asked, Format, HELP};
 use ccwrap::explain;
-use ccwrap::settings::{self, Settings};
-use ccwrap::statistics::{Counter, Statistics, Sums, now};
+use ccwrap::settings::{self, Places, Settings};
+use ccwrap::statistics::{self, Counter, Statistics, Sums, now};
 use ccwrap_format::SMALL;
 use localstore::{Choice, Evicted, Size};
 use splitter::drive::Error;
@@ -17,6 +17,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 use std::{env, fs};
 
 /// Does all that is asked; answers what is to be printed and the exit code.
@@ -34,11 +35,12 @@ pub fn act(asked: &Asked) -> Result<(String, u8), Error> {
             word
         })
         .collect();
+    let files = || Places::of(&variable, &env::current_dir().unwrap_or_default()).files;
     let mut said = String::new();
     let mut code = 0;
     for action in &asked.actions {
         // Each sees what the one before it has written.
-        let settings = Settings::read(&settings::files(&variable), &variable, &words)?;
+        let settings = Settings::read(&files(), &variable, &words)?;
         let named = asked.directory.as_ref().and_then(|directory| std::path::absolute(directory).ok());
         let directory = named.or_else(|| settings::directory(&variable));
         let directory = directory.ok_or("there is no place for a cache: set CCWRAP_DIR, XDG_CACHE_HOME or HOME")?;
@@ -64,6 +66,8 @@ impl Here {
             Action::Help => HELP.into(),
             Action::ShowStatistics => self.statistics(&statistics.sums()?)?,
             Action::PrintStatistics(format) => printed(&statistics.sums()?, *format),
+            Action::ShowLog => counted(&self.log()?, self.verbose)?,
+            Action::PrintLog(format) => printed(&self.log()?, *format),
             Action::ZeroStatistics => {
                 statistics.zero()?;
                 "Statistics zeroed\n".into()
@@ -78,6 +82,10 @@ impl Here {
                 None => return Err("a Nix daemon collects its garbage itself".into()),
             },
             Action::EvictOlderThan(age) => self.clean(Until::Age(*age))?,
+            Action::EvictNamespace(namespace, age) => {
+                let cut = age.map_or_else(SystemTime::now, clean::before);
+                told(clean::evict_namespace(&self.cache, self.store()?.as_deref(), namespace.as_bytes(), cut)?)
+            }
             Action::AnyNumber => "Unset cache file limit\n".into(),
             Action::MaxSize(size) => {
                 let size: Size = size.parse()?;
@@ -125,13 +133,14 @@ impl Here {
 
     fn clean(&self, until: Until) -> Result<String, Error> {
         let Some(root) = self.store()? else { return Ok(String::new()) };
-        Ok(match clean::clean(&self.cache, &root, until)? {
-            Evicted::Deleted { paths, bytes, left } => {
-                format!("Deleted {paths} paths, {}; {} left\n", Size(bytes), Size(left))
-            }
-            Evicted::WithinLimit => String::new(),
-            Evicted::InUse => "The store is in use by another build: nothing is deleted from it\n".into(),
-        })
+        Ok(told(clean::clean(&self.cache, &root, until)?))
+    }
+
+    /// What is in the file `stats_log`.
+    fn log(&self) -> Result<Sums, Error> {
+        let file = self.settings.get("stats_log").ok_or("no file is named by `stats_log` or CCWRAP_STATSLOG")?;
+        let text = fs::read(file).map_err(|error| format!("cannot read `{}`: {error}", file.display()))?;
+        Ok(statistics::sums_of_log(&text))
     }
 
     fn set(&self, name: &str, value: &str) -> Result<(), Error> {
@@ -142,41 +151,7 @@ impl Here {
     }
 
     fn statistics(&self, sums: &Sums) -> Result<String, Error> {
-        let mut said = String::new();
-        let of = |counter: Counter| sums.of(counter);
-        let calls: u64 = Counter::all().map(of).sum();
-        let hits = of(Counter::Hit) + of(Counter::StoreHit);
-        let cacheable = hits + of(Counter::Miss);
-        writeln!(said, "Calls:           {calls:>9}")?;
-        writeln!(said, "Cacheable calls: {cacheable:>9}{}", percent(cacheable, calls))?;
-        writeln!(said, "  Hits:          {hits:>9}{}", percent(hits, cacheable))?;
-        writeln!(said, "    By entry:    {:>9}{}", of(Counter::Hit), percent(of(Counter::Hit), hits))?;
-        writeln!(said, "    By store:    {:>9}{}", of(Counter::StoreHit), percent(of(Counter::StoreHit), hits))?;
-        writeln!(said, "  Misses:        {:>9}{}", of(Counter::Miss), percent(of(Counter::Miss), cacheable))?;
-        let others = |kind: fn(&Counter) -> bool| Counter::all().filter(kind).map(|counter| (counter, of(counter)));
-        let uncacheable = || others(|counter| matches!(counter, Counter::Uncacheable(_)));
-        let errors = || others(|counter| matches!(counter, Counter::Error(_)));
-        for (title, counters) in [("Uncacheable", uncacheable().collect::<Vec<_>>()), ("Errors", errors().collect())] {
-            let sum: u64 = counters.iter().map(|(_, times)| times).sum();
-            if sum > 0 || self.verbose {
-                writeln!(said, "{:<17}{sum:>9}{}", format!("{title}:"), percent(sum, calls))?;
-                for (counter, times) in counters.iter().filter(|(_, times)| *times > 0) {
-                    writeln!(said, "  {:<40} {times:>9}", format!("{}:", counter.meaning()))?;
-                }
-            }
-        }
-        if self.verbose {
-            for (compiler, counters) in &sums.by_compiler {
-                let get = |counter: Counter| counters.get(counter.name()).copied().unwrap_or_default();
-                let hits = get(Counter::Hit) + get(Counter::StoreHit);
-                let all: u64 = counters.values().sum();
-                writeln!(said, "{compiler}: {all} calls, {hits} hits, {} misses", get(Counter::Miss))?;
-            }
-            if sums.since > 0 {
-                let ago = |time: u64| now().saturating_sub(time);
-                writeln!(said, "First and last call: {} s and {} s ago", ago(sums.since), ago(sums.until))?;
-            }
-        }
+        let mut said = counted(sums, self.verbose)?;
         let (entries, bytes) = clean::size(&self.cache);
         writeln!(said, "Cache directory: {}", self.cache.directory().display())?;
         writeln!(said, "  Entries:       {entries:>9}, {}", Size(bytes))?;
@@ -202,6 +177,57 @@ impl Here {
             None => explain::newest(&self.cache).ok_or("nothing was a miss yet")?,
         };
         Ok(format!("{}: {}\n", explained.output, explained.reason))
+    }
+}
+
+/// What became of calls.
+fn counted(sums: &Sums, verbose: bool) -> Result<String, Error> {
+    let mut said = String::new();
+    let of = |counter: Counter| sums.of(counter);
+    let calls: u64 = Counter::all().map(of).sum();
+    let hits = of(Counter::Hit) + of(Counter::StoreHit);
+    let cacheable = hits + of(Counter::Miss);
+    writeln!(said, "Calls:           {calls:>9}")?;
+    writeln!(said, "Cacheable calls: {cacheable:>9}{}", percent(cacheable, calls))?;
+    writeln!(said, "  Hits:          {hits:>9}{}", percent(hits, cacheable))?;
+    writeln!(said, "    By entry:    {:>9}{}", of(Counter::Hit), percent(of(Counter::Hit), hits))?;
+    writeln!(said, "    By store:    {:>9}{}", of(Counter::StoreHit), percent(of(Counter::StoreHit), hits))?;
+    writeln!(said, "  Misses:        {:>9}{}", of(Counter::Miss), percent(of(Counter::Miss), cacheable))?;
+    let others = |kind: fn(&Counter) -> bool| Counter::all().filter(kind).map(|counter| (counter, of(counter)));
+    let uncacheable = || others(|counter| matches!(counter, Counter::Uncacheable(_)));
+    let errors = || others(|counter| matches!(counter, Counter::Error(_)));
+    for (title, counters) in [("Uncacheable", uncacheable().collect::<Vec<_>>()), ("Errors", errors().collect())] {
+        let sum: u64 = counters.iter().map(|(_, times)| times).sum();
+        if sum > 0 || verbose {
+            writeln!(said, "{:<17}{sum:>9}{}", format!("{title}:"), percent(sum, calls))?;
+            for (counter, times) in counters.iter().filter(|(_, times)| *times > 0) {
+                writeln!(said, "  {:<40} {times:>9}", format!("{}:", counter.meaning()))?;
+            }
+        }
+    }
+    if verbose {
+        for (compiler, counters) in &sums.by_compiler {
+            let get = |counter: Counter| counters.get(counter.name()).copied().unwrap_or_default();
+            let hits = get(Counter::Hit) + get(Counter::StoreHit);
+            let all: u64 = counters.values().sum();
+            writeln!(said, "{compiler}: {all} calls, {hits} hits, {} misses", get(Counter::Miss))?;
+        }
+        if sums.since > 0 {
+            let ago = |time: u64| now().saturating_sub(time);
+            writeln!(said, "First and last call: {} s and {} s ago", ago(sums.since), ago(sums.until))?;
+        }
+    }
+    Ok(said)
+}
+
+/// What came of an eviction.
+fn told(evicted: Evicted) -> String {
+    match evicted {
+        Evicted::Deleted { paths, bytes, left } => {
+            format!("Deleted {paths} paths, {}; {} left\n", Size(bytes), Size(left))
+        }
+        Evicted::WithinLimit => String::new(),
+        Evicted::InUse => "The store is in use by another build: nothing is deleted from it\n".into(),
     }
 }
 

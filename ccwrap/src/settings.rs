@@ -1,7 +1,13 @@
 //! The settings: what a file says, then the environment, then the words before a compiler, each later one in the place of the
 //! earlier. ccache's variables count where ours say nothing.
 
-use bstr::ByteSlice as _;
+mod file;
+mod places;
+
+pub use file::with_setting;
+pub use places::{File, Places, Whose, user_file};
+
+use bstr::{BString, ByteSlice as _};
 use ccwrap_format::cache;
 use frontend::Isolation;
 use localstore::Size;
@@ -19,44 +25,70 @@ struct Key {
     name: &'static str,
     /// In the environment.
     variable: &'static str,
-    /// ccache's variable of the same meaning; one with `NO` before its name means the contrary.
-    ccache: Option<&'static str>,
+    /// ccache's variables of the same meaning; one with `NO` before its name means the contrary.
+    ccache: &'static [&'static str],
     default: &'static str,
 }
 
-const fn key(name: &'static str, variable: &'static str, ccache: Option<&'static str>, default: &'static str) -> Key {
+const fn key(
+    name: &'static str,
+    variable: &'static str,
+    ccache: &'static [&'static str],
+    default: &'static str,
+) -> Key {
     Key { name, variable, ccache, default }
 }
 
 /// All settings. An empty default is one that is found out.
-const KEYS: [Key; 19] = [
-    key("base_dir", "SPLITTER_ROOT", Some("CCACHE_BASEDIR"), ""),
-    key("cache_dir", "CCWRAP_DIR", Some("CCACHE_DIR"), ""),
-    key("compiler", "CCWRAP_COMPILER", Some("CCACHE_COMPILER"), ""),
-    key("direct_mode", "CCWRAP_DIRECT", Some("CCACHE_DIRECT"), "true"),
-    key("disable", "CCWRAP_DISABLE", Some("CCACHE_DISABLE"), "false"),
-    key("link", "CCWRAP_LINK", None, "false"),
-    key("log_file", "CCWRAP_LOGFILE", Some("CCACHE_LOGFILE"), ""),
-    key("map", "CCWRAP_MAP", None, ""),
-    key("max_size", "CCWRAP_MAXSIZE", Some("CCACHE_MAXSIZE"), ""),
-    key("namespace", "CCWRAP_NAMESPACE", Some("CCACHE_NAMESPACE"), ""),
-    key("path", "CCWRAP_PATH", Some("CCACHE_PATH"), ""),
-    key("read_only", "CCWRAP_READONLY", Some("CCACHE_READONLY"), "false"),
-    key("recache", "CCWRAP_RECACHE", Some("CCACHE_RECACHE"), "false"),
-    key("root_mode", "SPLITTER_ROOT_MODE", None, "auto"),
-    key("sandbox", "SPLITTER_SANDBOX", None, "auto"),
-    key("stats", "CCWRAP_STATS", Some("CCACHE_STATS"), "true"),
-    key("store", "SPLITTER_STORE", None, ""),
-    key("strict", "CCWRAP_STRICT", None, "false"),
-    key("umask", "CCWRAP_UMASK", Some("CCACHE_UMASK"), ""),
+const KEYS: [Key; 21] = [
+    key("base_dir", "SPLITTER_ROOT", &["CCACHE_BASEDIR"], ""),
+    key("cache_dir", "CCWRAP_DIR", &["CCACHE_DIR"], ""),
+    key("compiler", "CCWRAP_COMPILER", &["CCACHE_COMPILER"], ""),
+    key("direct_mode", "CCWRAP_DIRECT", &["CCACHE_DIRECT"], "true"),
+    key("disable", "CCWRAP_DISABLE", &["CCACHE_DISABLE"], "false"),
+    key("extra_files_to_hash", "CCWRAP_EXTRAFILES", &["CCACHE_EXTRAFILES"], ""),
+    key("link", "CCWRAP_LINK", &[], "false"),
+    key("log_file", "CCWRAP_LOGFILE", &["CCACHE_LOGFILE"], ""),
+    key("map", "CCWRAP_MAP", &[], ""),
+    key("max_size", "CCWRAP_MAXSIZE", &["CCACHE_MAXSIZE"], ""),
+    key("namespace", "CCWRAP_NAMESPACE", &["CCACHE_NAMESPACE"], ""),
+    key("path", "CCWRAP_PATH", &["CCACHE_PATH"], ""),
+    key("read_only", "CCWRAP_READONLY", &["CCACHE_READONLY", "CCACHE_READONLY_DIRECT"], "false"),
+    key("recache", "CCWRAP_RECACHE", &["CCACHE_RECACHE"], "false"),
+    key("root_mode", "SPLITTER_ROOT_MODE", &[], "auto"),
+    key("sandbox", "SPLITTER_SANDBOX", &[], "auto"),
+    key("stats", "CCWRAP_STATS", &["CCACHE_STATS"], "true"),
+    key("stats_log", "CCWRAP_STATSLOG", &["CCACHE_STATSLOG"], ""),
+    key("store", "SPLITTER_STORE", &[], ""),
+    key("strict", "CCWRAP_STRICT", &[], "false"),
+    key("umask", "CCWRAP_UMASK", &["CCACHE_UMASK"], ""),
 ];
 
-/// Settings of ccache of which nothing depends here: how it finds out whether something changed, and how it keeps files. Before a compiler
-/// they may stand for whoever has them there.
-const OF_CCACHE_ALONE: [&str; 21] = [
+/// What the file of a checkout may set: nothing that says what is run, where something is written, or what is deleted.
+const OF_CHECKOUT: [&str; 12] = [
+    "base_dir",
+    "direct_mode",
+    "disable",
+    "extra_files_to_hash",
+    "link",
+    "map",
+    "namespace",
+    "read_only",
+    "recache",
+    "root_mode",
+    "stats",
+    "strict",
+];
+
+/// Settings of ccache of which nothing depends here: how it finds out whether something changed, what it is to overlook, and how it
+/// keeps files. Before a compiler they may stand for whoever has them there.
+const OF_CCACHE_ALONE: [&str; 28] = [
     "absolute_paths_in_stderr",
     "cache_dir_levels",
+    "ceiling_dirs",
+    "ceiling_markers",
     "compiler_check",
+    "compiler_type",
     "compression",
     "compression_level",
     "debug",
@@ -66,13 +98,17 @@ const OF_CCACHE_ALONE: [&str; 21] = [
     "file_clone",
     "hard_link",
     "hash_dir",
+    "ignore_headers_in_manifest",
+    "ignore_options",
     "inode_cache",
     "keep_comments_cpp",
     "limit_multiple",
     "max_files",
     "pch_external_checksum",
     "reshare",
+    "response_file_format",
     "run_second_cpp",
+    "safe_dirs",
     "sloppiness",
     "temporary_dir",
 ];
@@ -102,9 +138,11 @@ impl fmt::Display for Origin {
 }
 
 /// The settings of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     values: BTreeMap<&'static str, (OsString, Origin)>,
+    /// Variables that files name in values.
+    read: BTreeMap<BString, Option<BString>>,
 }
 
 /// A setting that cannot be used.
@@ -118,35 +156,21 @@ pub struct SettingError {
 }
 
 impl Settings {
-    /// Reads them. `file` is a file of settings and its text; `words` are `KEY=VALUE` before a compiler.
+    /// Reads them. `words` are `KEY=VALUE` before a compiler.
     ///
     /// # Errors
     /// [`SettingError`] for a key that is none, or a line that is not `KEY = VALUE`.
     pub fn read(
-        files: &[(PathBuf, Vec<u8>)],
+        files: &[File],
         variable: &dyn Fn(&str) -> Option<OsString>,
         words: &[OsString],
     ) -> Result<Self, SettingError> {
-        let mut settings = Self { values: BTreeMap::new() };
-        for (path, text) in files {
-            for (i, line) in text.lines().enumerate() {
-                let line = line.trim();
-                if line.is_empty() || line.starts_with(b"#") {
-                    continue;
-                }
-                let origin = || format!("{}:{}", path.display(), i + 1);
-                let set = line.split_once_str("=").map(|(name, value)| (name.trim(), value.trim()));
-                let (name, value) = set.ok_or_else(|| SettingError {
-                    origin: origin(),
-                    problem: format!("`{}` is not of the form `KEY = VALUE`", line.as_bstr()),
-                })?;
-                settings
-                    .set(name, value, Origin::File(path.clone()))
-                    .map_err(|problem| SettingError { origin: origin(), problem })?;
-            }
+        let mut settings = Self::default();
+        for file in files.iter().filter(|file| file.whose != Whose::Strangers) {
+            settings.read_file(file, variable)?;
         }
         for key in &KEYS {
-            for name in key.ccache.into_iter().chain([key.variable]) {
+            for name in key.ccache.iter().copied().chain([key.variable]) {
                 if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
                     settings.values.insert(key.name, (value, Origin::Variable(name.into())));
                 }
@@ -166,15 +190,47 @@ impl Settings {
         Ok(settings)
     }
 
-    fn set(&mut self, name: &[u8], value: &[u8], origin: Origin) -> Result<(), String> {
+    fn read_file(&mut self, file: &File, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<(), SettingError> {
+        let at = |line: usize| {
+            let origin = format!("{}:{line}", file.path.display());
+            |problem: String| SettingError { origin, problem }
+        };
+        let items = file::items(&file.text)
+            .map_err(|none| at(none.line)(format!("`{}` is not of the form `KEY = VALUE`", none.text)))?;
+        for item in items {
+            let mut set = || {
+                let value = file::expanded(item.value.as_bstr(), variable, &mut self.read)?;
+                let name = self.set(&item.name, value.as_bytes(), Origin::File(file.path.clone()))?;
+                match file.whose == Whose::Ours || OF_CHECKOUT.contains(&name) {
+                    true => Ok(()),
+                    false => Err(format!("`{name}` cannot be set by a file in a checkout; the user's own file can")),
+                }
+            };
+            set().map_err(at(item.line))?;
+        }
+        Ok(())
+    }
+
+    /// The variables that files name in values, and what they are.
+    pub fn variables(&self) -> &BTreeMap<BString, Option<BString>> {
+        &self.read
+    }
+
+    /// Whether each call is to be written down somewhere, which an entry alone does not do, and nothing in the environment says so.
+    pub fn is_quietly_logged(&self) -> bool {
+        matches!(self.values.get("stats_log"), Some((_, Origin::File(_) | Origin::Command)))
+    }
+
+    fn set(&mut self, name: &[u8], value: &[u8], origin: Origin) -> Result<&'static str, String> {
         let lower = name.to_ascii_lowercase();
-        if origin == Origin::Command && OF_CCACHE_ALONE.iter().any(|other| lower == other.as_bytes()) {
-            return Ok(());
+        let is_ccaches = |other: &&&str| lower == other.as_bytes();
+        if let Some(name) = OF_CCACHE_ALONE.iter().find(is_ccaches).filter(|_| origin == Origin::Command) {
+            return Ok(name);
         }
         let is_meant = |key: &&Key| {
             key.name.as_bytes() == lower.as_slice()
                 || key.variable.as_bytes() == name
-                || key.ccache.is_some_and(|ccache| ccache.as_bytes() == name)
+                || key.ccache.iter().any(|ccache| ccache.as_bytes() == name)
         };
         let key = KEYS
             .iter()
@@ -186,7 +242,7 @@ impl Settings {
             );
         }
         self.values.insert(key.name, (OsStr::from_bytes(value).to_owned(), origin));
-        Ok(())
+        Ok(key.name)
     }
 
     /// Every setting with its value and where that comes from.
@@ -262,6 +318,12 @@ impl Settings {
         Ok(self.parsed("root_mode")?.unwrap_or_default())
     }
 
+    /// Files that count as read by every call.
+    pub fn extra_files(&self) -> Vec<PathBuf> {
+        let paths = self.get("extra_files_to_hash").map(std::env::split_paths);
+        paths.into_iter().flatten().filter(|path| !path.as_os_str().is_empty()).collect()
+    }
+
     /// The file mode creation mask of what is kept; none where it is that of the caller.
     ///
     /// # Errors
@@ -283,40 +345,12 @@ impl Settings {
     }
 }
 
-/// The file of the user's settings.
-pub fn user_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
-    if let Some(file) = variable("CCWRAP_CONFIGPATH") {
-        return Some(file.into());
-    }
-    let home = || Some(variable("HOME").and_then(absolute)?.join(".config"));
-    Some(variable("XDG_CONFIG_HOME").and_then(absolute).or_else(home)?.join("ccwrap/ccwrap.conf"))
-}
-
-/// The text of a file of settings with one of them changed, its comments and the rest as they are.
-pub fn with_setting(text: &str, name: &str, value: &str) -> String {
-    let is_it = |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim().eq_ignore_ascii_case(name));
-    let mut lines: Vec<String> = text.lines().filter(|line| !is_it(line)).map(str::to_owned).collect();
-    lines.push(format!("{name} = {value}"));
-    lines.join("\n") + "\n"
-}
-
 /// The directory of the cache.
 pub fn directory(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let (directory, below) = cache::directory(|name| variable(name).map(OsString::into_vec))?;
     let mut directory = PathBuf::from(OsString::from_vec(directory));
     directory.extend(Path::new(below));
     std::path::absolute(directory).ok()
-}
-
-/// The files that settings are read from, whether or not they are there.
-pub fn places(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from("/etc/ccwrap.conf")).chain(user_file(variable)).collect()
-}
-
-/// Reads the files of settings that are there.
-pub fn files(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<(PathBuf, Vec<u8>)> {
-    places(variable).into_iter().filter_map(|path| std::fs::read(&path).ok().map(|text| (path, text))).collect()
 }
 
 /// The store that is meant: as it is named; else with a cache that is named, one in that; else the user's.
@@ -335,7 +369,37 @@ mod tests {
     fn read(file: &str, variables: &[(&str, &str)], words: &[&str]) -> Result<Settings, SettingError> {
         let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        Settings::read(&[("/etc/x".into(), file.into())], &variable, &words)
+        Settings::read(&[of("/etc/x", file, Whose::Ours)], &variable, &words)
+    }
+
+    fn of(path: &str, text: &str, whose: Whose) -> File {
+        File { path: path.into(), text: text.into(), whose }
+    }
+
+    #[test]
+    fn a_checkout_sets_nothing_that_is_run_written_or_deleted() {
+        let read = |text: &str, whose: Whose| {
+            let files = [of("/etc/x", "namespace = host", Whose::Ours), of("/p/ccwrap.conf", text, whose)];
+            Settings::read(&files, &|name| (name == "NAME").then(|| "b".into()), &[])
+        };
+        let settings = read("namespace = a$NAME", Whose::Checkouts).unwrap();
+        assert_eq!(settings.get("namespace").unwrap(), "ab");
+        assert_eq!(settings.variables(), &BTreeMap::from([("NAME".into(), Some("b".into()))]));
+        assert_eq!(read("namespace = a", Whose::Strangers).unwrap().get("namespace").unwrap(), "host");
+        for key in KEYS.iter().filter(|key| !OF_CHECKOUT.contains(&key.name)) {
+            let error = read(&format!("\n{} = x", key.name), Whose::Checkouts).unwrap_err();
+            assert_eq!(error.origin, "/p/ccwrap.conf:2", "{}", key.name);
+        }
+        assert!(OF_CHECKOUT.iter().all(|name| Settings::is_key(name)));
+    }
+
+    #[test]
+    fn a_log_of_which_the_environment_says_nothing_is_known() {
+        let is_quiet = |file: &str, variables: &[(&str, &str)], words: &[&str]| {
+            read(file, variables, words).unwrap().is_quietly_logged()
+        };
+        assert!(is_quiet("stats_log = /l", &[], &[]) && is_quiet("", &[], &["stats_log=/l"]));
+        assert!(!is_quiet("", &[], &[]) && !is_quiet("stats_log = /l", &[("CCACHE_STATSLOG", "/l")], &[]));
     }
 
     #[test]
@@ -343,7 +407,7 @@ mod tests {
         let words = |word: &str| read("", &[], &[word]).map(|_| ());
         assert_eq!(words("sloppiness=time_macros"), Ok(()));
         assert_eq!(words("hash_dir=false"), Ok(()));
-        assert!(words("extra_files_to_hash=a").is_err());
+        assert!(words("prefix_command=a").is_err());
         assert!(read("sloppiness = locale", &[], &[]).is_err());
     }
 
@@ -397,14 +461,5 @@ mod tests {
             assert_eq!(directory(&variable), localstore::cache(&variable).map(|cache| cache.join("ccwrap")));
         }
         assert_eq!(directory(&|name| (name == "CCACHE_DIR").then(|| "/c".into())), Some("/c".into()));
-    }
-
-    #[test]
-    fn a_file_keeps_what_is_not_changed() {
-        assert_eq!(
-            with_setting("# x\nmax_size = 1G\nlink = true\n", "max_size", "2G"),
-            "# x\nlink = true\nmax_size = 2G\n"
-        );
-        assert_eq!(with_setting("", "max_size", "2G"), "max_size = 2G\n");
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::cache::replace;
 use crate::why::Why;
+use bstr::{BStr, ByteSlice};
 use ccwrap_format::cache::{HIT, STATISTICS};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -37,7 +38,7 @@ pub enum Trouble {
 }
 
 /// Counters with their names and what they mean to a person.
-const COUNTERS: [(Counter, &str, &str); 24] = {
+const COUNTERS: [(Counter, &str, &str); 25] = {
     use Counter::{Error, Hit, Miss, StoreHit, Uncacheable as No};
     use Trouble::{CompilerMissing, Internal, Settings};
     use Why as U;
@@ -62,6 +63,7 @@ const COUNTERS: [(Counter, &str, &str); 24] = {
         (No(U::Failed), "compile_failed", "Compilation failed"),
         (No(U::ReadOnly), "read_only", "Not there, and not to be written"),
         (No(U::Disabled), "disabled", "Switched off"),
+        (No(U::ExtraFile), "error_hashing_extra_file", "Extra file is not there"),
         (No(U::Directory), "linked_directory", "Working directory known by a link"),
         (Error(CompilerMissing), "could_not_find_compiler", "Could not find the compiler"),
         (Error(Settings), "bad_settings", "Bad settings"),
@@ -188,6 +190,24 @@ impl Sums {
     }
 }
 
+/// Writes down what became of one call in a file for a single build, as ccache does: the source in a comment, then the counter. What
+/// cannot be written is not: nobody waits for that.
+pub fn log(file: &Path, source: &BStr, counter: Counter) {
+    let lines = format!("# {source}\n{}\n", counter.name());
+    let open = File::options().append(true).create(true).open(file);
+    open.and_then(|mut file| file.write_all(lines.as_bytes())).ok();
+}
+
+/// Sums up such a file.
+pub fn sums_of_log(text: &[u8]) -> Sums {
+    let mut sums = Sums::default();
+    let counters = sums.by_compiler.entry(String::new()).or_default();
+    for line in text.lines().map(ByteSlice::trim).filter(|line| !line.is_empty() && !line.starts_with(b"#")) {
+        *counters.entry(line.to_str_lossy().into_owned()).or_default() += 1;
+    }
+    sums
+}
+
 /// Seconds of the Unix epoch.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -219,6 +239,19 @@ mod tests {
         let sums = Sums::read(text);
         assert_eq!((sums.since, sums.until, sums.of(Counter::Miss)), (5, 9, 2));
         assert_eq!(Sums::read(&sums.write()).by_compiler, sums.by_compiler);
+    }
+
+    #[test]
+    fn calls_of_one_build_are_written_down() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("log");
+        for (source, counter) in [("a.c", Counter::Miss), ("a.c", Counter::Hit), ("b.c", Counter::Hit)] {
+            log(&file, source.into(), counter);
+        }
+        let text = fs::read(&file).unwrap();
+        assert!(text.starts_with(b"# a.c\ncache_miss\n# a.c\ndirect_cache_hit\n"));
+        let sums = sums_of_log(&text);
+        assert_eq!((sums.of(Counter::Hit), sums.of(Counter::Miss)), (2, 1));
     }
 
     #[test]

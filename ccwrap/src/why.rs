@@ -37,6 +37,8 @@ pub enum Why {
     ReadOnly,
     /// Switched off.
     Disabled,
+    /// A file that is to count as read is not there.
+    ExtraFile,
     /// Its working directory is known to it by a name that leads through a link.
     Directory,
 }

@@ -129,7 +129,7 @@ impl Scene {
             }
         });
         let text = self.raw().text();
-        entry::encode(&Entry { call: &text, results: known.collect() })
+        entry::encode(&Entry { call: &text, namespace: b"n", results: known.collect() })
     }
 
     /// Remembers an entry of the call.

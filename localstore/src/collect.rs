@@ -66,16 +66,26 @@ pub fn evict_unused_since(root: &Path, time: i64) -> Result<Evicted, CollectErro
     evict_until(root, Until::Used(time))
 }
 
+/// As [`evict`], of these paths, and of nothing else.
+///
+/// # Errors
+/// As there.
+pub fn evict_paths(root: &Path, paths: &BTreeSet<StorePath>) -> Result<Evicted, CollectError> {
+    evict_until(root, Until::Without(paths))
+}
+
 /// How much is deleted.
 #[derive(Clone, Copy)]
-enum Until {
+enum Until<'a> {
     /// Until what is left takes no more bytes.
     Size(u64),
     /// Until what is left was used then or later.
     Used(i64),
+    /// Until none of these is left that nobody needs.
+    Without(&'a BTreeSet<StorePath>),
 }
 
-fn evict_until(root: &Path, until: Until) -> Result<Evicted, CollectError> {
+fn evict_until(root: &Path, until: Until<'_>) -> Result<Evicted, CollectError> {
     let layout = Layout::new(root);
     layout.check()?;
     let layout = layout.create()?;
@@ -117,12 +127,15 @@ fn choose(
     database: &Database,
     roots: &BTreeSet<StorePath>,
     total: u64,
-    until: Until,
+    until: Until<'_>,
 ) -> Result<(Vec<StorePath>, u64), CollectError> {
     let entries = database.all()?;
     // Lost times are no reason to delete nothing.
     let times = usage::load(layout).unwrap_or_default();
     let last_use = |index: usize| {
+        if let Until::Without(paths) = until {
+            return if paths.contains(&entries[index].path) { 0 } else { i64::MAX };
+        }
         let registered = (entries[index].registration_time as i64).saturating_mul(1_000_000);
         times.get(&entries[index].path.to_string()).copied().unwrap_or(registered)
     };
@@ -143,6 +156,7 @@ fn choose(
         let is_enough = match until {
             Until::Size(limit) => total - freed <= limit,
             Until::Used(time) => used >= time,
+            Until::Without(_) => used > 0,
         };
         if is_enough {
             break;

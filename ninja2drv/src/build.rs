@@ -100,6 +100,7 @@ pub fn build(
             exact: options.exact,
             every_file: false,
             audited: options.tracing != Tracing::Never,
+            afresh: false,
             jobs,
             jobserver: jobserver.as_ref(),
             environment: places::within(directory),

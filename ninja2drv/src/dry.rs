@@ -88,6 +88,7 @@ fn would_run(
         exact: options.exact,
         every_file: false,
         audited: false,
+        afresh: false,
         jobs: 1,
         jobserver: None,
         environment: BTreeMap::new(),

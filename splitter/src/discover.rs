@@ -163,6 +163,13 @@ impl Found {
         }
     }
 
+    /// What a command counts as reading whatever else is known of it.
+    pub fn also(recipe: &Recipe) -> Self {
+        let mut found = Self::default();
+        recipe.also.iter().for_each(|path| found.file(path.as_bstr()));
+        found
+    }
+
     /// Adds what the words of a command name, also behind an option: `-I…`, `@…`, `-Wl,--version-script=…`. A path with
     /// `..` needs the directories before it.
     pub(crate) fn words<'a>(&mut self, words: impl Iterator<Item = &'a BStr>, cwd: &BStr, named: Named) {

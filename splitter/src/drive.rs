@@ -103,6 +103,8 @@ pub struct Drive<'a> {
     pub every_file: bool,
     /// Whether what commands do with files is compared with what is stated of them.
     pub audited: bool,
+    /// Whether commands are run though the store knows what comes out.
+    pub afresh: bool,
     /// How many steps at once; at least 1.
     pub jobs: usize,
     /// Who else's commands share the processors, if it is known.

@@ -30,6 +30,8 @@ pub struct Recipe {
     /// The response files that the words name besides, such as a list of modules that another edge makes, and what they
     /// hold.
     pub lists: BTreeMap<BString, BString>,
+    /// Files that it counts as reading whatever else is known of it, absolute.
+    pub also: Vec<BString>,
     /// The build directory, absolute.
     pub build_directory: BString,
     /// The whole environment.
@@ -71,6 +73,7 @@ impl Recipe {
             depfile: command.depfile.as_ref().filter(|path| !path.is_empty()).map(at),
             response,
             lists: BTreeMap::new(),
+            also: command.also.iter().map(at).collect(),
             build_directory: build_directory.into(),
             env: environment().into_iter().chain(command.env.clone()).collect(),
         };
@@ -326,6 +329,7 @@ impl Recipe {
             // If a root stands in it, only in path operands: else the step is bound.
             response: self.response.as_ref().map(|(at, content)| (path(at), path(content))),
             lists: self.lists.iter().map(|(at, content)| (path(at), content.clone())).collect(),
+            also: self.also.iter().map(path).collect(),
             build_directory: path(&self.build_directory),
             env: match self.kind {
                 // Cargo says there where the package and its generated sources are.

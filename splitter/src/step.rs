@@ -316,7 +316,7 @@ impl Steps<'_> {
             },
             None => Known::Nothing,
         };
-        let (found, realised, warning) = match known {
+        let (mut found, realised, warning) = match known {
             Known::Read(found, realised) => (found, realised, None),
             Known::Supposed(mut found, realised) => {
                 let in_place = self.drive.sandbox == Sandbox::None;
@@ -342,6 +342,9 @@ impl Steps<'_> {
                 (read, realised, missed.map(|path| self.warning(edge, &path)))
             }
         };
+        let also = Found::also(recipe);
+        found.files.extend(also.files);
+        found.system.extend(also.system);
         if let Some(path) = self.overwritten(recipe, &found, &realised)? {
             let log = self.log(&realised)?;
             return Err(Failed { error: format!("the command wrote `{path}`, which is an input").into(), log });
@@ -563,7 +566,8 @@ impl Steps<'_> {
         watch: Watch,
     ) -> Result<Realised, Failed> {
         let derivation = self.derivation(recipe, found, view, tools, watch)?;
-        if let Some(outputs) = self.came_out_as(recipe, &derivation)? {
+        let known = if self.drive.afresh { None } else { self.came_out_as(recipe, &derivation)? };
+        if let Some(outputs) = known {
             let known = Realised { ran: false, outputs, view, tools: tools.clone(), bound: None, holds_root: None };
             return match watch {
                 // A failure is not taken from the store: nobody knows whether it would come again.
@@ -612,7 +616,8 @@ impl Steps<'_> {
         let directories = found.directories.iter().filter(|path| !found.files.contains(*path));
         inputs.directories = directories.filter(is_input).map(seen).collect();
         self.contents.look_at(&found.files)?;
-        for file in found.files.iter().filter(is_input) {
+        let also = Found::also(recipe);
+        for file in found.files.iter().chain(&also.files).chain(&also.system).filter(is_input) {
             inputs.files.insert(seen(file), self.contents.of(file.as_bstr())?);
         }
         inputs.names.extend(found.names.iter().filter(is_input).map(seen));

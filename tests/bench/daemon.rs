@@ -258,6 +258,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         exact: false,
         every_file: false,
         audited: false,
+        afresh: false,
         jobs: 2,
         jobserver: None,
         environment: BTreeMap::new(),

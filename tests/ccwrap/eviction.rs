@@ -93,6 +93,33 @@ fn what_was_not_used_for_so_long_goes() {
 }
 
 #[test]
+fn what_is_in_a_namespace_goes_with_it() {
+    let Some(mut calls) = large("what_is_in_a_namespace_goes_with_it", 3, 1) else { return };
+    let call = |i: u32| format!("gcc -c s{i}.c");
+    let names = ["one", "two", "one"];
+    for (i, name) in (0..).zip(names) {
+        calls.set("CCWRAP_NAMESPACE", name);
+        calls.miss(&call(i));
+    }
+    // One of them is of both.
+    calls.set("CCWRAP_NAMESPACE", "two");
+    calls.store_hit(&call(2));
+    let before = size(&calls);
+    assert_eq!(calls.said("--evict-namespace one --evict-older-than 1d").code, Some(0));
+    assert_eq!(entries(&calls).len(), 4);
+    let said = calls.said("--evict-namespace one");
+    assert!(said.code == Some(0) && said.out.contains("Deleted "), "{said}");
+    assert_eq!(entries(&calls).len(), 2);
+    let freed = before - size(&calls);
+    assert!((1 << 20..2 << 20).contains(&freed), "{freed}");
+    calls.hit(&call(1));
+    calls.hit(&call(2));
+    calls.set("CCWRAP_NAMESPACE", "one");
+    calls.miss(&call(0));
+    calls.scene.store_is_good();
+}
+
+#[test]
 fn a_build_is_right_while_its_cache_is_emptied() {
     let test = "a_build_is_right_while_its_cache_is_emptied";
     let Some(mut calls) = large(test, 8, 4) else { return };

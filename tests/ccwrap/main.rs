@@ -10,6 +10,7 @@ mod options;
 mod processes;
 mod processors;
 mod rust;
+mod settings;
 mod sharing;
 mod terminal;
 mod unusual;

@@ -90,7 +90,7 @@ fn what_is_to_be_made_anew_is_found_by_those_after() {
     calls.write("a.c", "int a;\n");
     calls.miss_then_hit("gcc -c a.c");
     calls.set("CCWRAP_RECACHE", "1");
-    assert_ne!(calls.both("gcc -c a.c"), ["direct_cache_hit"]);
+    calls.miss("gcc -c a.c");
     calls.unset("CCWRAP_RECACHE");
     calls.hit("gcc -c a.c");
     // Without entries the store is asked each time.

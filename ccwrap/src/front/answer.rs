@@ -59,7 +59,7 @@ fn whole(file: File, place: &mut [u8]) -> Option<&[u8]> {
 /// The newest result of the entry of the call with this text.
 fn newest<'a>(file: &'a [u8], text: &[u8]) -> Option<Reader<'a>> {
     let mut entry = entry::open(file).ok()?;
-    let is_it = entry.bytes()? == text && entry.number()? > 0;
+    let is_it = entry.bytes()? == text && entry.bytes().is_some() && entry.number()? > 0;
     if is_it { entry.within() } else { None }
 }
 

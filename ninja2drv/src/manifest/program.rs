@@ -351,6 +351,7 @@ impl Commands for Program {
             description: escaped("description"),
             rule: self.rules[record.rule as usize].name.clone(),
             env: BTreeMap::new(),
+            also: Vec::new(),
             depfile: path("depfile"),
             deps: match escaped("deps").as_slice() {
                 b"gcc" => Deps::Gcc,

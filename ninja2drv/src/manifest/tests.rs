@@ -93,6 +93,7 @@ fn a_command_has_all_that_its_rule_says() {
             description: "make 'a b'".into(),
             rule: "r".into(),
             env: BTreeMap::new(),
+            also: Vec::new(),
             depfile: Some("a b.d".into()),
             deps: Deps::Gcc,
             msvc_deps_prefix: BString::default(),

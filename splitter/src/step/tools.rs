@@ -27,7 +27,7 @@ impl Steps<'_> {
     /// The host's tools that a step needs.
     pub(super) fn tools(&self, recipe: &Recipe, found: &Found) -> Result<Arc<Toolchain>, Failed> {
         let path = |path: &BString| to_path(path.as_bstr()).to_owned();
-        let mut files: BTreeSet<PathBuf> = found.system.iter().map(path).collect();
+        let mut files: BTreeSet<PathBuf> = found.system.iter().chain(&Found::also(recipe).system).map(path).collect();
         let mut programs = Sorted { host: found.programs.iter().map(path).collect(), ..Sorted::default() };
         for (argv, cwd) in recipe.runs() {
             if argv.iter().any(|word| word == "symbolextractor") {

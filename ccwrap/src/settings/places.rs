@@ -1,0 +1,127 @@
+//! Where files of settings are: that of the host, the user's, and those of the checkout that a compiler is called in.
+
+use splitter::checkout;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// What a file in a checkout is called.
+const IN_CHECKOUT: &str = "ccwrap.conf";
+
+/// A file of settings that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Where.
+    pub path: PathBuf,
+    /// What it holds.
+    pub text: Vec<u8>,
+    /// Whose it is.
+    pub whose: Whose,
+}
+
+/// Whose a file of settings is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Of the host or of the user.
+    Ours,
+    /// Of a checkout: it must not say what is run or where something is written.
+    Checkouts,
+    /// Of a checkout, and may have been written by somebody else: it is not read.
+    Strangers,
+}
+
+/// The files of settings for a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// All that may be there.
+    pub paths: Vec<PathBuf>,
+    /// Those that are, in the order in which they count.
+    pub files: Vec<File>,
+}
+
+impl Places {
+    /// For a call in `directory`, with these variables: the first of the files of its checkout, from there upwards, counts, unless
+    /// `CCWRAP_CONFIGPATH` names the only one of the user's.
+    pub fn of(variable: &dyn Fn(&str) -> Option<OsString>, directory: &Path) -> Self {
+        let mut places = Self { paths: vec!["/etc/ccwrap.conf".into()], files: Vec::new() };
+        places.paths.extend(user_file(variable));
+        let read = |path: &Path| fs::read(path).ok();
+        for path in &places.paths {
+            let file = |text| File { path: path.clone(), text, whose: Whose::Ours };
+            places.files.extend(read(path).map(file));
+        }
+        if variable("CCWRAP_CONFIGPATH").is_some() {
+            return places;
+        }
+        let top = checkout::top(directory);
+        let within = directory.ancestors().take_while(|above| top.as_ref().is_some_and(|top| above.starts_with(top)));
+        let ours = places.paths.clone();
+        for path in within.map(|above| above.join(IN_CHECKOUT)).filter(|path| !ours.contains(path)) {
+            let found = read(&path).map(|text| File { path: path.clone(), text, whose: whose(&path) });
+            places.paths.push(path);
+            if found.is_some() {
+                places.files.extend(found);
+                break;
+            }
+        }
+        places
+    }
+}
+
+fn whose(path: &Path) -> Whose {
+    let user = rustix::process::geteuid().as_raw();
+    let is_users = |file: fs::Metadata| file.uid() == user && file.permissions().mode() & 0o002 == 0;
+    match fs::metadata(path).is_ok_and(is_users) {
+        true => Whose::Checkouts,
+        false => Whose::Strangers,
+    }
+}
+
+/// The file of the user's settings.
+pub fn user_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+    if let Some(file) = variable("CCWRAP_CONFIGPATH") {
+        return Some(file.into());
+    }
+    let home = || Some(variable("HOME").and_then(absolute)?.join(".config"));
+    Some(variable("XDG_CONFIG_HOME").and_then(absolute).or_else(home)?.join("ccwrap/ccwrap.conf"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_file_of_a_checkout_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().join("tree");
+        let build = top.join("sub/build");
+        fs::create_dir_all(&build).unwrap();
+        fs::create_dir(top.join(".git")).unwrap();
+        fs::write(directory.path().join(IN_CHECKOUT), "").unwrap(); // above the checkout
+        let of = |known: Option<&str>| {
+            let places = Places::of(&|name| Some(known?.into()).filter(|_| name == "CCWRAP_CONFIGPATH"), &build);
+            let names = places.files.into_iter().filter(|file| file.whose != Whose::Ours).map(|file| file.path);
+            (places.paths.len(), names.collect::<Vec<_>>())
+        };
+        assert_eq!(of(None), (4, vec![]));
+        fs::write(top.join(IN_CHECKOUT), "").unwrap();
+        assert_eq!(of(None), (4, vec![top.join(IN_CHECKOUT)]));
+        fs::write(top.join("sub").join(IN_CHECKOUT), "").unwrap();
+        assert_eq!(of(None), (3, vec![top.join("sub").join(IN_CHECKOUT)]));
+        assert_eq!(of(Some("/nowhere")), (2, vec![]));
+    }
+
+    #[test]
+    fn a_file_that_everybody_may_write_is_nobodys() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(IN_CHECKOUT);
+        fs::write(&file, "").unwrap();
+        let with = |mode: u32| {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            whose(&file)
+        };
+        assert_eq!((with(0o664), with(0o666)), (Whose::Checkouts, Whose::Strangers));
+    }
+}
