@@ -3,6 +3,7 @@
 
 use crate::cache::Cache;
 use crate::entry::{self, Entry, Gave};
+use crate::explain;
 use crate::hit::store_path_of;
 use bstr::ByteSlice as _;
 use localstore::{Evicted, LocalStore};
@@ -96,8 +97,9 @@ pub fn evict_namespace(
     }
 }
 
-/// Removes entries that lead to nothing.
+/// Removes entries that lead to nothing, and what was told of misses long ago.
 pub fn remove_dead(cache: &Cache) {
+    explain::forget_old(cache);
     cache.each(&mut |file, _, bytes| {
         let is_there = |output: &entry::Output<'_>| fs::symlink_metadata(to_path(output.from.as_bstr())).is_ok();
         let lives = entry::decode(&bytes).is_ok_and(|entry| {
@@ -112,11 +114,12 @@ pub fn remove_dead(cache: &Cache) {
     });
 }
 
-/// Removes all entries.
+/// Removes all entries, and what was told of misses.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn forget_all(cache: &Cache) -> std::io::Result<()> {
+    explain::forget_all(cache)?;
     // Others may write more of them meanwhile.
     let gone = cache.directory().join(format!(".gone-{}", std::process::id()));
     match fs::rename(cache.entries(), &gone).and_then(|()| fs::remove_dir_all(&gone)) {

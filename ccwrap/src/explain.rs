@@ -7,8 +7,9 @@ use crate::raw;
 use bstr::{BStr, BString, ByteSlice as _};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use std::{fs, io};
 
 /// What is known of the last miss of an output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,11 +45,38 @@ pub fn newest(cache: &Cache) -> Option<Explained> {
 }
 
 fn file(cache: &Cache, output: &BStr) -> PathBuf {
-    cache.directory().join("explained").join(raw::name(output))
+    directory(cache).join(raw::name(output))
 }
 
 fn last(cache: &Cache) -> PathBuf {
-    cache.directory().join("explained/last")
+    directory(cache).join("last")
+}
+
+fn directory(cache: &Cache) -> PathBuf {
+    cache.directory().join("explained")
+}
+
+/// Forgets what was a miss so long ago that nobody asks for it any more.
+pub fn forget_old(cache: &Cache) {
+    const OLD: Duration = Duration::from_secs(30 * 24 * 3600);
+    let now = SystemTime::now();
+    let is_old = |time: SystemTime| now.duration_since(time).is_ok_and(|age| age > OLD);
+    for file in fs::read_dir(directory(cache)).into_iter().flatten().flatten() {
+        if file.metadata().and_then(|metadata| metadata.modified()).is_ok_and(is_old) {
+            fs::remove_file(file.path()).ok(); // another may have done it
+        }
+    }
+}
+
+/// Forgets everything.
+///
+/// # Errors
+/// Those of the file system.
+pub fn forget_all(cache: &Cache) -> io::Result<()> {
+    match fs::remove_dir_all(directory(cache)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What two calls differ in, as a phrase; none where they do not.
@@ -94,5 +122,23 @@ mod tests {
         note(&cache, b"/b.o".into(), b"cc\0b.c".into(), &Miss::New);
         assert_eq!(newest(&cache).unwrap().output, "/b.o");
         assert_eq!(of(&cache, b"/a.o".into()).unwrap().reason, "called without `-O3`");
+    }
+
+    #[test]
+    fn what_was_long_ago_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().join("cache"));
+        forget_old(&cache);
+        forget_all(&cache).unwrap();
+        for output in ["/a.o", "/b.o"] {
+            note(&cache, output.into(), b"cc".into(), &Miss::New);
+        }
+        let old = fs::File::options().write(true).open(file(&cache, b"/a.o".into())).unwrap();
+        old.set_modified(SystemTime::now() - Duration::from_secs(31 * 24 * 3600)).unwrap();
+        forget_old(&cache);
+        let is_known = |output: &str| of(&cache, output.into()).is_some();
+        assert_eq!((is_known("/a.o"), is_known("/b.o")), (false, true));
+        forget_all(&cache).unwrap();
+        assert_eq!((is_known("/b.o"), newest(&cache)), (false, None));
     }
 }

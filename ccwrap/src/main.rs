@@ -202,7 +202,7 @@ impl Around<'_> {
         };
         call.read.extend(self.settings.variables().clone());
         self.source.get_or_init(|| compile.sources[0].clone());
-        if compile.sources.iter().any(|source| asks_for_the_compiler(source)) {
+        if compile.sources.iter().any(asks_for_the_compiler) {
             return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
         }
         if !self.settings.extra_files().iter().all(|file| file.is_file()) {
@@ -359,6 +359,10 @@ impl Around<'_> {
             self.begin_early(directory.as_bstr());
         }
         has_files(&compile, &directory)?;
+        let searched = compiler::Compile::read(&self.words).map(|compile| compile.search).unwrap_or_default();
+        if searched.iter().any(|path| fs::metadata(to_path(at(path).as_bstr())).is_ok_and(|it| !it.is_dir())) {
+            return Err(Why::Bad); // the compiler tells of it
+        }
         if self.words.iter().any(|word| is_pipe(word, &directory)) {
             return Err(Why::StandardInput);
         }

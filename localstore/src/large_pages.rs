@@ -17,6 +17,9 @@ const MADV_COLLAPSE: libc::c_int = 25;
 /// In bytes, on both processors where pages have 4 KiB.
 const LARGE: usize = 2 << 20;
 
+/// In bytes: what is larger, such as the libraries of rustc, would take longer than a build of some crates gains by it.
+const MOST: u64 = 128 << 20;
+
 /// Takes the pages of a tree's large programs and shared libraries together, if it lies in a tmpfs; those of other file systems are read
 /// in large pieces. It takes 1.5 ms a MB, once. Where the kernel does not do it, everything stays as it is.
 pub fn take_together(tree: &Path) {
@@ -31,7 +34,7 @@ fn walk(path: &Path) -> io::Result<()> {
         for entry in fs::read_dir(path)? {
             walk(&entry?.path())?;
         }
-    } else if metadata.is_file() && metadata.len() >= LARGE as u64 {
+    } else if metadata.is_file() && (LARGE as u64..=MOST).contains(&metadata.len()) {
         let mut file = File::open(path)?;
         if is_elf(&mut file)? {
             collapse(&file, metadata.len() as usize / LARGE * LARGE);

@@ -187,6 +187,7 @@ fn what_makes_nothing_to_be_kept_goes_to_the_compiler() {
         ("-c a.c -o /dev/null", "output_to_stdout"),
         ("-S a.c -o -", "output_to_stdout"),
         ("-c a.c -o none/a.o", "output_to_stdout"),
+        ("-Imain.c -c a.c", "bad_compiler_arguments"),
         ("-c none.c", "no_input_file"),
         ("-x c -c -", "source_from_stdin"),
         ("-c", "no_input_file"),
