@@ -59,7 +59,7 @@ fn goes_on(line: &[u8]) -> bool {
     line.first().is_some_and(|byte| b" \t".contains(byte))
 }
 
-/// The text with one setting changed, its comments and the rest as they are.
+/// The text with one setting changed, its comments and the rest as they are. Variables in the value stay as they are.
 pub fn with_setting(text: &str, name: &str, value: &str) -> String {
     let is_it = |line: &str| line.split_once('=').is_some_and(|(key, _)| key.trim().eq_ignore_ascii_case(name));
     let mut lines: Vec<String> = Vec::new();
@@ -70,7 +70,7 @@ pub fn with_setting(text: &str, name: &str, value: &str) -> String {
             lines.push(line.to_owned());
         }
     }
-    lines.push(format!("{name} = {}", value.replace('$', "$$")));
+    lines.push(format!("{name} = {value}"));
     lines.join("\n") + "\n"
 }
 
@@ -135,7 +135,7 @@ mod tests {
             with_setting("# x\nmax_size = 1G\nlink = true\n", "max_size", "2G"),
             "# x\nlink = true\nmax_size = 2G\n"
         );
-        assert_eq!(with_setting("map =\n  /a=x\nlink = true\n", "map", "/b=$"), "link = true\nmap = /b=$$\n");
+        assert_eq!(with_setting("map =\n  /a=x\nlink = true\n", "map", "$B=y"), "link = true\nmap = $B=y\n");
         assert_eq!(with_setting("", "max_size", "2G"), "max_size = 2G\n");
     }
 
