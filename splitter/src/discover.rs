@@ -16,6 +16,7 @@ pub mod headers;
 mod led;
 pub mod link;
 mod modules;
+pub(crate) mod ways;
 pub mod wide;
 
 use crate::graph::absolute;
@@ -29,6 +30,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use ways::Ways;
 
 /// What a step reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -127,6 +129,7 @@ fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Optio
     for path in &question.recipe.outputs {
         found.files.remove(path);
     }
+    found.follow_links();
     // A precompiled header is looked for by who makes it: its own output is no news.
     found.forget_absent(&question.recipe.outputs.iter().cloned().collect());
     (!found.leaves_link).then_some(found)
@@ -163,10 +166,14 @@ impl Found {
         }
     }
 
-    /// What a command counts as reading whatever else is known of it.
+    /// What a command reads whatever else is known of it: what is said so of it, and the links that lead to where it writes.
     pub fn also(recipe: &Recipe) -> Self {
         let mut found = Self::default();
         recipe.also.iter().for_each(|path| found.file(path.as_bstr()));
+        found.follow_links();
+        let mut ways = Ways::default();
+        recipe.outputs.iter().chain(&recipe.depfile).for_each(|path| drop(ways.file(path.as_bstr())));
+        found.files.extend(ways.links);
         found
     }
 
@@ -249,6 +256,7 @@ impl Found {
         }
         let mut told = Self::default(); // and what its links lead to
         depfile.iter().for_each(|path| told.file(path.as_bstr()));
+        told.follow_links();
         let (read, only_there): (BTreeSet<BString>, _) =
             self.files.iter().cloned().partition(|path| told.files.contains(path) || !is_told_of(path.as_bstr()));
         if only_there.is_empty() {

@@ -22,7 +22,7 @@ use crate::audit::Finding;
 use crate::contents::Contents;
 use crate::depfile;
 use crate::discover::headers::Headers;
-use crate::discover::{self, Found, to_path, wide};
+use crate::discover::{self, Found, to_path, ways, wide};
 use crate::drive::{Done, Drive, Error, Reason, Sandbox};
 use crate::graph::{Command, Deps, EdgeId, absolute};
 use crate::history::Lesson;
@@ -648,7 +648,7 @@ impl Steps<'_> {
                 }
             }
         }
-        let recipe = recipe.seen(&self.drive.roots, view);
+        let recipe = ways::written_where_it_is(recipe).seen(&self.drive.roots, view);
         let derivation = lower(self.drive.store.store_dir(), &recipe, &inputs, tools, &self.drive.runner);
         Ok(ResolvedDerivation::try_from(derivation)?)
     }

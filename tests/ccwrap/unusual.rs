@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tests::calls::Calls;
-use tests::{not_run, program};
+use tests::{lacks_sandbox, not_run, program};
 
 /// The compilers of C that are there; GCC is.
 fn compilers() -> Vec<&'static str> {
@@ -65,6 +65,52 @@ fn a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it() {
     for word in ["-g", "-ffile-prefix-map=/none=/x", &format!("-fdebug-prefix-map={shown}=.")] {
         calls.passed(&format!("gcc -g {word} -c a.c"), "linked_directory");
     }
+}
+
+#[test]
+fn a_way_out_of_a_link_leads_where_the_kernel_goes() {
+    let test = "a_way_out_of_a_link_leads_where_the_kernel_goes";
+    if lacks_sandbox(test) {
+        return; // where it runs, it runs where it is
+    }
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    for name in ["other", "there/one/two", "there/out"] {
+        fs::create_dir_all(calls.at(name)).unwrap();
+    }
+    // What the text of a path leads to is wrong.
+    for (name, text) in [
+        ("there/h.h", "#error wrong\n"),
+        ("there/one/h.h", "int right;\n"),
+        ("there/one/two/a.c", "#include \"../h.h\"\n"),
+        ("there/one/two/own.h", "#include \"../h.h\"\n"),
+        ("i.c", "#include \"own.h\"\n"),
+        ("other/h.h", "int right;\n"),
+    ] {
+        calls.write(name, text);
+    }
+    for (target, link) in [("there", "link"), ("one/two", "there/in"), ("../there", "other/back"), ("out", "there/to")]
+    {
+        symlink(target, calls.at(link)).unwrap();
+    }
+    let build = calls.scene.at("build").display().to_string();
+    for (directory, words) in [
+        ("there", "-c in/a.c".into()),
+        ("there", format!("-c {build}/link/in/a.c")),
+        ("there/in", "-c a.c".into()),
+        ("other", "-c ../other/back/in/a.c".into()),
+        (".", "-Ilink/in -c i.c".into()),
+        (".", format!("-I{build}/link/in -MD -MF link/to/i.d -c i.c -o link/to/i.o")),
+    ] {
+        calls.directory = format!("build/{directory}");
+        calls.miss_then_hit(&format!("gcc {words}"));
+    }
+    // A link that leads elsewhere is another input.
+    fs::remove_file(calls.at("link")).unwrap();
+    symlink("other/back", calls.at("link")).unwrap();
+    calls.miss_then_hit("gcc -Ilink/in -c i.c");
+    fs::remove_file(calls.at("link")).unwrap();
+    symlink("other", calls.at("link")).unwrap();
+    assert_eq!(calls.both("gcc -Ilink/in -c i.c"), ["compile_failed"]);
 }
 
 #[test]

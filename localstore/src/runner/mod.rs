@@ -254,7 +254,8 @@ fn do_there(work: Work<Manifest>, scene: Scene) -> Result<Report, Error> {
         }
         (Work::Edge(edge), Scene::Root(root)) if !edge.manifest.in_place => self::edge(root, &edge),
         (Work::Edge(edge), Scene::Begun(begun)) if !edge.manifest.in_place => {
-            let Followed { staged, outputs, waiting } = begun.follow(&edge)?;
+            // Whatever is in the way, such as a link in the place of a directory, the edge may do without.
+            let Followed { staged, outputs, waiting } = begun.follow(&edge).map_err(|_| Error::NotAhead)?;
             let outside = Outside::new(outputs, &edge);
             edge_in(&edge.manifest, &staged, &outside, || waiting.let_in())
         }

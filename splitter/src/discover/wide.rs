@@ -2,6 +2,7 @@
 //! listed and looked at is what it reads from then on.
 
 use super::absent::Lookups;
+use super::ways::Ways;
 use super::{Found, is_system, parent, to_path};
 use crate::graph::{EdgeId, Graph, absolute};
 use crate::host_tools::SEARCH_PATH;
@@ -163,7 +164,8 @@ impl Found {
 /// system that was looked for, or the command has to do with another build, it cannot be run in a view.
 pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph) -> bool {
     let before = (view.files.len(), view.directories.len(), view.system.len(), view.programs.len());
-    for path in reads.absent.iter().map(bytes) {
+    let mut ways = Ways::default();
+    for path in reads.absent.iter().map(|path| ways.unread(bytes(path).as_bstr())) {
         if recipe.outputs.contains(&path) || UNSEEN.iter().any(|top| path.starts_with(top.as_bytes())) {
             continue;
         }
@@ -185,6 +187,8 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
             view.file(path.as_bstr());
         }
     }
+    view.files.extend(ways.links);
+    view.follow_links();
     if view.unknowable.is_none() {
         let touched = reads.files.iter().chain(&reads.looked).chain(&reads.written).chain(&reads.overwritten);
         let touched = touched.map(bytes);

@@ -375,6 +375,7 @@ impl Walk<'_> {
             return None;
         }
         if name.starts_with(b"/") {
+            self.left(name, self.unit.cwd);
             return self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
         }
         let search = self.unit.search;
@@ -413,15 +414,20 @@ impl Walk<'_> {
     }
 
     fn below(&mut self, name: &BString, directory: &Directory) -> Option<(BString, Arc<Lexed>)> {
-        let found = directory.places(name.as_bstr()).into_iter().find_map(|path| self.at(path))?;
-        let Directory::Plain(directory) = directory else { return Some(found) };
+        if let Directory::Plain(directory) = directory {
+            self.left(name, directory.as_bstr());
+        }
+        directory.places(name.as_bstr()).into_iter().find_map(|path| self.at(path))
+    }
+
+    /// Notes the directories that a name leads through and out of again.
+    fn left(&mut self, name: &BString, directory: &BStr) {
         if name.starts_with(b"..") {
-            self.scanned.directories.insert(directory.clone());
+            self.scanned.directories.insert(directory.into());
         }
         for end in name.find_iter("/..") {
-            self.scanned.directories.insert(absolute(name[..end].as_bstr(), directory.as_bstr()));
+            self.scanned.directories.insert(absolute(name[..end].as_bstr(), directory));
         }
-        Some(found)
     }
 
     fn at(&mut self, path: BString) -> Option<(BString, Arc<Lexed>)> {
@@ -457,6 +463,7 @@ impl Walk<'_> {
             if name.len() >= LONGEST_PATH {
                 continue;
             }
+            self.left(&name, self.unit.cwd);
             let beside = self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
             let found = beside.or_else(|| self.first(&name, self.unit.search.angled()));
             let found = found.or_else(|| self.first(&name, self.unit.search.assembler()));

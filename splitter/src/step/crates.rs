@@ -3,6 +3,7 @@
 
 use super::{Failed, Realised, Steps, Watch};
 use crate::discover::absent::Lookups;
+use crate::discover::ways::{self, Ways};
 use crate::discover::{self, Found, Question, crates, is_system, parent, to_path, wide};
 use crate::graph::{EdgeId, absolute};
 use crate::lower::Toolchain;
@@ -33,6 +34,7 @@ impl Steps<'_> {
             Some(known) => known,
             None => (self.supposed_of_crate(edge, recipe), None),
         };
+        let recipe = &*ways::written_where_it_is(recipe);
         let mut has_all = false;
         for _ in 0..ROUNDS {
             let realised = self.attempt(recipe, &found, holds_root, Watch::Trial(1))?;
@@ -158,6 +160,8 @@ impl Steps<'_> {
 fn searched(recipe: &Recipe) -> BTreeSet<BString> {
     let (Some(call), Some((_, cwd))) = (recipe.rustc(), recipe.runs().next()) else { return BTreeSet::new() };
     let searched = call.searched.iter().map(|(_, path)| absolute(path.as_bstr(), cwd.as_bstr()));
+    let mut ways = Ways::default();
+    let searched = searched.map(|path| ways.directory(path.as_bstr()));
     searched.chain(recipe.outputs.iter().map(|path| parent(path.as_bstr()).into())).collect()
 }
 

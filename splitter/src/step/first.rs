@@ -3,7 +3,7 @@
 
 use super::{Failed, Realised, Steps, Watch};
 use crate::discover::absent::Lookups;
-use crate::discover::{self, Found, Question, wide};
+use crate::discover::{self, Found, Question, ways, wide};
 use crate::graph::EdgeId;
 use crate::host_tools::SEARCH_PATH;
 use crate::recipe::Recipe;
@@ -85,6 +85,7 @@ impl Steps<'_> {
         view: Option<View>,
     ) -> Result<(Found, Realised), Failed> {
         let project = self.project();
+        let recipe = &*ways::written_where_it_is(recipe);
         let mut all = self.wide_view(edge, recipe);
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
@@ -120,6 +121,7 @@ impl Steps<'_> {
             }
         }
         // What an earlier run of it has left is not what it reads.
+        let recipe = ways::written_where_it_is(recipe);
         for path in recipe.outputs.iter().chain(&recipe.depfile).chain(recipe.response.iter().map(|(path, _)| path)) {
             all.files.remove(path);
             if discover::to_path(path.as_bstr()).is_dir() {
@@ -127,6 +129,7 @@ impl Steps<'_> {
             }
         }
         recipe.runs().for_each(|(_, cwd)| all.directory(cwd.as_bstr())); // it may lie outside of the project
+        all.follow_links();
         all
     }
 

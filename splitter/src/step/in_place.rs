@@ -2,7 +2,7 @@
 //! inputs is run again with what it read among them: so the derivation names all that its result depends on.
 
 use super::{Failed, Realised, Steps, Watch};
-use crate::discover::{self, Found, Question, is_system, to_path, wide};
+use crate::discover::{self, Found, Question, is_system, to_path, ways, wide};
 use crate::graph::EdgeId;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Roots, View};
@@ -25,6 +25,7 @@ impl Steps<'_> {
         recipe: &Recipe,
         known: Option<Found>,
     ) -> Result<(Found, Realised), Failed> {
+        let recipe = &*ways::written_where_it_is(recipe);
         let mut found = known.unwrap_or_else(|| self.supposed(edge, recipe));
         for _ in 0..ROUNDS {
             let tools = self.tools(recipe, &found)?;
