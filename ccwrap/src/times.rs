@@ -5,7 +5,8 @@ use bstr::{BString, ByteSlice as _};
 use splitter::compiler::Compile;
 use splitter::discover::to_path;
 use splitter::drive::Product;
-use splitter::scan::times::Times;
+use splitter::scan::times::{self, Times};
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -23,6 +24,19 @@ pub fn matter(product: &Product, call: &Call) -> bool {
             }
             Kind::Program => false,
         })
+        || times::can_be_pasted(&pieces(product, call))
+            && preprocessed(call).is_none_or(|text| shows_time(&text, fixed))
+}
+
+/// The words of which a macro may make the name of a time, of the project's texts and of the call itself.
+fn pieces(product: &Product, call: &Call) -> BTreeSet<BString> {
+    let unscanned = product.found.files.iter().filter(|path| !product.times.contains_key(*path));
+    let texts = unscanned.filter_map(|path| fs::read(to_path(path.as_bstr())).ok());
+    let is_text =
+        |bytes: &Vec<u8>| !["\x7fELF", "gpch", "CPCH"].iter().any(|start| bytes.starts_with(start.as_bytes()));
+    let texts = texts.filter(is_text).map(BString::from);
+    let texts = texts.chain(call.words.iter().cloned());
+    texts.flat_map(|text| times::pieces(text.as_bstr())).chain(product.pieces.iter().cloned()).collect()
 }
 
 enum Kind {

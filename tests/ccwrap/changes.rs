@@ -298,6 +298,22 @@ fn a_date_by_a_precompiled_macro_is_never_an_old_one() {
 }
 
 #[test]
+fn a_date_that_is_pasted_together_is_never_an_old_one() {
+    let test = "a_date_that_is_pasted_together_is_never_an_old_one";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("cat.h", "#define CAT(a, b) a##b\n#define TIME 1\n");
+    calls.write("a.c", "#include \"cat.h\"\nconst char *now = CAT(__TI, ME__);\n");
+    calls.write("b.c", "#include \"cat.h\"\n#define _(x) CAT(__x, ME__)\nint __xME__ = TIME;\nint *p = &_(1);\n");
+    for _ in 0..2 {
+        calls.passed("gcc -c a.c", "time_macros");
+    }
+    // What might be one and is none.
+    calls.miss_then_hit("gcc -c b.c");
+    calls.set("SOURCE_DATE_EPOCH", "1000000000");
+    calls.miss_then_hit("gcc -c a.c");
+}
+
+#[test]
 fn a_date_is_never_an_old_one() {
     let Some(mut calls) = Calls::new("a_date_is_never_an_old_one", &["gcc"]) else { return };
     calls.write("time.h", "#define NOW __TIME__\n");

@@ -8,12 +8,12 @@ use crate::graph::absolute;
 use crate::scan::lex::{FILE_WORDS, Lexed, has_word, lex};
 use crate::scan::macros::{Builtin, Definition, Macro};
 use crate::scan::options::{Language, Options};
-use crate::scan::times::Times;
+use crate::scan::times::{self, Times};
 use crate::scan::{Files, Scanned, Search, Symbol, Symbols, There, Unit, lex::Directive, scan};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -72,7 +72,11 @@ impl Files for Headers {
         }
         let forgotten = self.forgotten.load(Ordering::SeqCst);
         let file = to_path(path);
-        let there = match read(file, |text| lex(text, &self.symbols)) {
+        let lexed = |text: &[u8]| {
+            let pieces = if is_system(path) { BTreeSet::new() } else { times::pieces(text.as_bstr()) };
+            Lexed { pieces, ..lex(text, &self.symbols) }
+        };
+        let there = match read(file, lexed) {
             Ok(Some(lexed)) => There::File(Arc::new(lexed)),
             Ok(None) => There::Other,
             Err(error) if error.kind() == ErrorKind::NotFound || fs::metadata(file).is_err() => There::Nothing,
@@ -133,6 +137,14 @@ impl Headers {
         match self.files.read().unwrap_or_else(PoisonError::into_inner).get(path)? {
             There::File(lexed) => Some(lexed.times),
             There::Other | There::Nothing => None,
+        }
+    }
+
+    /// The words of a file that may be pasted together to a name of the time, if it was scanned.
+    pub fn pieces(&self, path: &BStr) -> BTreeSet<BString> {
+        match self.files.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            Some(There::File(lexed)) => lexed.pieces.clone(),
+            _ => BTreeSet::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::times::Times;
 use super::token::{Token, begins_name, continues_name, tokens};
 use super::{Symbol, Symbols};
 use bstr::{BStr, BString, ByteSlice as _};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What the preprocessor does with a file.
@@ -24,6 +25,8 @@ pub struct Lexed {
     pub assembled: Vec<BString>,
     /// What it names of the time.
     pub times: Times,
+    /// Words that may be pasted together to one that tells it; of the project's texts alone.
+    pub pieces: BTreeSet<BString>,
 }
 
 /// One line that begins with `#`.

@@ -2,7 +2,12 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::lex::has_word;
-use bstr::ByteSlice as _;
+use bstr::{BStr, BString, ByteSlice as _};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// Their names.
+const NAMES: [&[u8]; 3] = [b"__DATE__", b"__TIME__", b"__TIMESTAMP__"];
 
 /// Which of them a text names, in whatever place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +37,34 @@ impl Times {
     }
 }
 
+/// The words of a text that a macro may paste together to one of them, by `##`.
+pub fn pieces(text: &BStr) -> BTreeSet<BString> {
+    let pieces = RefCell::default();
+    has_word(text, &|word| {
+        // Most words are not, which is seen by where they begin.
+        let may = word.len() < NAMES[2].len() && b"_DATEIMSP".contains(&word[0]);
+        if may && NAMES.iter().any(|name| word.len() < name.len() && name.contains_str(word)) {
+            let mut pieces: std::cell::RefMut<'_, BTreeSet<BString>> = pieces.borrow_mut();
+            pieces.insert(word.into());
+        }
+        false
+    });
+    pieces.into_inner()
+}
+
+/// Whether one of them can be made of pieces.
+pub fn can_be_pasted(pieces: &BTreeSet<BString>) -> bool {
+    NAMES.iter().any(|name| {
+        let mut reached = vec![false; name.len() + 1];
+        reached[0] = true;
+        for at in 0..name.len() {
+            let next = pieces.iter().filter(|piece| reached[at] && name[at..].starts_with(piece));
+            next.map(|piece| at + piece.len()).collect::<Vec<_>>().into_iter().for_each(|end| reached[end] = true);
+        }
+        reached[name.len()]
+    })
+}
+
 /// Whether a pragma compares times of files. Written as `#pragma` or within `_Pragma("…")`.
 fn depends(text: &[u8]) -> bool {
     text.find_iter("dependency").any(|at| text[..at].trim_ascii_end().ends_with(b"GCC"))
@@ -50,6 +83,15 @@ mod tests {
         assert_eq!(times("__TIMESTAMP__ __TIMES__"), Times { of_file: true, ..none });
         assert_eq!(times("#pragma GCC  dependency \"a.h\""), Times { of_file: true, ..none });
         assert_eq!(times("my__DATE__ __TIME__R __DATE dependency of GCC"), none);
+    }
+
+    #[test]
+    fn a_name_may_be_pasted_together() {
+        let may = |text: &str| can_be_pasted(&pieces(text.into()));
+        assert!(
+            may("#define CAT(a, b) a##b\nCAT(__TI, ME__)") && may("CAT3(__, DATE, __)") && may("_ _TIMES TA M P__")
+        );
+        assert!(!may("__TI _(text) DAT") && !may("CAT(__TIM, __)") && !may("") && !may("x__TI ME__x"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::toolchain::Probe;
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::HashMap;
 use nixstore::StorePath;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Product {
     pub found: Found,
     /// What the scanned ones of these files name of the time.
     pub times: HashMap<BString, Times>,
+    /// Words of the scanned ones that are the project's of which such a name may be pasted together.
+    pub pieces: BTreeSet<BString>,
     /// The files of the project that it read: absolute path, content, and the identity that stands for that, if one does
     /// already.
     pub inputs: Vec<(BString, Option<Identity>, StorePath)>,
@@ -156,9 +159,11 @@ impl Drive<'_> {
         // The scanner only looks whether there is a precompiled one.
         let texts = found.files.iter().chain(&found.system).filter(|path| !path.ends_with(b".gch"));
         let times = texts.filter_map(times).collect();
+        let pieces = found.files.iter().flat_map(|path| steps.headers.pieces(path.as_bstr())).collect();
         Ok(Product {
             ran,
             times,
+            pieces,
             outside: outcome.outside.is_some(),
             found,
             inputs,
