@@ -119,7 +119,7 @@ const SILENT: [&str; 7] =
     ["CCACHE_DIR", "CCACHE_MAXSIZE", "CCACHE_UMASK", "CCWRAP_DIR", "CCWRAP_LINK", "CCWRAP_MAXSIZE", "CCWRAP_UMASK"];
 
 /// Variables of ccache of which nothing depends here, without the start of their names; so do their contraries.
-const OF_CCACHE_ALONE: [&str; 30] = [
+const OF_CCACHE_ALONE: [&str; 32] = [
     "ABSSTDERR",
     "CEILING_DIRS",
     "CEILING_MARKERS",
@@ -145,6 +145,8 @@ const OF_CCACHE_ALONE: [&str; 30] = [
     "MAXFILES",
     "NLEVELS",
     "PCH_EXTSUM",
+    "PREFIX",
+    "PREFIX_CPP",
     "RESHARE",
     "RESPONSE_FILE_FORMAT",
     "SAFE_DIRS",

@@ -125,7 +125,7 @@ const UNSUPPORTED: [&str; 19] = [
 ];
 
 /// The same, by how they begin.
-const UNSUPPORTED_STARTS: [&str; 17] = [
+const UNSUPPORTED_STARTS: [&str; 19] = [
     "-print-",
     "--print-",
     "--help",
@@ -142,6 +142,8 @@ const UNSUPPORTED_STARTS: [&str; 17] = [
     "-fprebuilt-module-path",
     "-fdeps-",
     "-MJ",
+    "-fproc-stat-report",
+    "-save-stats",
     "-gen-cdb-fragment-path",
 ];
 

@@ -42,6 +42,8 @@ pub enum Action {
     Compare(Vec<OsString>),
     /// `--version`.
     Version,
+    /// `--print-version`: the number alone.
+    PrintVersion,
     /// `--help`.
     Help,
 }
@@ -187,6 +189,7 @@ pub fn read(arguments: &[OsString]) -> Result<Asked, String> {
                 continue;
             }
             b"-V" | b"--version" => Action::Version,
+            b"--print-version" => Action::PrintVersion,
             b"-h" | b"--help" => Action::Help,
             _ => return Err(format!("`{}` is no option; `ccwrap --help` lists them", word.display())),
         };
@@ -219,14 +222,13 @@ fn apart(word: &OsString) -> Vec<OsString> {
     }
 }
 
-/// `7d` or `3600s`, as ccache has it.
+/// `7d` or `3600s`, as ccache has it; also `5h` and `30m`.
 fn age(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no age: write a number of days or seconds, such as `7d` or `3600s`");
-    let (number, seconds) = match (text.strip_suffix('d'), text.strip_suffix('s')) {
-        (Some(days), _) => (days, 24 * 3600),
-        (_, Some(seconds)) => (seconds, 1),
-        _ => return Err(wrong()),
-    };
+    const UNITS: [(char, u64); 4] = [('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
+    let wrong =
+        || format!("`{text}` is no age: write a number of days, hours, minutes or seconds, such as `7d` or `3600s`");
+    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(*unit)?, *seconds)));
+    let (number, seconds) = unit.ok_or_else(wrong)?;
     let number: u64 = number.parse().map_err(|_| wrong())?;
     Ok(Duration::from_secs(number.checked_mul(seconds).ok_or_else(wrong)?))
 }

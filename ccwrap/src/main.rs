@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         Who::Ourselves(arguments) => own(&arguments),
         Who::Compiler { settings, file, absent, words } => {
             let known = Known { text, name, miss, unasked };
-            compile(&settings, file, absent, words, cache, &known)
+            compile(&settings, file, absent, words, cache, known)
         }
     }
 }
@@ -118,14 +118,14 @@ fn own(arguments: &[OsString]) -> ExitCode {
 }
 
 /// A call of a compiler, with all that is found around it.
-struct Around<'a> {
+struct Around {
     compiler: PathBuf,
     words: Vec<BString>,
     /// Files that decided how the call was understood.
     decided: Vec<PathBuf>,
     settings: Settings,
     cache: Option<Cache>,
-    known: &'a Known,
+    known: Known,
     strict: bool,
     /// The file mode creation mask that this process was started with, where it has another now.
     mask: OnceCell<Mode>,
@@ -140,8 +140,8 @@ fn compile(
     file: Option<PathBuf>,
     absent: Vec<PathBuf>,
     words: Vec<BString>,
-    cache: Option<Cache>,
-    known: &Known,
+    mut cache: Option<Cache>,
+    mut known: Known,
 ) -> ExitCode {
     let variable = |name: &str| env::var_os(name);
     let places = Places::of(&variable, &env::current_dir().unwrap_or_default());
@@ -150,6 +150,11 @@ fn compile(
         Ok(settings) => (settings, None),
         Err(error) => (Settings::read(&[], &variable, &[]).expect("only our own variables are read"), Some(error)),
     };
+    if let Some(directory) = settings.cache_of_file() {
+        // Which the small program knows nothing of.
+        cache = Some(Cache::new(directory));
+        known = Known { miss: Miss::New, unasked: true, ..known };
+    }
     let strict = settings.is_on("strict").unwrap_or_default();
     let Some(compiler) = settings.get("compiler").map(PathBuf::from).or(file) else {
         eprintln!("ccwrap: no compiler `{}` is found", words[0]);
@@ -184,7 +189,7 @@ enum NotDone {
     Stopped(i32),
 }
 
-impl Around<'_> {
+impl Around {
     /// Answers a call that no entry has answered yet.
     fn answer(&self) -> Result<ExitCode, SettingError> {
         if self.settings.is_on("disable")? {
@@ -199,7 +204,7 @@ impl Around<'_> {
         let read_only = self.settings.is_on("read_only")? || self.cache.as_ref().is_some_and(|cache| !cache.is_ours());
         let by_entry = self.settings.is_on("direct_mode")? && !self.settings.is_quietly_logged();
         let cache = self.cache.as_ref().filter(|_| by_entry);
-        let Known { text, name, miss, .. } = self.known;
+        let Known { text, name, miss, .. } = &self.known;
         // Who else makes the same is waited for.
         let alone = cache.filter(|_| !read_only).and_then(|cache| cache.lock(name).ok());
         let is_asked_again = self.known.unasked || alone.as_ref().is_some_and(|(_, waited)| *waited);
@@ -339,7 +344,10 @@ impl Around<'_> {
             rustix::process::umask(*mask);
         }
         let word = |word: &BString| OsStr::from_bytes(word).to_owned();
-        let mut command = process::Command::new(&self.compiler);
+        // A script is told by which path it is started.
+        let as_called = Path::new(OsStr::from_bytes(&self.words[0]));
+        let is_it = self.words[0].contains(&b'/') && std::path::absolute(as_called).is_ok_and(|it| it == self.compiler);
+        let mut command = process::Command::new(if is_it { as_called } else { &self.compiler });
         // GCC looks for its parts beside the program that `PATH` has under its name, which is not to be ours.
         let path = env::var_os("PATH").unwrap_or_default();
         let named = Some(word(&self.words[0])).filter(|name| {

@@ -35,7 +35,6 @@ use splitter::shell;
 use splitter::toolchain::{self, Toolchains, resolve_program};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -287,7 +286,7 @@ impl Job<'_> {
         let checkout_of = self.compile.rust.as_ref().map_or(".".into(), |rust| rust.directory.clone());
         let target = absolute(checkout_of.as_bstr(), self.call.directory.as_bstr());
         let directory = to_path(self.call.directory.as_bstr());
-        let checkout = self.settings.get("base_dir").map(OsString::from);
+        let checkout = self.settings.base_dir(directory);
         let maps: Vec<String> = self
             .settings
             .get("map")
@@ -343,8 +342,9 @@ impl Job<'_> {
             }
             env.extend(manner.locale.iter().map(|locale| ("LC_ALL".into(), locale.clone())));
         }
-        let also =
-            self.settings.extra_files().into_iter().map(|path| path.into_os_string().into_vec().into()).collect();
+        let extra = self.settings.extra_files().into_iter().map(|path| path.into_os_string().into_vec().into());
+        // By which name a compiler knows its directory.
+        let also = extra.chain(env.get(b"PWD".as_bstr()).cloned()).collect();
         let depfile = self.compile.depfile.clone();
         let command = Command { text: shell::quoted(&words), env, also, depfile, ..Command::default() };
         let outputs = self.compile.outputs.iter().chain(&self.compile.others).cloned().collect();

@@ -25,26 +25,18 @@ use std::{env, fs};
 /// # Errors
 /// What could not be done.
 pub fn act(asked: &Asked) -> Result<(String, u8), Error> {
-    let variable = |name: &str| env::var_os(name);
-    let words: Vec<OsString> = asked
-        .directory
-        .iter()
-        .map(|directory| {
-            let mut word = OsString::from("cache_dir=");
-            word.push(directory);
-            word
-        })
-        .collect();
+    let named = asked.directory.as_ref().map(|directory| directory.clone().into_os_string());
+    let variable = |name: &str| named.clone().filter(|_| name == "CCWRAP_DIR").or_else(|| env::var_os(name));
     let files = || Places::of(&variable, &env::current_dir().unwrap_or_default()).files;
     let mut said = String::new();
     let mut code = 0;
     for action in &asked.actions {
         // Each sees what the one before it has written.
-        let settings = Settings::read(&files(), &variable, &words)?;
-        let named = asked.directory.as_ref().and_then(|directory| std::path::absolute(directory).ok());
-        let directory = named.or_else(|| settings::directory(&variable));
+        let settings = Settings::read(&files(), &variable, &[])?;
+        let directory = settings.cache_of_file().or_else(|| settings::directory(&variable));
         let directory = directory.ok_or("there is no place for a cache: set CCWRAP_DIR, XDG_CACHE_HOME or HOME")?;
-        let here = Here { settings, cache: Cache::new(directory), verbose: asked.verbose };
+        let file = settings::user_file(&variable);
+        let here = Here { settings, cache: Cache::new(directory), file, verbose: asked.verbose };
         let (text, end) = here.act(action)?;
         said += &text;
         code = code.max(end);
@@ -55,6 +47,8 @@ pub fn act(asked: &Asked) -> Result<(String, u8), Error> {
 struct Here {
     settings: Settings,
     cache: Cache,
+    /// Where settings are written.
+    file: Option<PathBuf>,
     verbose: bool,
 }
 
@@ -62,7 +56,8 @@ impl Here {
     fn act(&self, action: &Action) -> Result<(String, u8), Error> {
         let statistics = Statistics::new(self.cache.directory());
         let said = match action {
-            Action::Version => format!("ccwrap {}\n", env!("CARGO_PKG_VERSION")),
+            Action::Version => version(),
+            Action::PrintVersion => format!("{}\n", env!("CARGO_PKG_VERSION")),
             Action::Help => HELP.into(),
             Action::ShowStatistics => self.statistics(&statistics.sums()?)?,
             Action::PrintStatistics(format) => printed(&statistics.sums()?, *format),
@@ -88,15 +83,22 @@ impl Here {
             }
             Action::AnyNumber => "Unset cache file limit\n".into(),
             Action::MaxSize(size) => {
-                let size: Size = size.parse()?;
-                self.set("max_size", &size.0.to_string())?;
-                format!("Set cache size limit to {size}\n")
+                let limit = settings::limit(size)?;
+                self.set("max_size", size)?;
+                match limit {
+                    Size(u64::MAX) => "Unset cache size limit\n".into(),
+                    limit => format!("Set cache size limit to {limit}\n"),
+                }
             }
             Action::ShowSettings => {
                 let line =
                     |(name, value, origin): (&str, OsString, _)| format!("({origin}) {name} = {}\n", value.display());
                 self.settings.all().map(line).collect()
             }
+            Action::GetSetting(name) if name == "cache_dir" => format!("{}\n", self.cache.directory().display()),
+            // Which have no say in anything here.
+            Action::GetSetting(name) if Settings::is_of_ccache_alone(name) => "\n".into(),
+            Action::SetSetting(name, _) if Settings::is_of_ccache_alone(name) => String::new(),
             Action::GetSetting(name) if Settings::is_key(name) => {
                 format!("{}\n", self.settings.get(name).unwrap_or_default().display())
             }
@@ -144,10 +146,9 @@ impl Here {
     }
 
     fn set(&self, name: &str, value: &str) -> Result<(), Error> {
-        let file =
-            settings::user_file(&|name: &str| env::var_os(name)).ok_or("there is no place for settings: set HOME")?;
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        Ok(replace(&file, settings::with_setting(&text, name, value).as_bytes())?)
+        let file = self.file.as_ref().ok_or("there is no place for settings: set HOME")?;
+        let text = fs::read_to_string(file).unwrap_or_default();
+        Ok(replace(file, settings::with_setting(&text, name, value).as_bytes())?)
     }
 
     fn statistics(&self, sums: &Sums) -> Result<String, Error> {
@@ -179,6 +180,19 @@ impl Here {
         Ok(format!("{}: {}\n", explained.output, explained.reason))
     }
 }
+
+/// Ours; as `ccache` first that of the ccache which is followed, for those who look for a number behind its name.
+fn version() -> String {
+    let ours = format!("ccwrap {}", env!("CARGO_PKG_VERSION"));
+    let called = env::args_os().next().unwrap_or_default();
+    match Path::new(&called).file_name() {
+        Some(name) if name == "ccache" => format!("ccache version {FOLLOWED} ({ours})\n"),
+        _ => format!("{ours}\n"),
+    }
+}
+
+/// The version of ccache whose command line, environment and counters are ours.
+const FOLLOWED: &str = "4.14";
 
 /// What became of calls.
 fn counted(sums: &Sums, verbose: bool) -> Result<String, Error> {

@@ -34,7 +34,7 @@ pub struct Read {
     pub decided: Vec<PathBuf>,
 }
 
-impl Around<'_> {
+impl Around {
     /// What the call is, if something is to be remembered of it.
     pub fn read(&self) -> Result<Read, Why> {
         let mut read = if rustc::is_rustc(self.words[0].as_bstr()) { self.read_rust() } else { self.read_c() }?;
@@ -85,6 +85,7 @@ impl Around<'_> {
         let all: Vec<_> = variables().collect();
         let mut env = environment::of_compiler(all.into_iter());
         env.extend(read.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))));
+        env.extend(self.shown_directory(directory.as_bstr()).map(|shown| ("PWD".into(), shown)));
         let call = Call {
             read,
             env,
@@ -109,13 +110,22 @@ impl Around<'_> {
         if self.is_clang() && precompiled::is_used(&self.words, &directory.into()) {
             return Err(Why::Precompiled);
         }
+        Ok(())
+    }
+
+    /// The working directory by a name that leads through a link, where the compiler believes that (getpwd of GCC) and may write it
+    /// into what it makes.
+    fn shown_directory(&self, directory: &BStr) -> Option<BString> {
         // What an option takes out of it may be another name of the directory.
         let unmapped: Vec<BString> =
             self.words.iter().filter(|word| !word.contains_str("-prefix-map=")).cloned().collect();
-        if is_known_by_link(directory) && compiler::word_for_paths(&unmapped).is_some() {
-            return Err(Why::Directory);
-        }
-        Ok(())
+        let is_named = compiler::word_for_paths(&unmapped).is_some()
+            || self.words.iter().any(|word| word == "-fbranch-probabilities");
+        let shown =
+            variable("PWD".into()).filter(|shown| is_named && *shown != directory && shown.starts_with(b"/"))?;
+        let is_it =
+            fs::canonicalize(to_path(shown.as_bstr())).is_ok_and(|real| real.as_os_str().as_bytes() == directory);
+        is_it.then_some(shown)
     }
 
     /// How diagnostics are written.
@@ -189,14 +199,6 @@ impl Around<'_> {
 fn directory() -> Result<BString, Why> {
     let directory = env::current_dir().map_err(|_| Why::Directory)?;
     Ok(BString::from(directory.as_os_str().as_bytes()))
-}
-
-/// Whether a compiler, which believes PWD (getpwd of GCC) and names it in debug information, has another name for its directory.
-fn is_known_by_link(directory: &BStr) -> bool {
-    let shown = variable("PWD".into()).unwrap_or_default();
-    shown != directory
-        && shown.starts_with(b"/")
-        && fs::canonicalize(OsStr::from_bytes(&shown)).is_ok_and(|real| real.as_os_str().as_bytes() == directory)
 }
 
 /// Whether diagnostics are for a terminal that has colours.

@@ -82,7 +82,7 @@ const OF_CHECKOUT: [&str; 12] = [
 
 /// Settings of ccache of which nothing depends here: how it finds out whether something changed, what it is to overlook, and how it
 /// keeps files. Before a compiler they may stand for whoever has them there.
-const OF_CCACHE_ALONE: [&str; 28] = [
+const OF_CCACHE_ALONE: [&str; 30] = [
     "absolute_paths_in_stderr",
     "cache_dir_levels",
     "ceiling_dirs",
@@ -105,6 +105,8 @@ const OF_CCACHE_ALONE: [&str; 28] = [
     "limit_multiple",
     "max_files",
     "pch_external_checksum",
+    "prefix_command",
+    "prefix_command_cpp",
     "reshare",
     "response_file_format",
     "run_second_cpp",
@@ -216,6 +218,19 @@ impl Settings {
         &self.read
     }
 
+    /// The cache that a file names, where neither a variable nor a word does.
+    pub fn cache_of_file(&self) -> Option<PathBuf> {
+        match self.values.get("cache_dir") {
+            Some((directory, Origin::File(_))) => std::path::absolute(directory).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether there is one of ccache's settings of this name that says nothing here.
+    pub fn is_of_ccache_alone(name: &str) -> bool {
+        OF_CCACHE_ALONE.contains(&name)
+    }
+
     /// Whether each call is to be written down somewhere, which an entry alone does not do, and nothing in the environment says so.
     pub fn is_quietly_logged(&self) -> bool {
         matches!(self.values.get("stats_log"), Some((_, Origin::File(_) | Origin::Command)))
@@ -236,11 +251,6 @@ impl Settings {
             .iter()
             .find(is_meant)
             .ok_or_else(|| format!("`{}` is no setting; `ccwrap --show-config` lists them", name.as_bstr()))?;
-        if key.name == "cache_dir" && matches!(origin, Origin::File(_)) {
-            return Err(
-                "the place of the cache is set by the variable CCWRAP_DIR alone, where every call finds it".into()
-            );
-        }
         self.values.insert(key.name, (OsStr::from_bytes(value).to_owned(), origin));
         Ok(key.name)
     }
@@ -335,14 +345,39 @@ impl Settings {
         mask.map(Some).ok_or_else(|| self.error("umask", problem()))
     }
 
-    /// What the store may take; as to ccache, 0 means that it has no limit.
+    /// What the store may take, as [`limit`] reads it.
     ///
     /// # Errors
     /// [`SettingError`].
     pub fn max_size(&self) -> Result<Option<Size>, SettingError> {
-        let size: Option<Size> = self.parsed("max_size")?;
-        Ok(size.map(|size| if size.0 == 0 { Size(u64::MAX) } else { size }))
+        let Some(value) = self.get("max_size") else { return Ok(None) };
+        limit(&value.to_string_lossy()).map(Some).map_err(|problem| self.error("max_size", problem))
     }
+
+    /// The checkout that is named, if one is: by ccache's variable the first of several directories in which `directory` lies.
+    pub fn base_dir(&self, directory: &Path) -> Option<OsString> {
+        let value = self.get("base_dir")?;
+        match self.values.get("base_dir") {
+            Some((_, Origin::Variable(name))) if name == "CCACHE_BASEDIR" => {
+                let real = |path: &PathBuf| path.is_absolute().then(|| std::fs::canonicalize(path).ok()).flatten();
+                let holds = |path: &PathBuf| real(path).is_some_and(|path| directory.starts_with(path));
+                std::env::split_paths(value).find(holds).map(PathBuf::into_os_string)
+            }
+            _ => Some(value.to_owned()),
+        }
+    }
+}
+
+/// Reads a limit as ccache does: a number without a unit is one of GiB, 0 is none.
+///
+/// # Errors
+/// What is wrong, as a phrase.
+pub fn limit(text: &str) -> Result<Size, String> {
+    let text = text.trim();
+    let unit = if text.ends_with(|end: char| end.is_ascii_digit()) { "G" } else { "" };
+    let wrong = |_| format!("`{text}` is no size: write a number of GiB, or one with B, K, M, G or T, such as `20G`");
+    let size: Size = format!("{text}{unit}").parse().map_err(wrong)?;
+    Ok(if size.0 == 0 { Size(u64::MAX) } else { size })
 }
 
 /// The directory of the cache.
@@ -407,7 +442,7 @@ mod tests {
         let words = |word: &str| read("", &[], &[word]).map(|_| ());
         assert_eq!(words("sloppiness=time_macros"), Ok(()));
         assert_eq!(words("hash_dir=false"), Ok(()));
-        assert!(words("prefix_command=a").is_err());
+        assert!(words("remote_storage=a").is_err());
         assert!(read("sloppiness = locale", &[], &[]).is_err());
     }
 
@@ -432,6 +467,26 @@ mod tests {
         assert!(is_on("direct_mode", &[]));
         let settings = read("", &[("CCWRAP_DISABLE", "please")], &[]).unwrap();
         assert!(settings.is_on("disable").unwrap_err().to_string().contains("`please` is neither"));
+    }
+
+    #[test]
+    fn a_limit_without_a_unit_is_one_of_gibibytes() {
+        let of = |text: &str| limit(text).map(|size| size.0);
+        assert_eq!((of("5"), of("1.5"), of("5M")), (Ok(5 << 30), Ok(3 << 29), Ok(5 << 20)));
+        assert_eq!((of("100B"), of(" 0 ")), (Ok(100), Ok(u64::MAX)));
+        assert!(of("much").unwrap_err().contains("`much` is no size"));
+    }
+
+    #[test]
+    fn of_several_checkouts_that_one_counts_in_which_the_call_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().canonicalize().unwrap();
+        let [a, b] = ["a", "b"].map(|name| top.join(name));
+        [&a, &b].iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let list = std::env::join_paths([&a, &b, &top.join("none")]).unwrap();
+        let settings = read("", &[("CCACHE_BASEDIR", list.to_str().unwrap())], &[]).unwrap();
+        let of = |directory: &Path| settings.base_dir(directory).map(PathBuf::from);
+        assert_eq!((of(&a.join("build")), of(&b), of(&top)), (Some(a), Some(b), None));
     }
 
     #[test]

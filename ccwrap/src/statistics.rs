@@ -64,7 +64,7 @@ const COUNTERS: [(Counter, &str, &str); 25] = {
         (No(U::ReadOnly), "read_only", "Not there, and not to be written"),
         (No(U::Disabled), "disabled", "Switched off"),
         (No(U::ExtraFile), "error_hashing_extra_file", "Extra file is not there"),
-        (No(U::Directory), "linked_directory", "Working directory known by a link"),
+        (No(U::Directory), "no_working_directory", "Working directory is gone"),
         (Error(CompilerMissing), "could_not_find_compiler", "Could not find the compiler"),
         (Error(Settings), "bad_settings", "Bad settings"),
         (Error(Internal), "internal_error", "Internal error"),

@@ -39,6 +39,6 @@ pub enum Why {
     Disabled,
     /// A file that is to count as read is not there.
     ExtraFile,
-    /// Its working directory is known to it by a name that leads through a link.
+    /// Its working directory is not there any more.
     Directory,
 }

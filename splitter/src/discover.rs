@@ -169,7 +169,7 @@ impl Found {
     /// What a command reads whatever else is known of it: what is said so of it, and the links that lead to where it writes.
     pub fn also(recipe: &Recipe) -> Self {
         let mut found = Self::default();
-        recipe.also.iter().for_each(|path| found.file(path.as_bstr()));
+        recipe.also.iter().for_each(|path| found.existing(path.as_bstr(), Named::Everything));
         found.follow_links();
         let mut ways = Ways::default();
         recipe.outputs.iter().chain(&recipe.depfile).for_each(|path| drop(ways.file(path.as_bstr())));

@@ -141,7 +141,7 @@ pub struct Command {
     pub rule: BString,
     /// Variables of its environment, besides those that every command has.
     pub env: BTreeMap<BString, BString>,
-    /// Files that it counts as reading whatever else is known of it.
+    /// Files that it counts as reading whatever else is known of it, and directories that it knows by these names.
     pub also: Vec<BString>,
     /// A file in which the command names what it read.
     pub depfile: Option<BString>,

@@ -217,6 +217,9 @@ impl Recipe {
         if self.kind == Kind::Other {
             return Some("a command that may read anything".into());
         }
+        if let Some(shown) = self.env.get(b"PWD".as_bstr()) {
+            return Some(format!("its directory, which is known as `{shown}`").into());
+        }
         // Cargo compiles a crate of somebody else where that lies, into the checkout.
         if self.kind != Kind::Crate && !roots.contain(self.build_directory.as_bstr()) {
             return Some("a build directory outside of all roots".into());

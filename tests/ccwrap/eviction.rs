@@ -47,7 +47,7 @@ fn what_was_used_longest_ago_goes_first() {
     let limit = size(&calls) + ((3 * 32 + 16) << 20);
     (1..4).for_each(|i| calls.miss(&call(i)));
     // The first is used again and again, and so is never the oldest.
-    calls.set("CCWRAP_MAXSIZE", &limit.to_string());
+    calls.set("CCWRAP_MAXSIZE", &format!("{limit}B"));
     for i in 4..7 {
         age_entries(&calls);
         calls.hit(&call(0));
@@ -137,7 +137,7 @@ fn a_build_is_right_while_its_cache_is_emptied() {
     let ours = format!("{} gcc", program("ccwrap").display());
     assert!(build(&calls, &ours, "-j8") == theirs);
     let limit = size(&calls) - ((4 * 4) << 20);
-    calls.set("CCWRAP_MAXSIZE", &limit.to_string());
+    calls.set("CCWRAP_MAXSIZE", &format!("{limit}B"));
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let emptied = scope.spawn(|| {

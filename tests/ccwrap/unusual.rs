@@ -57,14 +57,26 @@ fn what_a_compiler_looks_at_before_its_source_is_there_from_the_start() {
 fn a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it() {
     let test = "a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
-    calls.write("a.c", "int x;\n");
+    calls.scene.write(".splitter-root", "");
+    calls.write("sub/a.c", "#include \"../h.h\"\nint f(void) { return 1; }\n");
+    calls.write("h.h", "int x;\n");
     symlink("build", calls.scene.at("linked")).unwrap();
-    calls.directory = "linked".into();
-    let shown = calls.scene.at("linked").display().to_string();
-    calls.set("PWD", &shown);
-    for word in ["-g", "-ffile-prefix-map=/none=/x", &format!("-fdebug-prefix-map={shown}=.")] {
-        calls.passed(&format!("gcc -g {word} -c a.c"), "linked_directory");
+    calls.directory = "linked/sub".into();
+    let shown = calls.at("").display().to_string();
+    let shown = shown.trim_end_matches('/');
+    calls.set("PWD", shown);
+    for words in [
+        "-g".into(),
+        "-g -ffile-prefix-map=/none=/x".into(),
+        format!("-g -fdebug-prefix-map={shown}=."),
+        "-O1 -fbranch-probabilities".into(),
+        "-O1".into(),
+    ] {
+        calls.miss_then_hit(&format!("gcc {words} -c a.c"));
     }
+    // By its own name it has another place in what is made.
+    calls.unset("PWD");
+    calls.miss_then_hit("gcc -g -c a.c");
 }
 
 #[test]

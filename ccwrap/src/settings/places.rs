@@ -1,4 +1,4 @@
-//! Where files of settings are: that of the host, the user's, and those of the checkout that a compiler is called in.
+//! Where files of settings are: that of the host, the user's, that of the cache, and those of the checkout that a compiler is called in.
 
 use splitter::checkout;
 use std::ffi::OsString;
@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// What a file in a checkout is called.
-const IN_CHECKOUT: &str = "ccwrap.conf";
+/// What a file in a cache or in a checkout is called.
+const NAME: &str = "ccwrap.conf";
 
 /// A file of settings that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Places {
     /// `CCWRAP_CONFIGPATH` names the only one of the user's.
     pub fn of(variable: &dyn Fn(&str) -> Option<OsString>, directory: &Path) -> Self {
         let mut places = Self { paths: vec!["/etc/ccwrap.conf".into()], files: Vec::new() };
-        places.paths.extend(user_file(variable));
+        places.paths.extend(of_user(variable));
         let read = |path: &Path| fs::read(path).ok();
         for path in &places.paths {
             let file = |text| File { path: path.clone(), text, whose: Whose::Ours };
@@ -57,7 +57,7 @@ impl Places {
         let top = checkout::top(directory);
         let within = directory.ancestors().take_while(|above| top.as_ref().is_some_and(|top| above.starts_with(top)));
         let ours = places.paths.clone();
-        for path in within.map(|above| above.join(IN_CHECKOUT)).filter(|path| !ours.contains(path)) {
+        for path in within.map(|above| above.join(NAME)).filter(|path| !ours.contains(path)) {
             let found = read(&path).map(|text| File { path: path.clone(), text, whose: whose(&path) });
             places.paths.push(path);
             if found.is_some() {
@@ -78,14 +78,22 @@ fn whose(path: &Path) -> Whose {
     }
 }
 
-/// The file of the user's settings.
+/// The file that a setting is written to: that of the cache, if one is named; else that of the user.
 pub fn user_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+    of_user(variable).pop()
+}
+
+/// The files of the user, the last one that of the cache, if one is named.
+fn of_user(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     if let Some(file) = variable("CCWRAP_CONFIGPATH") {
-        return Some(file.into());
+        return vec![file.into()];
     }
-    let home = || Some(variable("HOME").and_then(absolute)?.join(".config"));
-    Some(variable("XDG_CONFIG_HOME").and_then(absolute).or_else(home)?.join("ccwrap/ccwrap.conf"))
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
+    let cache = ["CCWRAP_DIR", "CCACHE_DIR"].into_iter().filter_map(variable).find(|directory| !directory.is_empty());
+    let cache = cache.and_then(|directory| std::path::absolute(directory).ok());
+    let of_user = config.map(|config| config.join("ccwrap").join(NAME));
+    of_user.into_iter().chain(cache.map(|cache| cache.join(NAME))).collect()
 }
 
 #[cfg(test)]
@@ -99,24 +107,36 @@ mod tests {
         let build = top.join("sub/build");
         fs::create_dir_all(&build).unwrap();
         fs::create_dir(top.join(".git")).unwrap();
-        fs::write(directory.path().join(IN_CHECKOUT), "").unwrap(); // above the checkout
+        fs::write(directory.path().join(NAME), "").unwrap(); // above the checkout
         let of = |known: Option<&str>| {
             let places = Places::of(&|name| Some(known?.into()).filter(|_| name == "CCWRAP_CONFIGPATH"), &build);
             let names = places.files.into_iter().filter(|file| file.whose != Whose::Ours).map(|file| file.path);
             (places.paths.len(), names.collect::<Vec<_>>())
         };
         assert_eq!(of(None), (4, vec![]));
-        fs::write(top.join(IN_CHECKOUT), "").unwrap();
-        assert_eq!(of(None), (4, vec![top.join(IN_CHECKOUT)]));
-        fs::write(top.join("sub").join(IN_CHECKOUT), "").unwrap();
-        assert_eq!(of(None), (3, vec![top.join("sub").join(IN_CHECKOUT)]));
+        fs::write(top.join(NAME), "").unwrap();
+        assert_eq!(of(None), (4, vec![top.join(NAME)]));
+        fs::write(top.join("sub").join(NAME), "").unwrap();
+        assert_eq!(of(None), (3, vec![top.join("sub").join(NAME)]));
         assert_eq!(of(Some("/nowhere")), (2, vec![]));
+    }
+
+    #[test]
+    fn a_cache_that_is_named_has_settings_of_its_own() {
+        let of = |known: &[(&str, &str)]| {
+            let variable = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+            of_user(&variable)
+        };
+        let home = PathBuf::from("/h/.config/ccwrap/ccwrap.conf");
+        assert_eq!(of(&[("HOME", "/h")]), [home.clone()]);
+        assert_eq!(of(&[("HOME", "/h"), ("CCACHE_DIR", "/c")]), [home, "/c/ccwrap.conf".into()]);
+        assert_eq!(of(&[("CCACHE_DIR", "/c"), ("CCWRAP_CONFIGPATH", "/x")]), [PathBuf::from("/x")]);
     }
 
     #[test]
     fn a_file_that_everybody_may_write_is_nobodys() {
         let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join(IN_CHECKOUT);
+        let file = directory.path().join(NAME);
         fs::write(&file, "").unwrap();
         let with = |mode: u32| {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
