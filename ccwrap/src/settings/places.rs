@@ -128,8 +128,8 @@ mod tests {
             of_user(&variable)
         };
         let home = PathBuf::from("/h/.config/ccwrap/ccwrap.conf");
-        assert_eq!(of(&[("HOME", "/h")]), [home.clone()]);
-        assert_eq!(of(&[("HOME", "/h"), ("CCACHE_DIR", "/c")]), [home, "/c/ccwrap.conf".into()]);
+        assert_eq!(of(&[("HOME", "/h"), ("CCACHE_DIR", "/c")]), [home.clone(), "/c/ccwrap.conf".into()]);
+        assert_eq!(of(&[("HOME", "/h"), ("CCACHE_DIR", "")]), [home]);
         assert_eq!(of(&[("CCACHE_DIR", "/c"), ("CCWRAP_CONFIGPATH", "/x")]), [PathBuf::from("/x")]);
     }
 
