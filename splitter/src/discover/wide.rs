@@ -165,7 +165,16 @@ impl Found {
 pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph) -> bool {
     let before = (view.files.len(), view.directories.len(), view.system.len(), view.programs.len());
     let mut ways = Ways::default();
-    for path in reads.absent.iter().map(|path| ways.unread(bytes(path).as_bstr())) {
+    for path in reads.absent.iter().map(bytes) {
+        // What a path leads through has to be there too.
+        for at in path.find_iter("/..").collect::<Vec<_>>() {
+            let through = ways.unread(path[..at].as_bstr());
+            let through = ways.directory(through.as_bstr());
+            if !is_system(through.as_bstr()) && to_path(through.as_bstr()).is_dir() {
+                view.directories.insert(through);
+            }
+        }
+        let path = ways.unread(path.as_bstr());
         if recipe.outputs.contains(&path) || UNSEEN.iter().any(|top| path.starts_with(top.as_bytes())) {
             continue;
         }

@@ -12,6 +12,7 @@ use bstr::{BString, ByteSlice as _};
 use nixstore::manifest::Reads;
 use nixstore::store::Failure;
 use nixstore::text;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::PoisonError;
@@ -91,8 +92,13 @@ impl Steps<'_> {
         all.directories.extend(found.directories.iter().cloned());
         for _ in 0..ROUNDS {
             let realised = match view {
-                None => self.attempt(recipe, &all, None, Watch::Trial(1))?,
-                Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, Watch::Trial(1))?,
+                None => self.attempt(recipe, &all, None, Watch::Trial(1)),
+                Some(view) => self.realise(recipe, &all, view, &self.tools(recipe, &all)?, Watch::Trial(1)),
+            };
+            let realised = match realised {
+                // Such as the response file of another command, which was there when the project was listed.
+                Err(_) if forget_gone(&mut all.files) => continue,
+                realised => realised?,
             };
             let reads = self.reads(&realised)?;
             if !wide::add_missed(&mut all, &reads, recipe, self.drive.graph) {
@@ -154,6 +160,13 @@ impl Steps<'_> {
         }
         Ok(reads)
     }
+}
+
+/// Takes out of a set what is not there any more; tells whether that was anything.
+fn forget_gone(files: &mut BTreeSet<BString>) -> bool {
+    let before = files.len();
+    files.retain(|path| fs::symlink_metadata(discover::to_path(path.as_bstr())).is_ok());
+    files.len() < before
 }
 
 /// How often a command is run that each time looks for something else: a program of the host starts another.
