@@ -346,7 +346,7 @@ impl Job<'_> {
         // By which name a compiler knows its directory.
         let also = extra.chain(env.get(b"PWD".as_bstr()).cloned()).collect();
         let depfile = self.compile.depfile.clone();
-        let command = Command { text: shell::quoted(&words), env, also, depfile, ..Command::default() };
+        let command = Command { text: shell::quoted(&words), env, also, alone: true, depfile, ..Command::default() };
         let outputs = self.compile.outputs.iter().chain(&self.compile.others).cloned().collect();
         One { command, outputs, inputs: self.compile.sources.clone() }
     }

@@ -129,7 +129,7 @@ fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Optio
     for path in &question.recipe.outputs {
         found.files.remove(path);
     }
-    found.follow_links();
+    found.follow_links(question.recipe);
     // A precompiled header is looked for by who makes it: its own output is no news.
     found.forget_absent(&question.recipe.outputs.iter().cloned().collect());
     (!found.leaves_link).then_some(found)
@@ -170,8 +170,8 @@ impl Found {
     pub fn also(recipe: &Recipe) -> Self {
         let mut found = Self::default();
         recipe.also.iter().for_each(|path| found.existing(path.as_bstr(), Named::Everything));
-        found.follow_links();
-        let mut ways = Ways::default();
+        found.follow_links(recipe);
+        let mut ways = Ways::of(recipe);
         recipe.outputs.iter().chain(&recipe.depfile).for_each(|path| drop(ways.file(path.as_bstr())));
         found.files.extend(ways.links);
         found
@@ -250,13 +250,13 @@ impl Found {
 
     /// The same, after a depfile has told what was read of what was supposed to be: the rest only has to be there. None where
     /// it tells nothing new.
-    pub fn read_back(&self, depfile: &BTreeSet<BString>) -> Option<Self> {
+    pub fn read_back(&self, depfile: &BTreeSet<BString>, recipe: &Recipe) -> Option<Self> {
         if !self.in_depfile || depfile.is_empty() {
             return None;
         }
         let mut told = Self::default(); // and what its links lead to
         depfile.iter().for_each(|path| told.file(path.as_bstr()));
-        told.follow_links();
+        told.follow_links(recipe);
         let (read, only_there): (BTreeSet<BString>, _) =
             self.files.iter().cloned().partition(|path| told.files.contains(path) || !is_told_of(path.as_bstr()));
         if only_there.is_empty() {

@@ -143,6 +143,8 @@ pub struct Command {
     pub env: BTreeMap<BString, BString>,
     /// Files that it counts as reading whatever else is known of it, and directories that it knows by these names.
     pub also: Vec<BString>,
+    /// Nothing that it reads is made by another command, so that a file may be known by another path than others know it by.
+    pub alone: bool,
     /// A file in which the command names what it read.
     pub depfile: Option<BString>,
     /// What becomes of the depfile.

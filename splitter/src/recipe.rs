@@ -32,6 +32,8 @@ pub struct Recipe {
     pub lists: BTreeMap<BString, BString>,
     /// Files that it counts as reading whatever else is known of it, absolute.
     pub also: Vec<BString>,
+    /// Nothing that it reads is made by another command.
+    pub alone: bool,
     /// The build directory, absolute.
     pub build_directory: BString,
     /// The whole environment.
@@ -74,6 +76,7 @@ impl Recipe {
             response,
             lists: BTreeMap::new(),
             also: command.also.iter().map(at).collect(),
+            alone: command.alone,
             build_directory: build_directory.into(),
             env: environment().into_iter().chain(command.env.clone()).collect(),
         };
@@ -333,6 +336,7 @@ impl Recipe {
             response: self.response.as_ref().map(|(at, content)| (path(at), path(content))),
             lists: self.lists.iter().map(|(at, content)| (path(at), content.clone())).collect(),
             also: self.also.iter().map(path).collect(),
+            alone: self.alone,
             build_directory: path(&self.build_directory),
             env: match self.kind {
                 // Cargo says there where the package and its generated sources are.

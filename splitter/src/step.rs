@@ -396,7 +396,7 @@ impl Steps<'_> {
 
     /// What a step reads, as its depfile has it.
     fn read_back(&self, recipe: &Recipe, found: Found, realised: &Realised) -> Result<Found, Failed> {
-        Ok(found.read_back(&self.in_depfile(recipe, realised)?).unwrap_or(found))
+        Ok(found.read_back(&self.in_depfile(recipe, realised)?, recipe).unwrap_or(found))
     }
 
     /// Of the host's files, as few as ask for the same tools.

@@ -352,6 +352,7 @@ impl Commands for Program {
             rule: self.rules[record.rule as usize].name.clone(),
             env: BTreeMap::new(),
             also: Vec::new(),
+            alone: false,
             depfile: path("depfile"),
             deps: match escaped("deps").as_slice() {
                 b"gcc" => Deps::Gcc,

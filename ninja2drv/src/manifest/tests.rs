@@ -94,6 +94,7 @@ fn a_command_has_all_that_its_rule_says() {
             rule: "r".into(),
             env: BTreeMap::new(),
             also: Vec::new(),
+            alone: false,
             depfile: Some("a b.d".into()),
             deps: Deps::Gcc,
             msvc_deps_prefix: BString::default(),

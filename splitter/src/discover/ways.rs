@@ -16,6 +16,8 @@ const LINKS: usize = 40;
 /// What was found out of directories.
 #[derive(Debug, Default)]
 pub(crate) struct Ways {
+    /// Links are not looked for: every path is where its text says.
+    by_text: bool,
     /// Where they are, by the path that leads there.
     directories: HashMap<BString, BString>,
     /// The links outside of the system that lead there, each where it is.
@@ -23,6 +25,11 @@ pub(crate) struct Ways {
 }
 
 impl Ways {
+    /// For the files of a command. One that reads what others make knows it by the paths that they know it by.
+    pub fn of(recipe: &Recipe) -> Self {
+        Self { by_text: !recipe.alone, ..Self::default() }
+    }
+
     /// Where a file is, or would be: the last part of its path is not followed.
     pub fn file(&mut self, path: &BStr) -> BString {
         match path.rsplit_once_str("/") {
@@ -54,7 +61,7 @@ impl Ways {
     }
 
     fn directory_by(&mut self, path: &BStr, links: usize) -> BString {
-        if path.len() < 2 || is_system(path) {
+        if path.len() < 2 || self.by_text || is_system(path) {
             return path.into();
         }
         if let Some(known) = self.directories.get(path) {
@@ -84,7 +91,7 @@ fn beside(directory: &BString, name: &[u8]) -> BString {
 
 /// A recipe with outputs where they are, without links on the way.
 pub(crate) fn written_where_it_is(recipe: &Recipe) -> Cow<'_, Recipe> {
-    let mut ways = Ways::default();
+    let mut ways = Ways::of(recipe);
     let outputs = recipe.outputs.iter().map(|path| ways.file(path.as_bstr())).collect();
     let depfile = recipe.depfile.as_ref().map(|path| ways.file(path.as_bstr()));
     match ways.links.is_empty() {
@@ -95,8 +102,8 @@ pub(crate) fn written_where_it_is(recipe: &Recipe) -> Cow<'_, Recipe> {
 
 impl Found {
     /// Puts every path where it is, and the links that lead there among the files.
-    pub(crate) fn follow_links(&mut self) {
-        let mut ways = Ways::default();
+    pub(crate) fn follow_links(&mut self, recipe: &Recipe) {
+        let mut ways = Ways::of(recipe);
         for path in self.files.iter().chain(&self.names) {
             ways.file(path.as_bstr());
         }
@@ -123,6 +130,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Command;
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
@@ -144,7 +152,7 @@ mod tests {
             names: set(&["link/x"]),
             ..Found::default()
         };
-        found.follow_links();
+        found.follow_links(&alone());
         let expected = Found {
             files: set(&["real/d1/d2/a.c", "link", "real/d3/in", "of-host"]),
             directories: set(&["real/d1/d2", "real/none"]),
@@ -154,8 +162,13 @@ mod tests {
         };
         assert_eq!(found, expected);
         let again = found.clone();
-        found.follow_links();
+        found.follow_links(&alone());
         assert_eq!(found, again);
+    }
+
+    fn alone() -> Recipe {
+        let command = Command { alone: true, ..Command::default() };
+        Recipe::new(&command, Vec::new(), "/".into(), &|_| None)
     }
 
     #[test]

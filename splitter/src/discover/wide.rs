@@ -164,17 +164,9 @@ impl Found {
 /// system that was looked for, or the command has to do with another build, it cannot be run in a view.
 pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph) -> bool {
     let before = (view.files.len(), view.directories.len(), view.system.len(), view.programs.len());
-    let mut ways = Ways::default();
+    let mut ways = Ways::of(recipe);
     for path in reads.absent.iter().map(bytes) {
-        // What a path leads through has to be there too.
-        for at in path.find_iter("/..").collect::<Vec<_>>() {
-            let through = ways.unread(path[..at].as_bstr());
-            let through = ways.directory(through.as_bstr());
-            if !is_system(through.as_bstr()) && to_path(through.as_bstr()).is_dir() {
-                view.directories.insert(through);
-            }
-        }
-        let path = ways.unread(path.as_bstr());
+        let path = if recipe.alone { led_through(view, &mut ways, path.as_bstr()) } else { path };
         if recipe.outputs.contains(&path) || UNSEEN.iter().any(|top| path.starts_with(top.as_bytes())) {
             continue;
         }
@@ -197,7 +189,7 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
         }
     }
     view.files.extend(ways.links);
-    view.follow_links();
+    view.follow_links(recipe);
     if view.unknowable.is_none() {
         let touched = reads.files.iter().chain(&reads.looked).chain(&reads.written).chain(&reads.overwritten);
         let touched = touched.map(bytes);
@@ -206,6 +198,18 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
     }
     view.unknowable.is_none()
         && before != (view.files.len(), view.directories.len(), view.system.len(), view.programs.len())
+}
+
+/// Where a path leads; adds the directories that it leads through and out of again.
+fn led_through(view: &mut Found, ways: &mut Ways, path: &BStr) -> BString {
+    for at in path.find_iter("/..") {
+        let through = ways.unread(path[..at].as_bstr());
+        let through = ways.directory(through.as_bstr());
+        if !is_system(through.as_bstr()) && to_path(through.as_bstr()).is_dir() {
+            view.directories.insert(through);
+        }
+    }
+    ways.unread(path)
 }
 
 /// What the sandbox has of its own.

@@ -160,7 +160,7 @@ impl Steps<'_> {
 fn searched(recipe: &Recipe) -> BTreeSet<BString> {
     let (Some(call), Some((_, cwd))) = (recipe.rustc(), recipe.runs().next()) else { return BTreeSet::new() };
     let searched = call.searched.iter().map(|(_, path)| absolute(path.as_bstr(), cwd.as_bstr()));
-    let mut ways = Ways::default();
+    let mut ways = Ways::of(recipe);
     let searched = searched.map(|path| ways.directory(path.as_bstr()));
     searched.chain(recipe.outputs.iter().map(|path| parent(path.as_bstr()).into())).collect()
 }

@@ -135,7 +135,7 @@ impl Steps<'_> {
             }
         }
         recipe.runs().for_each(|(_, cwd)| all.directory(cwd.as_bstr())); // it may lie outside of the project
-        all.follow_links();
+        all.follow_links(&recipe);
         all
     }
 
