@@ -80,6 +80,9 @@ const OF_CHECKOUT: [&str; 12] = [
     "strict",
 ];
 
+/// What the file of a cache may set besides that another user keeps: how that is kept.
+const OF_KEEPER: [&str; 2] = ["max_size", "umask"];
+
 /// Settings of ccache of which nothing depends here: how it finds out whether something changed, what it is to overlook, and how it
 /// keeps files. Before a compiler they may stand for whoever has them there.
 const OF_CCACHE_ALONE: [&str; 30] = [
@@ -203,9 +206,13 @@ impl Settings {
             let mut set = || {
                 let value = file::expanded(item.value.as_bstr(), variable, &mut self.read)?;
                 let name = self.set(&item.name, value.as_bytes(), Origin::File(file.path.clone()))?;
-                match file.whose == Whose::Ours || OF_CHECKOUT.contains(&name) {
-                    true => Ok(()),
-                    false => Err(format!("`{name}` cannot be set by a file in a checkout; the user's own file can")),
+                let may = OF_CHECKOUT.contains(&name);
+                match file.whose {
+                    Whose::Ours => Ok(()),
+                    Whose::Keepers if may || OF_KEEPER.contains(&name) => Ok(()),
+                    Whose::Keepers => Err(format!("`{name}` cannot be set by another user's file")),
+                    Whose::Checkouts | Whose::Strangers if may => Ok(()),
+                    _ => Err(format!("`{name}` cannot be set by a file in a checkout; the user's own file can")),
                 }
             };
             set().map_err(at(item.line))?;
@@ -425,7 +432,10 @@ mod tests {
             let error = read(&format!("\n{} = x", key.name), Whose::Checkouts).unwrap_err();
             assert_eq!(error.origin, "/p/ccwrap.conf:2", "{}", key.name);
         }
-        assert!(OF_CHECKOUT.iter().all(|name| Settings::is_key(name)));
+        assert!(OF_CHECKOUT.iter().chain(&OF_KEEPER).all(|name| Settings::is_key(name)));
+        assert!(read("max_size = 5G", Whose::Keepers).is_ok());
+        let error = read("compiler = /x", Whose::Keepers).unwrap_err();
+        assert_eq!(error.problem, "`compiler` cannot be set by another user's file");
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct File {
 pub enum Whose {
     /// Of the host or of the user.
     Ours,
+    /// Of the cache, which another user keeps: it must not say what is run or where something else is written.
+    Keepers,
     /// Of a checkout: it must not say what is run or where something is written.
     Checkouts,
     /// Of a checkout, and may have been written by somebody else: it is not read.
@@ -48,7 +50,9 @@ impl Places {
         places.paths.extend(of_user(variable));
         let read = |path: &Path| fs::read(path).ok();
         for path in &places.paths {
-            let file = |text| File { path: path.clone(), text, whose: Whose::Ours };
+            let is_kept = Some(path) == of_cache(variable).as_ref() && !is_by_us(path);
+            let whose = if is_kept { Whose::Keepers } else { Whose::Ours };
+            let file = |text| File { path: path.clone(), text, whose };
             places.files.extend(read(path).map(file));
         }
         if variable("CCWRAP_CONFIGPATH").is_some() {
@@ -67,6 +71,12 @@ impl Places {
         }
         places
     }
+}
+
+/// Whether a file is the user's own or that of root.
+fn is_by_us(path: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::metadata(path).is_ok_and(|file| [user, 0].contains(&file.uid()))
 }
 
 fn whose(path: &Path) -> Whose {
@@ -90,10 +100,15 @@ fn of_user(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     }
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")));
-    let cache = ["CCWRAP_DIR", "CCACHE_DIR"].into_iter().filter_map(variable).find(|directory| !directory.is_empty());
-    let cache = cache.and_then(|directory| std::path::absolute(directory).ok());
     let of_user = config.map(|config| config.join("ccwrap").join(NAME));
-    of_user.into_iter().chain(cache.map(|cache| cache.join(NAME))).collect()
+    of_user.into_iter().chain(of_cache(variable)).collect()
+}
+
+/// That of the cache, if one is named.
+fn of_cache(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let cache =
+        ["CCWRAP_DIR", "CCACHE_DIR"].into_iter().filter_map(variable).find(|directory| !directory.is_empty())?;
+    Some(std::path::absolute(cache).ok()?.join(NAME))
 }
 
 #[cfg(test)]
