@@ -87,7 +87,7 @@ Options:
         --evict-namespace NAME  delete what is in a namespace, or of that what was not used for AGE
     -p, --show-config           all settings, and where each comes from
     -k, --get-config KEY        one of them
-    -o, --set-config KEY=VALUE  write one to the user's file
+    -o, --set-config KEY=VALUE  write one to the file of settings
     -d, --dir DIRECTORY         the cache, in the place of the usual one
         --explain [OUTPUT]      why the last call, or the last that made OUTPUT, was a miss
         --compare COMPILER ...  run a compiler both ways, and tell whether they make the same

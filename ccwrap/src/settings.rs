@@ -209,10 +209,12 @@ impl Settings {
                 let may = OF_CHECKOUT.contains(&name);
                 match file.whose {
                     Whose::Ours => Ok(()),
-                    Whose::Keepers if may || OF_KEEPER.contains(&name) => Ok(()),
+                    _ if may => Ok(()),
+                    Whose::Keepers if OF_KEEPER.contains(&name) => Ok(()),
                     Whose::Keepers => Err(format!("`{name}` cannot be set by another user's file")),
-                    Whose::Checkouts | Whose::Strangers if may => Ok(()),
-                    _ => Err(format!("`{name}` cannot be set by a file in a checkout; the user's own file can")),
+                    Whose::Checkouts | Whose::Strangers => {
+                        Err(format!("`{name}` cannot be set by a file in a checkout; the user's own file can"))
+                    }
                 }
             };
             set().map_err(at(item.line))?;
