@@ -245,10 +245,14 @@ impl Database {
         let drv = hash_text(&realisation.id.drv_hash);
         let (output, path) = (realisation.id.output.as_str(), self.store_dir.print(&realisation.path));
         let signatures = join(&realisation.signatures);
-        let mut update = connection.prepare_cached(UPDATE_REALISATION)?;
-        if update.execute(params![path, signatures, drv, output])? == 0 {
+        let mut find = connection.prepare_cached(FIND_REALISATION)?;
+        let known: Vec<i64> = find.query_map([&drv, output], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        if known.is_empty() {
             let mut insert = connection.prepare_cached(INSERT_REALISATION)?;
             insert.execute(params![drv, output, path, signatures])?;
+        }
+        for id in known {
+            connection.prepare_cached(UPDATE_REALISATION)?.execute(params![path, signatures, id])?;
         }
         Ok(())
     }
@@ -373,11 +377,13 @@ impl Drop for Database {
 const INSERT_PATH: &str = "insert into ValidPaths (path, hash, registrationTime, deriver, narSize, ultimate, sigs, ca) \
                            values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (path) do nothing";
 const INSERT_REFERENCE: &str = "insert into Refs (referrer, reference) select ?, id from ValidPaths where path = ?";
+/// One update for all that these find would make a table for their ids each time.
+const FIND_REALISATION: &str = "select id from Realisations where drvPath = ? and outputName = ?";
 const UPDATE_REALISATION: &str = "update Realisations set outputPath = (select id from ValidPaths where path = ?), \
-                                  signatures = ? where drvPath = ? and outputName = ?";
+                                  signatures = ? where id = ?";
 const INSERT_REALISATION: &str = "insert into Realisations (drvPath, outputName, outputPath, signatures) \
                                   values (?, ?, (select id from ValidPaths where path = ?), ?)";
-const REGISTER: [&str; 4] = [INSERT_PATH, INSERT_REFERENCE, UPDATE_REALISATION, INSERT_REALISATION];
+const REGISTER: [&str; 4] = [INSERT_PATH, INSERT_REFERENCE, FIND_REALISATION, INSERT_REALISATION];
 
 /// A log of fewer bytes is read again faster by whoever comes next than it is written into the database.
 const SHORT: u64 = 256 * 1024;
