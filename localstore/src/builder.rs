@@ -101,8 +101,10 @@ struct Build<'a> {
     drv_path: StorePath,
     /// By name.
     outputs: Vec<Output<'a>>,
-    /// All that the builder may see, and so all that an output may refer to.
+    /// All that the builder may see.
     inputs: BTreeSet<StorePath>,
+    /// Looks for these and the outputs, which is all that an output may refer to. Made while nobody waits for it.
+    scanner: ReferenceScanner,
 }
 
 /// How a derivation is run.
@@ -139,9 +141,11 @@ impl<'a> Build<'a> {
             let known = kind.path(dir, &drv.name, name);
             Output { name, kind, scratch: known.unwrap_or_else(|| dir.scratch_path(&drv_path, &drv.name, name)) }
         });
-        let outputs = outputs.collect();
+        let outputs: Vec<Output<'_>> = outputs.collect();
         let inputs = store.closure(&drv.input_srcs)?;
-        Ok(Self { store, resolved, drv, drv_path, outputs, inputs })
+        let own = outputs.iter().map(|output| output.scratch.clone());
+        let scanner = ReferenceScanner::new(inputs.iter().cloned().chain(own));
+        Ok(Self { store, resolved, drv, drv_path, outputs, inputs, scanner })
     }
 
     /// What the builder is, and where it is to run.
@@ -273,11 +277,8 @@ impl<'a> Build<'a> {
     /// Gives what the builder left its final paths and registers it. By output, as in `outputs`.
     fn finish(&self, scratch: &Scratch) -> Result<Vec<PathInfo>, FinishError> {
         let mut examined = Vec::with_capacity(self.outputs.len());
-        let mut possible = self.inputs.clone();
-        possible.extend(self.outputs.iter().map(|output| output.scratch.clone()));
-        let scanner = ReferenceScanner::new(possible);
         for output in &self.outputs {
-            examined.push(self.examine(output, scratch, scanner.clone())?);
+            examined.push(self.examine(output, scratch)?);
         }
         let mut finals: BTreeMap<StorePath, StorePath> = BTreeMap::new();
         let mut infos: Vec<Option<PathInfo>> = vec![None; examined.len()];
@@ -321,12 +322,7 @@ impl<'a> Build<'a> {
     }
 
     /// Makes an output canonical, hashes it and finds what it refers to, in one reading.
-    fn examine(
-        &self,
-        output: &Output<'_>,
-        scratch: &Scratch,
-        scanner: ReferenceScanner,
-    ) -> Result<Examined, FinishError> {
+    fn examine(&self, output: &Output<'_>, scratch: &Scratch) -> Result<Examined, FinishError> {
         let at = scratch.store().join(output.scratch.to_string());
         let Ok(metadata) = fs::symlink_metadata(&at) else {
             let empty = self.left_out(output).ok_or_else(|| bad(output, "the builder has not made it".into()))?;
@@ -341,7 +337,7 @@ impl<'a> Build<'a> {
             }
             CanonicaliseError::File(error) => FinishError::from(error),
         })?;
-        let mut both = Both(Sha256Writer::new(), scanner);
+        let mut both = Both(Sha256Writer::new(), self.scanner.clone());
         nar::dump(&at, &mut both).map_err(|error| unstorable(output, error))?;
         let Both(hash, scanner) = both;
         let (nar_hash, nar_size) = hash.finish();

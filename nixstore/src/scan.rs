@@ -4,13 +4,14 @@ use crate::StorePath;
 use bstr::BString;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
 
 /// Finds which of a set of store paths are named in what is written to it: the hash part of a path anywhere is a
 /// reference to it (Nix 2.34, `RefScanSink`).
 #[derive(Debug, Clone)]
 pub struct ReferenceScanner {
     scanner: NeedleScanner,
-    paths: BTreeMap<BString, StorePath>,
+    paths: Arc<BTreeMap<BString, StorePath>>,
 }
 
 impl ReferenceScanner {
@@ -19,7 +20,7 @@ impl ReferenceScanner {
         let paths: BTreeMap<BString, StorePath> =
             paths.into_iter().map(|path| (path.hash_part().into(), path)).collect();
         let scanner = NeedleScanner::new(paths.keys().cloned()).expect("hash parts are all of one length");
-        Self { scanner, paths }
+        Self { scanner, paths: Arc::new(paths) }
     }
 
     /// The paths found so far.
@@ -41,7 +42,8 @@ impl io::Write for ReferenceScanner {
 /// Finds which of a set of byte strings of equal length occur in what is written to it.
 #[derive(Debug, Clone)]
 pub struct NeedleScanner {
-    needles: Needles,
+    /// Shared by copies, of which there is one for each output.
+    needles: Arc<Needles>,
     found: Vec<bool>,
     missing: usize,
     /// The last bytes written, fewer than a needle has.
@@ -54,7 +56,7 @@ impl NeedleScanner {
     /// # Errors
     /// [`UnequalNeedles`] where they are of different lengths, or empty.
     pub fn new(needles: impl IntoIterator<Item = BString>) -> Result<Self, UnequalNeedles> {
-        let needles = Needles::new(needles)?;
+        let needles = Arc::new(Needles::new(needles)?);
         let count = needles.texts.len();
         Ok(Self { needles, found: vec![false; count], missing: count, tail: Vec::new() })
     }
