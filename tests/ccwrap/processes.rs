@@ -85,9 +85,13 @@ fn a_compiler_that_was_begun_early_may_use_all_processors_in_the_end() {
     let body = "x += x * 3; if (x > 7) x /= 5; ".repeat(200);
     calls.write("begun-early.c", format!("int f(int x) {{ {body} return x; }}\n"));
     settle();
-    let allowed = |process: &str| -> Option<String> {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        status.lines().find(|line| line.starts_with("Cpus_allowed:")).map(str::to_owned)
+    let allowed = |process: &str| -> Option<(String, String)> {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).ok();
+        let (status, stat) = (read("status")?, read("stat")?);
+        let processors = status.lines().find(|line| line.starts_with("Cpus_allowed:"))?;
+        // Field 41, of which two end with the name in brackets (proc_pid_stat(5)).
+        let policy = stat.rsplit_once(')')?.1.split_whitespace().nth(41 - 3)?;
+        Some((processors.to_owned(), format!("policy {policy}")))
     };
     let is_the_compiler = |process: &String| {
         let said = |of: &str| fs::read_to_string(format!("/proc/{process}/{of}")).unwrap_or_default();

@@ -26,6 +26,7 @@ pub(crate) fn fork(orders: &OwnedFd, log: &File) -> io::Result<Pid> {
         0 => {
             let code = panic::catch_unwind(AssertUnwindSafe(|| {
                 take_streams(orders, log);
+                processors.wait_in_turn();
                 super::keep(&processors)
             }));
             // SAFETY: ends this process; what its parent has to do when it ends is not done twice.

@@ -21,12 +21,12 @@ mod sockets;
 mod trace;
 
 pub(crate) use ahead::Order as HeadStartOrder;
+pub use beside::Processors;
 pub(crate) use forked::{can_fork, fork};
 pub use in_place::put_back;
 pub use namespaces::Network;
 
 use ahead::{Begun, Followed};
-use beside::Processors;
 use nixstore::manifest::{ABI, Manifest, Reads, Step};
 use root::{Outside, Root, Staged};
 use serde::{Deserialize, Serialize};
