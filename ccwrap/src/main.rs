@@ -12,16 +12,18 @@ use ccwrap::command_line;
 use ccwrap::entry::Refusal;
 use ccwrap::explain;
 use ccwrap::hit::{self, Answer, Miss};
-use ccwrap::miss::{Job, NotMade};
+use ccwrap::miss::{self, Job, NotMade};
 use ccwrap::raw::{self, Raw};
 use ccwrap::settings::{self, Places, SettingError, Settings, Whose};
 use ccwrap::statistics::{self, Counter, Statistics, Trouble};
 use ccwrap::who::{self, Own, Who};
 use ccwrap::why::Why;
+use ccwrap_format::call::Family;
 use localstore::{ChoiceError, Early};
 use nixstore::causes::with_causes;
 use reading::Read;
 use rustix::fs::Mode;
+use splitter::discover::to_path;
 use splitter::graph::absolute;
 use splitter::materialise;
 use splitter::toolchain::resolve_program;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let raw = raw_call();
     let variable = |name: &str| env::var_os(name);
     let cache = cache_before_compiler().or_else(|| settings::directory(&variable)).map(Cache::new);
+    let early = cache.as_ref().and_then(|cache| early(&raw, cache));
     let text = raw.text();
     let name = raw::name(&text);
     let mut miss = Miss::New;
@@ -60,9 +63,21 @@ fn main() -> ExitCode {
         Who::Ourselves(arguments) => own(&arguments),
         Who::Compiler { settings, file, absent, words } => {
             let known = Known { text, name, miss, unasked };
-            compile(&settings, file, absent, words, cache, known)
+            compile(&settings, file, absent, words, cache, known, early)
         }
     }
+}
+
+/// A sandbox, if this is a compile, where the environment says that the store is: it is made while it is found out whether it is
+/// needed, which costs less time than to begin it then.
+fn early(raw: &Raw, cache: &Cache) -> Option<Early> {
+    if raw.family() == Family::Rust || !raw.words.iter().any(|word| word == "-c" || word == "-S") {
+        return None;
+    }
+    let settings = Settings::read(&[], &|name| env::var_os(name), &[]).ok()?;
+    let is_off = |key: &str| settings.is_on(key).is_ok_and(|on| !on);
+    let directory = to_path(raw.directory.as_bstr());
+    (is_off("disable") && is_off("read_only")).then(|| miss::early(&settings, cache, directory)).flatten()
 }
 
 /// The cache that a word before the compiler names: `ccwrap cache_dir=DIR gcc …`.
@@ -129,7 +144,7 @@ struct Around {
     strict: bool,
     /// The file mode creation mask that this process was started with, where it has another now.
     mask: OnceCell<Mode>,
-    /// A sandbox that is begun as soon as it is likely that the compiler will run.
+    /// A sandbox that was begun for it.
     early: Mutex<Option<Early>>,
     /// What is compiled, once that is known.
     source: OnceCell<BString>,
@@ -142,6 +157,7 @@ fn compile(
     words: Vec<BString>,
     mut cache: Option<Cache>,
     mut known: Known,
+    early: Option<Early>,
 ) -> ExitCode {
     let variable = |name: &str| env::var_os(name);
     let places = Places::of(&variable, &env::current_dir().unwrap_or_default());
@@ -170,7 +186,7 @@ fn compile(
         eprintln!("ccwrap: warning: {file} is not read: it is another user's, or everybody may write it");
     }
     let decided = places.paths.into_iter().chain(absent).chain([compiler.clone()]).collect();
-    let (mask, early, source) = (OnceCell::new(), Mutex::default(), OnceCell::new());
+    let (mask, early, source) = (OnceCell::new(), Mutex::new(early), OnceCell::new());
     let around = Around { compiler, words, decided, settings, cache, known, strict, mask, early, source };
     if let Some(error) = problem {
         return around.in_trouble(Trouble::Settings, &error.to_string());

@@ -248,7 +248,7 @@ impl Job<'_> {
         let limit = self.settings.max_size()?;
         let product = Arc::new(product);
         let made = product.clone();
-        helper.hand(move || {
+        let handed = helper.hand(move || {
             let kept = self
                 .cache
                 .filter(|_| self.remembers)
@@ -271,6 +271,7 @@ impl Job<'_> {
             self.cache.map(clean::uses).unwrap_or_default()
         };
         opened.end(&frontend::End { limit, keep: None, outputs: &outputs, verbose: false }, tell);
+        handed.end();
         Ok(Done { product, refusal, is_too_large: is_too_large.get() })
     }
 
@@ -433,9 +434,9 @@ fn choice(settings: &Settings, cache: Option<&Cache>, directory: &Path) -> Resul
     Ok(localstore::store_of(&store, |name| env::var_os(name), directory)?)
 }
 
-/// Begins the sandbox of a compile of C or C++ in `directory` that is probably a miss.
-pub fn early(settings: &Settings, cache: Option<&Cache>, directory: &Path) -> Option<Early> {
-    frontend::early(&choice(settings, cache, directory).ok()?, settings.isolation().ok()?, Network::of_edge(true))
+/// Begins the sandbox of a compile of C or C++ in `directory`.
+pub fn early(settings: &Settings, cache: &Cache, directory: &Path) -> Option<Early> {
+    frontend::early(&choice(settings, Some(cache), directory).ok()?, settings.isolation().ok()?, Network::of_edge(true))
 }
 
 /// Whether two files with the same content are to be read once: a compiler takes them for one only if they were changed at the same

@@ -5,8 +5,6 @@ use bstr::{BStr, BString, ByteSlice as _};
 use ccwrap::arguments::{self, Compile, Links};
 use ccwrap::call::{Call, Manner};
 use ccwrap::environment;
-use ccwrap::hit::Miss;
-use ccwrap::miss;
 use ccwrap::precompiled;
 use ccwrap::rustup;
 use ccwrap::who::{self, Own};
@@ -67,15 +65,7 @@ impl Around {
         let is_led = ["LD_RUN_PATH", "LD_LIBRARY_PATH"].iter().any(|name| env::var_os(name).is_some());
         let is_wanted = self.settings.is_on("link").unwrap_or(false) && !is_led;
         let links = if is_wanted { Links::Remember } else { Links::Pass };
-        // What was made once was understood.
-        let was_made = matches!(self.known.miss, Miss::Changed(_) | Miss::Lost(_));
-        if was_made {
-            self.begin_early(directory.as_bstr());
-        }
         let compile = arguments::read(&self.words, &read, links)?;
-        if !was_made {
-            self.begin_early(directory.as_bstr());
-        }
         has_files(&compile, &directory)?;
         self.look_at_files(directory.as_bstr())?;
         let mut read = self.read_by_script();
@@ -136,13 +126,6 @@ impl Around {
         let says_links = self.words.iter().any(|word| word.starts_with(b"-fdiagnostics-urls"));
         let links = coloured && !says_links && !self.is_clang() && environment::has_links(&value);
         Manner { coloured, links, locale: environment::locale(lc_all.as_bstr(), lc_messages.as_bstr(), lang.as_bstr()) }
-    }
-
-    /// Begins what the compiler runs in, which is made while the rest is found out, where it is likely to run.
-    fn begin_early(&self, directory: &BStr) {
-        if !self.known.unasked && !self.settings.is_on("read_only").unwrap_or(false) {
-            *self.early() = miss::early(&self.settings, self.cache.as_ref(), to_path(directory));
-        }
     }
 
     fn read_rust(&self) -> Result<Read, Why> {
