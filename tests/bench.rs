@@ -479,10 +479,13 @@ impl Samples {
         self.0.sort_by(f64::total_cmp);
     }
 
-    fn time(&mut self, work: impl FnOnce()) {
+    /// Gives what it took, in seconds.
+    fn time(&mut self, work: impl FnOnce()) -> f64 {
         let start = Instant::now();
         work();
-        self.add(start.elapsed().as_secs_f64());
+        let took = start.elapsed().as_secs_f64();
+        self.add(took);
+        took
     }
 
     fn median(&self) -> f64 {
