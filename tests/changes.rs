@@ -726,6 +726,61 @@ fn a_name_that_leads_out_of_a_link_means_what_it_means_to_the_compiler() {
 }
 
 #[test]
+fn a_source_behind_links_is_compiled_with_what_is_beside_it_there() {
+    let test = "a_source_behind_links_is_compiled_with_what_is_beside_it_there";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    let link = |target: &str, at: &str| {
+        fs::remove_file(scene.at(at)).ok();
+        std::os::unix::fs::symlink(target, scene.at(at)).unwrap();
+    };
+    scene.write("real/d1/d2/c.c", "#include \"../h.h\"\n");
+    scene.write("real/d1/h.h", "int deep = 1;\n");
+    scene.write("real/h.h", "int shallow = 1;\n");
+    scene.write("real/e1/e2/c.c", "#include \"../h.h\"\n");
+    scene.write("real/e1/h.h", "int other = 1;\n");
+    link("real", "link");
+    link("d1/d2", "real/d3");
+    let top = scene.at("").canonicalize().unwrap();
+    let edges = format!(
+        "build absolute.o: cc {0}/link/d3/c.c\nbuild relative.o: cc ../link/d3/c.c\n\
+         build words: sh ../link/d3/c.c\n  cmd = cat ../link/d3/../h.h > words\n\
+         build entered: sh ../link/d3/c.c\n  cmd = cd ../link/d3 && cat < ../h.h > {0}/build/entered\n\
+         build shown: sh\n  cmd = echo `cat ../real/d3/../h.h` > shown\n",
+        top.display()
+    );
+    scene.edges(&edges);
+    let holds = |object: &str, name: &str| {
+        let bytes = fs::read(scene.at("build").join(object)).unwrap();
+        bytes.windows(name.len()).any(|window| window == name.as_bytes())
+    };
+    let all = ["absolute.o", "relative.o", "words", "entered", "shown"];
+    let said = scene.build();
+    assert_eq!(all.map(|object| holds(object, "deep")), [true; 5], "{said}");
+    assert!(scene.build().is_idle());
+
+    scene.write("real/h.h", "int unread = 1;\n");
+    assert!(scene.build().is_idle());
+    scene.write("real/d1/h.h", "int deeper = 2;\n");
+    let said = scene.build();
+    assert_eq!(said.ran().len(), 5, "{said}");
+    assert_eq!(all.map(|object| holds(object, "deeper")), [true; 5], "{said}");
+    link("e1/e2", "real/d3");
+    let said = scene.build();
+    assert_eq!(all.map(|object| holds(object, "other")), [true; 5], "{said}");
+    assert!(scene.build().is_idle());
+
+    // Where an edge writes through a link, they know each other's files by it: such a compile runs where it is.
+    fs::create_dir(scene.at("build/outs")).unwrap();
+    link("outs", "build/through");
+    scene.edges(&format!("{edges}build through/c.o: cc ../link/d3/c.c\n"));
+    let said = scene.build();
+    assert!(holds("outs/c.o", "other"), "{said}");
+    scene.write("real/e1/h.h", "int another = 1;\n");
+    let said = scene.build();
+    assert_eq!(["absolute.o", "outs/c.o"].map(|object| holds(object, "another")), [true, true], "{said}");
+}
+
+#[test]
 fn a_file_that_another_edge_changes_in_place_has_a_version_of_each() {
     let test = "a_file_that_another_edge_changes_in_place_has_a_version_of_each";
     let Some(scene) = Scene::new(test, &[]) else { return };

@@ -58,8 +58,8 @@ pub struct Found {
     pub absent: Vec<Absent>,
     /// The preprocessed text names a root, so the outputs will: by `__FILE__`, as `assert` does.
     pub names_root: bool,
-    /// A name leads through a link to a directory and out of where that leads: not where the text says.
-    pub leaves_link: bool,
+    /// Links to directories through which a name leads and out of where they lead: not where the text says.
+    pub left: BTreeSet<BString>,
     /// What it reads that is no input of anything, such as git's state or another build: it has to run where it is.
     pub unknowable: Option<BString>,
 }
@@ -86,30 +86,55 @@ pub fn is_of_host(program: &BStr) -> bool {
     !program.contains(&b'/') || is_system(program)
 }
 
-/// Answers for a command that is understood; none for [`Kind::Other`], and where names lead out of a link.
-pub fn discover(question: &Question<'_>) -> Option<Found> {
+/// What is known of a command.
+#[derive(Debug)]
+pub enum Answer {
+    /// What it reads.
+    Found(Box<Found>),
+    /// Names lead out of these links, so it may be anything.
+    Leaves(BTreeSet<BString>),
+    /// It may read anything.
+    Nothing,
+}
+
+impl Answer {
+    fn of(found: Found) -> Self {
+        if found.left.is_empty() { Self::Found(Box::new(found)) } else { Self::Leaves(found.left) }
+    }
+
+    /// What it reads, if that is known.
+    pub fn found(self) -> Option<Found> {
+        match self {
+            Self::Found(found) => Some(*found),
+            Self::Leaves(_) | Self::Nothing => None,
+        }
+    }
+}
+
+/// Answers for a command that is understood, which [`Kind::Other`] is not.
+pub fn discover(question: &Question<'_>) -> Answer {
     discover_by(question, |question| Some(compile::discover(question)))
 }
 
 /// The same where that takes no other program: none also where the compiler would be asked what it reads.
 pub fn discover_alone(question: &Question<'_>) -> Option<Found> {
-    discover_by(question, compile::discover_by_scan)
+    discover_by(question, compile::discover_by_scan).found()
 }
 
 /// The same, where what the scanner found was too little: the compiler itself is asked.
 pub fn discover_again(question: &Question<'_>) -> Option<Found> {
     let by_compiler = |question: &Question<'_>| Some(compile::discover_by_compiler(question));
-    if question.recipe.kind == Kind::Compile { discover_by(question, by_compiler) } else { None }
+    if question.recipe.kind == Kind::Compile { discover_by(question, by_compiler).found() } else { None }
 }
 
-fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Option<Found>) -> Option<Found> {
+fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Option<Found>) -> Answer {
     if question.recipe.runs().next().is_none() {
-        return Some(Found::default()); // links are made and files removed, whatever they hold
+        return Answer::of(Found::default()); // links are made and files removed, whatever they hold
     }
-    let mut found = match question.recipe.kind {
-        Kind::Compile => compile(question)?,
-        Kind::Link => link::discover(question),
-        Kind::Crate => crates::discover(question)?,
+    let found = match question.recipe.kind {
+        Kind::Compile => compile(question),
+        Kind::Link => Some(link::discover(question)),
+        Kind::Crate => crates::discover(question),
         Kind::Words => {
             let mut found = Found::default();
             question.stated.iter().for_each(|path| found.file(path.as_bstr()));
@@ -118,10 +143,11 @@ fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Optio
                 found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Everything);
                 words.iter().for_each(|word| found.modules(absolute(word.as_bstr(), cwd.as_bstr()).as_bstr()));
             }
-            found
+            Some(found)
         }
-        Kind::Build | Kind::Other => return None,
+        Kind::Build | Kind::Other => None,
     };
+    let Some(mut found) = found else { return Answer::Nothing };
     for (_, cwd) in question.recipe.runs() {
         found.directory(cwd.as_bstr());
     }
@@ -132,7 +158,7 @@ fn discover_by(question: &Question<'_>, compile: impl Fn(&Question<'_>) -> Optio
     found.follow_links(question.recipe);
     // A precompiled header is looked for by who makes it: its own output is no news.
     found.forget_absent(&question.recipe.outputs.iter().cloned().collect());
-    (!found.leaves_link).then_some(found)
+    Answer::of(found)
 }
 
 /// What words of a command stand for.
@@ -204,15 +230,19 @@ impl Found {
         if value.is_empty() || value.starts_with(b"-") {
             return;
         }
-        for at in value.find_iter("/..") {
-            self.through(absolute(value[..at].as_bstr(), cwd).as_bstr());
+        // A `cd` may have led into a link.
+        let whole = if value.starts_with(b"../") { [cwd.as_bytes(), b"/", value].concat() } else { value.to_vec() };
+        for at in whole.find_iter("/..") {
+            self.through(absolute(whole[..at].as_bstr(), cwd).as_bstr());
         }
         self.existing(absolute(value, cwd).as_bstr(), named);
     }
 
     /// Adds a directory that a name leads through, and out of again.
     pub(crate) fn through(&mut self, path: &BStr) {
-        self.leaves_link |= to_path(path).is_symlink() && !is_system(path);
+        if to_path(path).is_symlink() && !is_system(path) {
+            self.left.insert(path.into());
+        }
         self.existing(path, Named::Directories);
     }
 
@@ -243,7 +273,7 @@ impl Found {
             listed: self.listed.iter().map(|(path, names)| (map(path.as_bstr()), names.clone())).collect(),
             absent: self.absent.iter().map(absent).collect(),
             names_root: self.names_root,
-            leaves_link: self.leaves_link,
+            left: set(&self.left),
             unknowable: self.unknowable.as_ref().map(|path| map(path.as_bstr())),
         }
     }

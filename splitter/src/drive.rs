@@ -303,6 +303,7 @@ impl Drive<'_> {
             outside_too: AtomicBool::new(false),
             left: Mutex::new(old.left.clone()),
             project: OnceLock::new(),
+            written_through: OnceLock::new(),
             headers: self.headers,
             presence: Presence::default(),
             versions: Versions::new(self.graph, plan, old),

@@ -20,6 +20,8 @@ pub enum Outside {
     Asked(String),
     /// It reads this, which is no input of anything: it runs each time.
     Reads(BString),
+    /// A path of it leads out of a link to a directory, and edges know files by paths through links: it runs each time.
+    Links,
 }
 
 impl Outside {
@@ -30,7 +32,7 @@ impl Outside {
 
     /// Whether it runs in each build, whatever else is as it was.
     pub fn is_each_time(&self) -> bool {
-        matches!(self, Self::Always | Self::Reads(_))
+        matches!(self, Self::Always | Self::Reads(_) | Self::Links)
     }
 }
 
@@ -42,6 +44,7 @@ impl fmt::Display for Outside {
             Self::Build => write!(f, "it runs another build"),
             Self::Asked(pattern) => write!(f, "asked for by `{pattern}`"),
             Self::Reads(path) => write!(f, "it reads `{path}`"),
+            Self::Links => write!(f, "a path of it leads out of a link, and the build writes through links"),
         }
     }
 }

@@ -8,11 +8,12 @@ use crate::linker;
 use crate::response;
 use crate::roots::{Mode, Roots, View};
 use crate::rustc;
-use crate::shell::{Script, Simple, parse};
+use crate::shell::{self, Script, Simple, parse};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::{Run, Step};
 use nixstore::text;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What an edge does, whatever its inputs hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +33,22 @@ pub struct Recipe {
     pub lists: BTreeMap<BString, BString>,
     /// Files that it counts as reading whatever else is known of it, absolute.
     pub also: Vec<BString>,
-    /// Nothing that it reads is made by another command.
-    pub alone: bool,
+    /// Where its paths lead.
+    pub links: Links,
     /// The build directory, absolute.
     pub build_directory: BString,
     /// The whole environment.
     pub env: BTreeMap<BString, BString>,
+}
+
+/// Where the paths of a command lead that go through links to directories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Links {
+    /// Where their text says: other commands know its files by these paths.
+    #[default]
+    ByText,
+    /// Where the kernel goes, but through these, which count as directories.
+    FollowedBut(Arc<BTreeSet<BString>>),
 }
 
 /// What is known of a command.
@@ -76,7 +87,7 @@ impl Recipe {
             response,
             lists: BTreeMap::new(),
             also: command.also.iter().map(at).collect(),
-            alone: command.alone,
+            links: if command.alone { Links::FollowedBut(Arc::default()) } else { Links::ByText },
             build_directory: build_directory.into(),
             env: environment().into_iter().chain(command.env.clone()).collect(),
         };
@@ -336,7 +347,7 @@ impl Recipe {
             response: self.response.as_ref().map(|(at, content)| (path(at), path(content))),
             lists: self.lists.iter().map(|(at, content)| (path(at), content.clone())).collect(),
             also: self.also.iter().map(path).collect(),
-            alone: self.alone,
+            links: self.links.clone(),
             build_directory: path(&self.build_directory),
             env: match self.kind {
                 // Cargo says there where the package and its generated sources are.
@@ -473,7 +484,12 @@ fn step(simple: &Simple, build_directory: &BStr) -> Step {
     let file = |path: &Option<BString>| path.as_ref().map(|path| at(path));
     let (mut stdin, mut stdout) = (file(&simple.stdin), file(&simple.stdout));
     let mut argv = without_launcher(&simple.argv);
-    if let Some(wrapped) = captured(argv).filter(|_| stdin.is_none() && stdout.is_none()) {
+    let leads_by_its_text = |path: &BStr| shell::leads_by_its_text(path, simple.directory.as_bstr());
+    if let Some(wrapped) = captured(argv)
+        && stdin.is_none()
+        && stdout.is_none()
+        && wrapped.feed.into_iter().chain([wrapped.capture]).all(leads_by_its_text)
+    {
         argv = wrapped.argv;
         (stdin, stdout) = (wrapped.feed.map(|path| at(path)), Some(at(wrapped.capture)));
     }

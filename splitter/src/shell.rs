@@ -43,6 +43,10 @@ pub fn parse(text: &BStr) -> Script {
     let mut directory = BString::default();
     for part in words.split(|word| *word == Word::And) {
         let Some(simple) = simple(part, directory.as_bstr()) else { return Script::Shell };
+        let mut streams = simple.stdin.iter().chain(&simple.stdout);
+        if !streams.all(|path| leads_by_its_text(path.as_bstr(), directory.as_bstr())) {
+            return Script::Shell;
+        }
         let argv = &simple.argv;
         match argv.first().map(|program| program.as_slice()) {
             None => return Script::Shell,
@@ -79,6 +83,14 @@ fn simple(words: &[Word], directory: &BStr) -> Option<Simple> {
         }
     }
     Some(simple)
+}
+
+/// Whether a path leads where its text says, though a directory on its way may be a link: `..` comes before all else, and no `cd` has
+/// led through one. To `cd` itself it is the text that counts (POSIX, "cd").
+pub fn leads_by_its_text(path: &BStr, directory: &BStr) -> bool {
+    let parts = path.split_str("/").filter(|part| !part.is_empty() && *part != b".");
+    let starts_here = directory.is_empty() && !path.starts_with(b"/");
+    !parts.skip_while(|part| starts_here && *part == b"..").any(|part| part == b"..")
 }
 
 /// `path` as seen from `directory`.
@@ -203,6 +215,7 @@ mod tests {
 
     #[test]
     fn standard_streams_may_be_files() {
+        assert!(matches!(parse("a < ./../in > ../.././out".into()), Script::Plain(_)));
         let Script::Plain(simples) = parse("cd d && a <in x >'o u t' && b".into()) else { panic!("it is plain") };
         let [a, b] = simples.as_slice() else { panic!("{simples:?}") };
         assert_eq!((a.argv.as_slice(), b.argv.as_slice()), (&["a".into(), "x".into()][..], &["b".into()][..]));
@@ -219,6 +232,9 @@ mod tests {
             "a << b",
             "a >",
             "a > b > c",
+            "a < link/../b",
+            "a > /link/../b",
+            "cd link && a > ../b",
             "a >| b",
             "cd a > b",
             "> b",

@@ -60,6 +60,8 @@ pub(crate) struct Steps<'a> {
     /// Files that edges wrote without declaring them, by the edge's name.
     pub left: Mutex<BTreeMap<BString, Vec<BString>>>,
     pub project: OnceLock<wide::Project>,
+    /// The links through which edges write.
+    pub written_through: OnceLock<Arc<BTreeSet<BString>>>,
     pub headers: &'a Headers,
     pub presence: Presence,
     pub versions: Versions,
@@ -328,7 +330,10 @@ impl Steps<'_> {
                 (read, realised, None)
             }
             Known::Nothing => {
-                let first::First { mut found, realised, missed, traced } = self.first(edge, recipe)?;
+                let Some(first) = self.first(edge, recipe)? else {
+                    return self.outside(edge, command, recipe, Outside::Links);
+                };
+                let first::First { mut found, realised, missed, traced } = first;
                 self.keep_essential(&mut found);
                 let read = self.read_back(recipe, found.clone(), &realised)?;
                 let taught = if self.drive.exact { &read } else { &found };

@@ -4,7 +4,7 @@
 use super::absent::Lookups;
 use super::compilers::ignored;
 use super::led;
-use super::{Found, Named, Question, is_of_host, is_system, parent, to_path, wide};
+use super::{Found, Named, Question, is_of_host, is_system, parent, to_path, ways, wide};
 use crate::compiler::Compile;
 use crate::depfile;
 use crate::graph::absolute;
@@ -12,7 +12,7 @@ use crate::recipe::Recipe;
 use crate::roots::Roots;
 use crate::scan::Scanned;
 use bstr::{BStr, BString, ByteSlice as _};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
@@ -47,12 +47,21 @@ pub(super) fn discover_by_scan(question: &Question<'_>) -> Option<Found> {
     Some(with_words(question, found))
 }
 
-/// Whether a directory is searched by two names, one of them a link: a compiler knows it by its inode, and leaves one out.
-fn is_searched_twice(compile: &Compile, cwd: &BStr) -> bool {
+/// The links by which a directory is searched that is searched by another name, too: a compiler knows it by its inode, and leaves one
+/// out. Its names where it is no link that gives it several.
+fn searched_twice(compile: &Compile, cwd: &BStr) -> BTreeSet<BString> {
     let paths: BTreeSet<BString> = compile.search.iter().map(|path| absolute(path.as_bstr(), cwd)).collect();
-    let inodes = paths.iter().filter_map(|path| fs::metadata(to_path(path.as_bstr())).ok());
-    let mut seen = BTreeSet::new();
-    inodes.map(|directory| (directory.dev(), directory.ino())).any(|inode| !seen.insert(inode))
+    let mut names: BTreeMap<(u64, u64), BTreeSet<BString>> = BTreeMap::new();
+    for path in paths {
+        if let Ok(directory) = fs::metadata(to_path(path.as_bstr())) {
+            names.entry((directory.dev(), directory.ino())).or_default().insert(path);
+        }
+    }
+    let links = |names: BTreeSet<BString>| {
+        let links = ways::links_on(&names);
+        if links.is_empty() { names } else { links }
+    };
+    names.into_values().filter(|names| names.len() > 1).flat_map(links).collect()
 }
 
 /// Whether the depfile of a compile names every file: `-MMD` leaves out what it takes for the system's.
@@ -94,7 +103,7 @@ fn read(question: &Question<'_>) -> (Compile, Vec<BString>, BString) {
 fn with_words(question: &Question<'_>, mut found: Found) -> Found {
     let (compile, words, cwd) = read(question);
     found.words(words.iter().map(|word| word.as_bstr()), cwd.as_bstr(), Named::Directories);
-    found.leaves_link |= is_searched_twice(&compile, cwd.as_bstr());
+    found.left.extend(searched_twice(&compile, cwd.as_bstr()));
     let program = absolute(words[0].as_bstr(), cwd.as_bstr());
     if !is_of_host(words[0].as_bstr()) {
         // A compiler of the project, such as a script around the host's.

@@ -2,13 +2,14 @@
 //! that has both leads where the host does, also out of a link by `..`.
 
 use super::{Found, is_system, parent, to_path};
-use crate::graph::absolute;
-use crate::recipe::Recipe;
+use crate::graph::{Graph, absolute};
+use crate::recipe::{Links, Recipe};
 use bstr::{BStr, BString, ByteSlice as _};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 
 /// More links than these on one way are a circle, as the kernel counts.
 const LINKS: usize = 40;
@@ -18,6 +19,8 @@ const LINKS: usize = 40;
 pub(crate) struct Ways {
     /// Links are not looked for: every path is where its text says.
     by_text: bool,
+    /// These are no links, but directories.
+    kept: Arc<BTreeSet<BString>>,
     /// Where they are, by the path that leads there.
     directories: HashMap<BString, BString>,
     /// The links outside of the system that lead there, each where it is.
@@ -27,7 +30,10 @@ pub(crate) struct Ways {
 impl Ways {
     /// For the files of a command. One that reads what others make knows it by the paths that they know it by.
     pub fn of(recipe: &Recipe) -> Self {
-        Self { by_text: !recipe.alone, ..Self::default() }
+        match &recipe.links {
+            Links::ByText => Self { by_text: true, ..Self::default() },
+            Links::FollowedBut(kept) => Self { kept: kept.clone(), ..Self::default() },
+        }
     }
 
     /// Where a file is, or would be: the last part of its path is not followed.
@@ -70,7 +76,8 @@ impl Ways {
         let (above, name) = path.rsplit_once_str("/").unwrap_or((b"", path));
         let above = self.directory_by(above.as_bstr(), links);
         let here = beside(&above, name);
-        let target = fs::read_link(to_path(here.as_bstr())).ok().filter(|_| links > 0 && !is_system(here.as_bstr()));
+        let is_link = links > 0 && !is_system(here.as_bstr()) && !self.kept.contains(&here);
+        let target = fs::read_link(to_path(here.as_bstr())).ok().filter(|_| is_link);
         let real = match target {
             Some(target) => {
                 self.links.insert(here);
@@ -87,6 +94,21 @@ impl Ways {
 
 fn beside(directory: &BString, name: &[u8]) -> BString {
     absolute(name.as_bstr(), directory.as_bstr())
+}
+
+/// The links among the directories by whose paths edges write files.
+pub(crate) fn written_through(graph: &Graph) -> BTreeSet<BString> {
+    let made = graph.edges().filter(|(_, edge)| !edge.phony).flat_map(|(_, edge)| edge.outputs);
+    let paths = made.map(|file| absolute(graph.file(*file).path, graph.working_directory()));
+    let directories: HashSet<BString> = paths.map(|path| parent(path.as_bstr()).into()).collect();
+    links_on(&directories.into_iter().collect())
+}
+
+/// The links outside of the system among directories and those that they are in, by their text.
+pub(crate) fn links_on(directories: &BTreeSet<BString>) -> BTreeSet<BString> {
+    let all = directories.iter().flat_map(|path| to_path(path.as_bstr()).ancestors()).collect::<BTreeSet<_>>();
+    let links = all.into_iter().filter(|path| path.is_symlink()).map(|path| BString::from(path.as_os_str().as_bytes()));
+    links.filter(|path| !is_system(path.as_bstr())).collect()
 }
 
 /// A recipe with outputs where they are, without links on the way.

@@ -9,7 +9,7 @@ use crate::host_tools::SEARCH_PATH;
 use crate::materialise::IN_THE_MAKING;
 use crate::outside::is_build_file;
 use crate::plan::Plan;
-use crate::recipe::Recipe;
+use crate::recipe::{Links, Recipe};
 use crate::toolchain::{is_elf, is_left_out, resolve_program};
 use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::Reads;
@@ -166,7 +166,7 @@ pub fn add_missed(view: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Grap
     let before = (view.files.len(), view.directories.len(), view.system.len(), view.programs.len());
     let mut ways = Ways::of(recipe);
     for path in reads.absent.iter().map(bytes) {
-        let path = if recipe.alone { led_through(view, &mut ways, path.as_bstr()) } else { path };
+        let path = if recipe.links != Links::ByText { led_through(view, &mut ways, path.as_bstr()) } else { path };
         if recipe.outputs.contains(&path) || UNSEEN.iter().any(|top| path.starts_with(top.as_bytes())) {
             continue;
         }

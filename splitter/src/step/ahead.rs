@@ -166,7 +166,7 @@ impl Steps<'_> {
             return found.unknowable.is_none().then_some(Shown { found, watch });
         }
         if let Kind::Build | Kind::Other = recipe.kind {
-            return Some(Shown { found: self.wide_view(edge, &recipe), watch: Watch::Trial(1) });
+            return Some(Shown { found: self.wide_view(edge, &self.following(&recipe)), watch: Watch::Trial(1) });
         }
         let none = Roots::default();
         let roots = if self.is_bound_by_text(&recipe) { &self.drive.roots } else { &none };

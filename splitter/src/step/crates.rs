@@ -68,7 +68,7 @@ impl Steps<'_> {
     fn supposed_of_crate(&self, edge: EdgeId, recipe: &Recipe) -> Found {
         let stated = self.drive.stated(edge);
         let question = Question { recipe, stated: &stated, roots: &Roots::default(), headers: self.headers };
-        discover::discover(&question).unwrap_or_default()
+        discover::discover(&question).found().unwrap_or_default()
     }
 
     /// Adds what was looked for in vain though it is there, and what else lies in directories that were listed. Answers whether

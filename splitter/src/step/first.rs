@@ -3,10 +3,10 @@
 
 use super::{Failed, Realised, Steps, Watch};
 use crate::discover::absent::Lookups;
-use crate::discover::{self, Found, Question, ways, wide};
+use crate::discover::{self, Answer, Found, Question, ways, wide};
 use crate::graph::EdgeId;
 use crate::host_tools::SEARCH_PATH;
-use crate::recipe::Recipe;
+use crate::recipe::{Links, Recipe};
 use crate::roots::{Mode, Roots, View};
 use bstr::{BString, ByteSlice as _};
 use nixstore::manifest::Reads;
@@ -15,7 +15,7 @@ use nixstore::text;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// What came of it.
 pub(super) struct First {
@@ -28,27 +28,48 @@ pub(super) struct First {
 }
 
 impl Steps<'_> {
-    pub(super) fn first(&self, edge: EdgeId, recipe: &Recipe) -> Result<First, Failed> {
+    /// None where no sandbox shows what the kernel shows.
+    pub(super) fn first(&self, edge: EdgeId, recipe: &Recipe) -> Result<Option<First>, Failed> {
         // What a command did not write that nobody reads directly is stated and not there: a stamp behind a phony name.
         let is_there = |path: &BString| fs::symlink_metadata(discover::to_path(path.as_bstr())).is_ok();
         let (stated, unwritten): (Vec<_>, Vec<_>) = self.drive.stated(edge).into_iter().partition(is_there);
         let none = Roots::default();
         let roots = if self.is_bound_by_text(recipe) { &self.drive.roots } else { &none };
         let question = Question { recipe, stated: &stated, roots, headers: self.headers };
-        let found = self.found_ahead(edge).or_else(|| discover::discover(&question));
-        let Some(mut found) = found else {
-            let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;
-            return Ok(First { found, realised, missed: None, traced: true });
+        let answer =
+            self.found_ahead(edge).map_or_else(|| discover::discover(&question), |found| Answer::Found(found.into()));
+        let mut found = match answer {
+            Answer::Found(found) => *found,
+            Answer::Leaves(links) if recipe.links == Links::ByText && !links.is_disjoint(self.written_through()) => {
+                return Ok(None);
+            }
+            Answer::Leaves(_) | Answer::Nothing => {
+                let (found, realised) = self.traced(edge, recipe, &Found::default(), None)?;
+                return Ok(Some(First { found, realised, missed: None, traced: true }));
+            }
         };
         let mut lookups = Lookups::default();
         unwritten.iter().for_each(|path| lookups.missing(path.as_bstr()));
         lookups.into_found(&mut found);
         match self.attempt(recipe, &found, None, Watch::No) {
-            Ok(realised) => Ok(First { found, realised, missed: None, traced: false }),
+            Ok(realised) => Ok(Some(First { found, realised, missed: None, traced: false })),
             // What it printed the first time is what the user is told, if this does not help either.
-            Err(failed) if failed.misses_a_file() => self.with_more(edge, &question, &found).ok_or(failed),
+            Err(failed) if failed.misses_a_file() => self.with_more(edge, &question, &found).ok_or(failed).map(Some),
             Err(failed) => Err(failed),
         }
+    }
+
+    /// A recipe as the kernel goes its paths, but for links through which edges write, and by which they know each other's files.
+    pub(super) fn following(&self, recipe: &Recipe) -> Recipe {
+        let links = match &recipe.links {
+            Links::ByText => Links::FollowedBut(self.written_through().clone()),
+            followed @ Links::FollowedBut(_) => followed.clone(),
+        };
+        Recipe { links, ..recipe.clone() }
+    }
+
+    fn written_through(&self) -> &Arc<BTreeSet<BString>> {
+        self.written_through.get_or_init(|| Arc::new(ways::written_through(self.drive.graph)))
     }
 
     /// Whether it depends on the preprocessed text alone where a step can run, so that it is worth to be looked at.
@@ -86,7 +107,8 @@ impl Steps<'_> {
         view: Option<View>,
     ) -> Result<(Found, Realised), Failed> {
         let project = self.project();
-        let recipe = &*ways::written_where_it_is(recipe);
+        let recipe = self.following(recipe);
+        let recipe = &*ways::written_where_it_is(&recipe);
         let mut all = self.wide_view(edge, recipe);
         all.system.extend(found.system.iter().cloned());
         all.directories.extend(found.directories.iter().cloned());
@@ -118,6 +140,9 @@ impl Steps<'_> {
     pub(super) fn wide_view(&self, edge: EdgeId, recipe: &Recipe) -> Found {
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut all = wide::view(self.project(), self.drive.graph, edge, &left);
+        if let Links::FollowedBut(kept) = &recipe.links {
+            all.files.retain(|path| !kept.contains(path)); // which are directories there
+        }
         // Wherever they lie.
         for path in wide::programs(recipe, SEARCH_PATH).own {
             let path = path.as_os_str().as_bytes().as_bstr();

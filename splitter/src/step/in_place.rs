@@ -70,7 +70,7 @@ impl Steps<'_> {
     fn supposed(&self, edge: EdgeId, recipe: &Recipe) -> Found {
         let stated = self.drive.stated(edge);
         let question = Question { recipe, stated: &stated, roots: &Roots::default(), headers: self.headers };
-        discover::discover(&question).unwrap_or_else(|| {
+        discover::discover(&question).found().unwrap_or_else(|| {
             let mut found = Found::default();
             stated.iter().for_each(|path| found.existing(path.as_bstr(), discover::Named::Everything));
             found.files.retain(|path| !recipe.outputs.contains(path));

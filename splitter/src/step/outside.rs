@@ -58,7 +58,7 @@ impl Steps<'_> {
             // On the terminal, too: so Meson has a target that is always stale.
             _ if self.always.contains(&edge) => return Ok(Some(Reason::Always)),
             Outside::Always => return Ok(Some(Reason::Always)),
-            Outside::Reads(_) => return Ok(Some(Reason::EachTime)),
+            Outside::Reads(_) | Outside::Links => return Ok(Some(Reason::EachTime)),
             Outside::Terminal | Outside::Build | Outside::Asked(_) => {}
         }
         let Some((record, begun)) = self.record_of_outside(edge) else { return Ok(Some(Reason::New)) };
