@@ -19,6 +19,8 @@ pub struct Compile {
     pub sources: Vec<BString>,
     /// As they are spelt, or as the compiler names them: one for each source.
     pub outputs: Vec<BString>,
+    /// None of these is made: what the compiler has to say is all that is wanted.
+    pub checks_only: bool,
     /// What its words name besides, such as diagnostics in a file.
     pub others: Vec<BString>,
     /// Where it says what it has read, if it does.
@@ -82,6 +84,9 @@ fn expand(
 enum Stage {
     Object,
     Assembler,
+    Check,
+    /// By Clang: what it finds is in a file too.
+    Analysis,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +107,7 @@ struct Reader {
 }
 
 /// Options for which a compiler says something and makes nothing, or makes more than can be known.
-const UNSUPPORTED: [&str; 19] = [
+const UNSUPPORTED: [&str; 17] = [
     "-###",
     "-M",
     "-MM",
@@ -116,16 +121,15 @@ const UNSUPPORTED: [&str; 19] = [
     "-time",
     "-ftime-report",
     "-fmem-report",
-    "--analyze",
     "-wrapper",
-    "-fsyntax-only",
     "-repo",
     "-emit-pch",
     "-emit-module",
 ];
 
 /// The same, by how they begin.
-const UNSUPPORTED_STARTS: [&str; 19] = [
+const UNSUPPORTED_STARTS: [&str; 20] = [
+    "--analyzer-output",
     "-print-",
     "--print-",
     "--help",
@@ -196,7 +200,10 @@ impl Reader {
         let mut value = || next().cloned().ok_or(Why::Bad);
         match word.as_bytes() {
             b"-c" => self.stage = self.stage.or(Some(Stage::Object)),
+            b"-S" if matches!(self.stage, Some(Stage::Check | Stage::Analysis)) => {}
             b"-S" => self.stage = Some(Stage::Assembler),
+            b"-fsyntax-only" => self.stage = Some(Stage::Check),
+            b"--analyze" => self.stage = Some(Stage::Analysis),
             b"-E" => return Err(Why::Preprocess),
             b"-" => return Err(Why::StandardInput),
             b"-o" => self.output = Some(value()?),
@@ -211,10 +218,20 @@ impl Reader {
                 value()?;
                 self.architectures += 1;
             }
-            b"-Xclang" => {
+            b"-Xclang" | b"-Xanalyzer" => {
                 let value = value()?;
                 let is_plain = |word: &BString| {
-                    let starts = [&b"-load"[..], b"-add-plugin", b"-plugin", b"-emit", b"-ast", b"-dump", b"-E", b"-M"];
+                    let starts = [
+                        &b"-load"[..],
+                        b"-add-plugin",
+                        b"-plugin",
+                        b"-emit",
+                        b"-ast",
+                        b"-dump",
+                        b"-E",
+                        b"-M",
+                        b"-analyzer-output",
+                    ];
                     !starts.iter().any(|start| word.starts_with(start))
                 };
                 if !is_plain(&value) {
@@ -337,7 +354,11 @@ impl Reader {
         if self.sources.iter().any(|source| name(source.as_bstr()).starts_with(b"conftest.")) {
             return Err(Why::Probe);
         }
-        let end = if stage == Stage::Object { "o" } else { "s" };
+        let end = match stage {
+            Stage::Object | Stage::Check => "o",
+            Stage::Assembler => "s",
+            Stage::Analysis => "plist",
+        };
         let outputs: Vec<BString> = match (&self.output, self.sources.as_slice()) {
             (Some(output), [_]) => vec![output.clone()],
             (Some(_), _) => return Err(Why::Bad),
@@ -352,6 +373,7 @@ impl Reader {
             (true, Some(depfile), [_]) if depfile != "-" && !depfile.starts_with(b"/dev/") => Some(depfile),
             (true, Some(_), _) => return Err(Why::Output),
             // GCC 12 manual, `-MD`: as the output if that is named, else as the source.
+            (true, None, [_]) if stage == Stage::Check => return Err(Why::Option),
             (true, None, [_]) => Some(match &self.output {
                 Some(output) => with_end(output.as_bstr(), "d"),
                 None => with_end(name(self.sources[0].as_bstr()), "d"),
@@ -359,7 +381,16 @@ impl Reader {
             (true, None, _) => return Err(Why::Option),
         };
         let says_colours = self.says_colours;
-        Ok(Compile { sources: self.sources, outputs, others: self.made, depfile, says_colours, rust: None })
+        let checks_only = stage == Stage::Check;
+        Ok(Compile {
+            sources: self.sources,
+            outputs,
+            checks_only,
+            others: self.made,
+            depfile,
+            says_colours,
+            rust: None,
+        })
     }
 }
 

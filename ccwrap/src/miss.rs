@@ -402,7 +402,7 @@ impl Job<'_> {
         let compiler = self.call.compiler.file_name().unwrap_or_default().to_string_lossy();
         let gave = match refusal {
             Some(refusal) => Gave::Refused(refusal),
-            None if !product.unwritten.is_empty() => return,
+            None if !product.unwritten.is_empty() && !self.compile.checks_only => return,
             None => Gave::Made {
                 compiler: &compiler,
                 outputs: product

@@ -92,11 +92,11 @@ const PATHS: &[&str] = &["-include", "-imacros", "-o", "-MF", "-MT", "-MQ"];
 const PREFIX_MAPS: &[&str] = &["-ffile-prefix-map=", "-fdebug-prefix-map=", "-fmacro-prefix-map="];
 
 impl Compile {
-    /// Reads a command line, response files expanded; none if it does something else than compile or assemble sources,
+    /// Reads a command line, response files expanded; none if it does something else than compile, assemble or check sources,
     /// each to a file of its own.
     pub fn read(argv: &[BString]) -> Option<Self> {
         if !is_driver(argv.first()?.as_bstr())
-            || !argv.iter().any(|word| word == "-c" || word == "-S")
+            || !argv.iter().any(|word| ["-c", "-S", "-fsyntax-only", "--analyze"].iter().any(|option| word == option))
             || reads_more(argv)
         {
             return None;
@@ -106,7 +106,8 @@ impl Compile {
         let mut words = argv[1..].iter();
         while let Some(word) = words.next() {
             match word.as_slice() {
-                b"-c" | b"-S" | b"-MD" | b"-MMD" | b"-MP" | b"-M" | b"-MM" | b"-MG" => {}
+                b"-c" | b"-S" | b"-fsyntax-only" | b"--analyze" | b"-MD" | b"-MMD" | b"-MP" | b"-M" | b"-MM"
+                | b"-MG" => {}
                 b"-o" | b"-MF" | b"-MT" | b"-MQ" => {
                     words.next();
                 }

@@ -54,6 +54,46 @@ fn what_a_compiler_looks_at_before_its_source_is_there_from_the_start() {
 }
 
 #[test]
+fn what_is_only_checked_makes_nothing_and_is_remembered() {
+    let Some(mut calls) = Calls::new("what_is_only_checked_makes_nothing_and_is_remembered", &["gcc"]) else { return };
+    calls.write("inc/h.h", "#define H 1\n");
+    calls.write("a.c", "#include <h.h>\nint f(void) { int unused = H; return 0; }\n");
+    calls.write("a.o", "of an earlier compile");
+    for compiler in compilers() {
+        calls.write("inc/h.h", "#define H 1\n");
+        settle();
+        for words in [
+            "-fsyntax-only -Wall -Iinc a.c",
+            "-c -fsyntax-only -Iinc a.c -o a.o",
+            "-fsyntax-only -MD -MF a.d -Iinc a.c",
+        ] {
+            calls.miss_then_hit(&format!("{compiler} {words}"));
+        }
+        assert_eq!(fs::read_to_string(calls.at("a.o")).unwrap(), "of an earlier compile");
+        calls.write("inc/h.h", "#define H 2\n");
+        calls.miss(&format!("{compiler} -fsyntax-only -Wall -Iinc a.c"));
+        // What is wrong is said by the compiler each time.
+        calls.write("inc/h.h", "#define H )\n");
+        calls.passed(&format!("{compiler} -fsyntax-only -Wall -Iinc a.c"), "compile_failed");
+    }
+}
+
+#[test]
+fn what_clang_finds_by_analysis_is_remembered() {
+    let Some(mut calls) = Calls::new("what_clang_finds_by_analysis_is_remembered", &["clang-16"]) else { return };
+    calls.write("h.h", "#define H 1\n");
+    calls.write("a.c", "#include \"h.h\"\nint f(int *p) { if (!p) return *p; return H; }\n");
+    for words in ["--analyze a.c", "--analyze -c a.c -o found.plist", "--analyze -MD -MF a.d a.c -o found.plist"] {
+        calls.miss_then_hit(&format!("clang-16 {words}"));
+    }
+    calls.write("h.h", "#define H *p\n");
+    calls.miss("clang-16 --analyze a.c");
+    for elsewhere in ["--analyzer-output text", "-Xanalyzer -analyzer-output=html", "-Xclang -analyzer-output=text"] {
+        calls.passed(&format!("clang-16 --analyze {elsewhere} a.c -o elsewhere"), "unsupported_compiler_option");
+    }
+}
+
+#[test]
 fn a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it() {
     let test = "a_directory_that_is_known_by_a_link_is_named_as_the_compiler_names_it";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };

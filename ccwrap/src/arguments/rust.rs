@@ -88,7 +88,7 @@ pub fn read(words: &[BString], is_terminal: bool) -> Result<Compile, Why> {
     outputs.dedup();
     let linker = call.links().then(|| call.codegen("linker").unwrap_or("cc".into()).into());
     let rust = Some(Crate { directory, linker });
-    Ok(Compile { sources: call.sources, outputs, others: Vec::new(), depfile, says_colours: true, rust })
+    Ok(Compile { sources: call.sources, outputs, depfile, says_colours: true, rust, ..Compile::default() })
 }
 
 /// How the names of what is linked begin and end.
