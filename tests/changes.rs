@@ -726,6 +726,38 @@ fn a_name_that_leads_out_of_a_link_means_what_it_means_to_the_compiler() {
 }
 
 #[test]
+fn a_path_leads_nowhere_by_a_directory_that_is_not_there() {
+    let test = "a_path_leads_nowhere_by_a_directory_that_is_not_there";
+    let Some(scene) = Scene::new(test, &["gcc"]) else { return };
+    let asks = |name: &str| format!("#if __has_include({name})\n#include {name}\n#else\nint nothing;\n#endif\n");
+    scene.write("source/in/a.c", asks("\"x/../h.h\""));
+    scene.write("source/in/h.h", "int beside;\n");
+    scene.write("source/later/x/y", "");
+    scene.write("source/later/h.h", "int later;\n");
+    scene.write("source/b.c", asks("<k.h>"));
+    scene.write("source/k.h", "int first;\n");
+    scene.write("source/later/k.h", "int second;\n");
+    scene.edges(
+        "build a.o: cc ../source/in/a.c\n  flags = -I../source/later\n\
+         build b.o: cc ../source/b.c\n  flags = -I../source/none/.. -I../source/later\n\
+         build sub/c.o: cc ../source/b.c\n  flags = -Isub/../../source -I../source/later\n",
+    );
+    let said = scene.build();
+    let holds = |object: &str, name: &str| {
+        let bytes = fs::read(scene.at("build").join(object)).unwrap();
+        bytes.windows(name.len()).any(|window| window == name.as_bytes())
+    };
+    assert!(holds("a.o", "later") && holds("b.o", "second") && holds("sub/c.o", "first"), "{said}");
+    assert!(scene.build().is_idle());
+    scene.write("source/in/x/y", "");
+    scene.write("source/none/y", "");
+    let said = scene.build();
+    assert!(holds("a.o", "beside") && holds("b.o", "first"), "{said}");
+    assert_eq!(said.ran().len(), 2, "{said}");
+    assert!(scene.build().is_idle());
+}
+
+#[test]
 fn a_source_behind_links_is_compiled_with_what_is_beside_it_there() {
     let test = "a_source_behind_links_is_compiled_with_what_is_beside_it_there";
     let Some(scene) = Scene::new(test, &["gcc"]) else { return };

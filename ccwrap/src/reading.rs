@@ -90,8 +90,11 @@ impl Around {
     /// Whether the compiler would read what a derivation does not show it, or tell of it in other words.
     fn look_at_files(&self, directory: &BStr) -> Result<(), Why> {
         let searched = compiler::Compile::read(&self.words).map(|compile| compile.search).unwrap_or_default();
-        let metadata = |path: &BString| fs::metadata(to_path(absolute(path.as_bstr(), directory).as_bstr()));
-        if searched.iter().any(|path| metadata(path).is_ok_and(|metadata| !metadata.is_dir())) {
+        let is_no_directory = |path: &BString| match fs::metadata(to_path(directory).join(to_path(path.as_bstr()))) {
+            Ok(metadata) => !metadata.is_dir(),
+            Err(error) => error.kind() == io::ErrorKind::NotADirectory,
+        };
+        if searched.iter().any(is_no_directory) {
             return Err(Why::Bad);
         }
         if self.words.iter().any(|word| is_pipe(word, directory)) {

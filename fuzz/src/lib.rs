@@ -4,6 +4,7 @@
 use bstr::{BStr, BString, ByteSlice as _};
 use ninja2drv::logs::{BuildLog, DepsLog};
 use ninja2drv::manifest::{self, ParseError, dyndep};
+use splitter::graph::absolute;
 use splitter::scan::lex::{Directive, Lexed, lex};
 use splitter::scan::macros::Builtin;
 use splitter::scan::options::Options;
@@ -111,8 +112,8 @@ pub fn scan(bytes: &[u8]) {
     }
     let words = ["cc", "-DB=A", "-D", "F(x)=x x", "-I/system", "x.c"];
     let options = Options::read(&words.map(BString::from)).expect("all is followed");
-    let search = Search::new(&options, &["/compiler".into()], "/work".into());
     let (builtin, cwd) = (Builtin::new(), "/work".into());
+    let search = Search::new(&options, &["/compiler".into()], &|path| absolute(path, cwd));
     let unit = Unit { files: &files, symbols: &symbols, options: &options, search: &search, builtin: &builtin, cwd };
     assert!(splitter::scan::scan(&unit).files.contains(&BString::from("/work/x.c")));
 }

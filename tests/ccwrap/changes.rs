@@ -28,6 +28,28 @@ fn write_unseen(path: &Path, text: &[u8]) {
 }
 
 #[test]
+fn a_path_leads_nowhere_by_a_directory_that_is_not_there() {
+    let test = "a_path_leads_nowhere_by_a_directory_that_is_not_there";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    let asks = |name: &str| format!("#if __has_include({name})\n#include {name}\n#else\nint nothing;\n#endif\n");
+    calls.write("in/a.c", asks("\"x/../h.h\""));
+    calls.write("in/h.h", "int beside;\n");
+    calls.write("later/x/y", "");
+    calls.write("later/h.h", "int later;\n");
+    calls.write("b.c", asks("<k.h>"));
+    calls.write("first/k.h", "int first;\n");
+    calls.write("later/k.h", "int second;\n");
+    for words in ["gcc -Ilater -c in/a.c", "gcc -Inone/../first -Ilater -c b.c"] {
+        calls.miss_then_hit(words);
+    }
+    calls.both("gcc -Ifirst/k.h/.. -Ilater -c b.c");
+    calls.write("in/x/y", "");
+    calls.miss("gcc -Ilater -c in/a.c");
+    calls.write("none/y", "");
+    calls.miss("gcc -Inone/../first -Ilater -c b.c");
+}
+
+#[test]
 fn a_header_that_appears_earlier_on_the_path_is_read() {
     let Some(mut calls) = searching("a_header_that_appears_earlier_on_the_path_is_read") else { return };
     calls.miss_then_hit(SEARCH);

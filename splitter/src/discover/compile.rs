@@ -156,7 +156,11 @@ impl Found {
         let led = led::follow(&answer.search, cwd);
         led.files.iter().for_each(|file| self.file(file.as_bstr()));
         // The compiler does not list directories that are not there; what lies in them later comes first.
-        let missing = compile.search.iter().map(at).filter(|path| !to_path(path.as_bstr()).is_dir());
+        let reached = |path: &BString| match led::place(path.as_bstr(), cwd) {
+            Some(real) => real,
+            None => led::reached(path.as_bstr(), cwd),
+        };
+        let missing = compile.search.iter().map(reached).filter(|path| !to_path(path.as_bstr()).is_dir());
         let places: Vec<BString> = missing.chain(led.directories.iter().map(at)).collect();
         let mut beside: BTreeSet<BString> = BTreeSet::new();
         let mut lookups = Lookups::default();

@@ -167,7 +167,7 @@ impl Headers {
         }
         let compiler = self.compiler(&options.compiler, language, env, cwd);
         let compiler = compiler.get()?.as_ref()?;
-        let search = Search::new(&options, &compiler.search.directories, cwd);
+        let search = Search::new(&options, &compiler.search.directories, &|path| led::reached(path, cwd));
         let (symbols, builtin) = (&self.symbols, &compiler.builtin);
         let mut scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
         scanned.absent.extend(compiler.absent.iter().map(|path| absolute(path.as_bstr(), cwd)));

@@ -44,6 +44,15 @@ pub fn place(path: &BStr, cwd: &BStr) -> Option<BString> {
     (self::real(absolute(path, cwd).as_bstr()).as_ref() != Some(&real)).then_some(real)
 }
 
+/// Where a path leads by its text; where a directory on its way is not there, out of which it leads, that one: so the kernel goes no
+/// further.
+pub fn reached(path: &BStr, cwd: &BStr) -> BString {
+    let whole = whole(path, cwd);
+    let is_missing = |through: &&BStr| !to_path(through).is_dir();
+    let missing = whole.find_iter("/..").map(|end| whole[..end].as_bstr()).find(is_missing);
+    absolute(missing.unwrap_or(path), cwd)
+}
+
 /// From the root.
 fn whole(path: &BStr, cwd: &BStr) -> BString {
     if path.starts_with(b"/") { path.into() } else { [cwd.as_bytes(), b"/", path.as_bytes()].concat().into() }
@@ -66,6 +75,24 @@ fn links_on(path: &BStr) -> impl Iterator<Item = BString> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_path_reaches_no_further_than_a_directory_that_is_not_there() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("in/deep")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let cwd = BString::from(root.path().as_os_str().as_bytes());
+        for (path, place) in [
+            ("in/../other", "other"),
+            ("none/../in", "none"),
+            ("in/none/../deep", "in/none"),
+            ("file/../in", "file"),
+            ("in/deep/../../none/../in", "none"),
+            ("in/../none", "none"),
+        ] {
+            assert_eq!(reached(path.into(), cwd.as_bstr()), absolute(place.into(), cwd.as_bstr()), "{path}");
+        }
+    }
 
     #[test]
     fn a_directory_behind_a_link_is_where_the_kernel_finds_it() {

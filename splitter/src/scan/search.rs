@@ -2,7 +2,6 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::options::{Directory, Options};
-use crate::graph::absolute;
 use bstr::{BStr, BString};
 
 /// The directories that are searched, absolute, in order.
@@ -20,12 +19,12 @@ pub struct Search {
 pub type Place = usize;
 
 impl Search {
-    /// The directories of a command line, started in `cwd`, and the compiler's own.
-    pub fn new(options: &Options, own: &[BString], cwd: &BStr) -> Self {
-        let plain = |path: &BString| Directory::Plain(absolute(path.as_ref(), cwd));
+    /// The directories of a command line, and the compiler's own; `place` is where the path of one leads, absolute.
+    pub fn new(options: &Options, own: &[BString], place: &dyn Fn(&BStr) -> BString) -> Self {
+        let plain = |path: &BString| Directory::Plain(place(path.as_ref()));
         let at = |directory: &Directory| match directory {
             Directory::Plain(path) => plain(path),
-            Directory::Frameworks(path) => Directory::Frameworks(absolute(path.as_ref(), cwd)),
+            Directory::Frameworks(path) => Directory::Frameworks(place(path.as_ref())),
         };
         let own: Vec<Directory> = options.system.iter().map(plain).chain(own.iter().map(plain)).collect();
         let mut directories: Vec<Directory> = Vec::new();
@@ -80,13 +79,16 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::absolute;
 
     #[test]
     fn directories_are_searched_in_the_compilers_order() {
         let words = "cc -I a -F f -iquote q -I /usr/include -isystem s -I a -idirafter z -Is x.c";
         let argv: Vec<BString> = words.split(' ').map(BString::from).collect();
         let options = Options::read(&argv).expect("all is followed");
-        let search = Search::new(&options, &["/usr/local/include".into(), "/usr/include".into()], "/w".into());
+        let search = Search::new(&options, &["/usr/local/include".into(), "/usr/include".into()], &|path| {
+            absolute(path, "/w".into())
+        });
         let names = |places: Vec<(Place, &Directory)>| {
             let path = |(_, directory): (Place, &Directory)| match directory {
                 Directory::Plain(path) => path.to_string(),

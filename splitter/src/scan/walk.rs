@@ -375,7 +375,9 @@ impl Walk<'_> {
             return None;
         }
         if name.starts_with(b"/") {
-            self.left(name, self.unit.cwd);
+            if !self.leads(name, self.unit.cwd) {
+                return None;
+            }
             return self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
         }
         let search = self.unit.search;
@@ -414,41 +416,41 @@ impl Walk<'_> {
     }
 
     fn below(&mut self, name: &BString, directory: &Directory) -> Option<(BString, Arc<Lexed>)> {
-        if let Directory::Plain(directory) = directory {
-            self.left(name, directory.as_bstr());
+        if let Directory::Plain(directory) = directory
+            && !self.leads(name, directory.as_bstr())
+        {
+            return None;
         }
         directory.places(name.as_bstr()).into_iter().find_map(|path| self.at(path))
     }
 
-    /// Notes the directories that a name leads through and out of again.
-    fn left(&mut self, name: &BString, directory: &BStr) {
-        if name.starts_with(b"..") {
-            self.scanned.directories.insert(directory.into());
-        }
-        for end in name.find_iter("/..") {
-            self.scanned.directories.insert(absolute(name[..end].as_bstr(), directory));
-        }
+    /// Whether the directories are there that a name leads through and out of again: else it leads nowhere, whatever lies where its
+    /// text says.
+    fn leads(&mut self, name: &BString, directory: &BStr) -> bool {
+        let here = name.starts_with(b"..").then(|| directory.into());
+        let through = name.find_iter("/..").map(|end| absolute(name[..end].as_bstr(), directory));
+        here.into_iter().chain(through).all(|path| matches!(self.look(&path), There::Other))
     }
 
     fn at(&mut self, path: BString) -> Option<(BString, Arc<Lexed>)> {
-        match self.unit.files.read(path.as_bstr()) {
-            There::File(lexed) => {
-                if !self.scanned.files.contains(&path) {
-                    self.scanned.files.insert(path.clone());
-                }
-                Some((path, lexed))
-            }
-            There::Other => {
-                self.scanned.directories.insert(path);
-                None
-            }
-            There::Nothing => {
-                if !self.scanned.absent.contains(&path) {
-                    self.scanned.absent.insert(path);
-                }
-                None
-            }
+        match self.look(&path) {
+            There::File(lexed) => Some((path, lexed)),
+            There::Other | There::Nothing => None,
         }
+    }
+
+    /// What is at a path, which is noted.
+    fn look(&mut self, path: &BString) -> There {
+        let there = self.unit.files.read(path.as_bstr());
+        let noted = match &there {
+            There::File(_) => &mut self.scanned.files,
+            There::Other => &mut self.scanned.directories,
+            There::Nothing => &mut self.scanned.absent,
+        };
+        if !noted.contains(path) {
+            noted.insert(path.clone());
+        }
+        there
     }
 
     /// What the assembler reads: found where it is started, in the directories for names between angles, or in its own.
@@ -463,8 +465,8 @@ impl Walk<'_> {
             if name.len() >= LONGEST_PATH {
                 continue;
             }
-            self.left(&name, self.unit.cwd);
-            let beside = self.at(absolute(name.as_bstr(), self.unit.cwd)).map(|(path, lexed)| (path, 0, lexed));
+            let beside = self.leads(&name, self.unit.cwd).then(|| self.at(absolute(name.as_bstr(), self.unit.cwd)));
+            let beside = beside.flatten().map(|(path, lexed)| (path, 0, lexed));
             let found = beside.or_else(|| self.first(&name, self.unit.search.angled()));
             let found = found.or_else(|| self.first(&name, self.unit.search.assembler()));
             if let Some((path, _, lexed)) = found
@@ -625,6 +627,7 @@ mod tests {
         fn read(&self, path: &BStr) -> There {
             match self.texts.get(path.to_str().expect("text")) {
                 Some(text) => There::File(Arc::new(lex(text.as_bytes(), self.symbols))),
+                None if self.texts.keys().any(|text| text.starts_with(&format!("{path}/"))) => There::Other,
                 None => There::Nothing,
             }
         }
@@ -636,7 +639,7 @@ mod tests {
         let texts = Texts { symbols: &symbols, texts: texts.iter().copied().collect() };
         let argv: Vec<BString> = format!("cc {words}").split(' ').map(BString::from).collect();
         let options = Options::read(&argv).expect("all is followed");
-        let search = Search::new(&options, &["/sys".into()], "/w".into());
+        let search = Search::new(&options, &["/sys".into()], &|path| absolute(path, "/w".into()));
         let builtin = Builtin::from([(symbols.of(b"OWN"), Definition::Is(Arc::new(Macro::object("1"))))]);
         let cwd = "/w".into();
         scan(&Unit { files: &texts, symbols: &symbols, options: &options, search: &search, builtin: &builtin, cwd })
@@ -800,6 +803,20 @@ mod tests {
             let scanned = scanned("x.c", &[("/w/x.c", text), ("/w/a.h", header)]);
             assert!(matches!(scanned.incomplete, Some(Incomplete::Endless(_))), "{text}: {:?}", scanned.incomplete);
         }
+    }
+
+    #[test]
+    fn a_name_leads_nowhere_by_a_directory_that_is_not_there() {
+        let texts = [
+            ("/w/x.c", "#include \"in/../a.h\"\n#include \"b.h/../a.h\"\n"),
+            ("/w/a.h", ""),
+            ("/w/b.h", ""),
+            ("/w/i/in/c.h", ""),
+            ("/w/i/a.h", ""),
+        ];
+        let scanned = scanned("-Ii x.c", &texts);
+        assert_eq!(names(&scanned.files), "/w/b.h /w/i/a.h /w/x.c");
+        assert!(scanned.absent.contains(&BString::from("/w/in")));
     }
 
     #[test]
