@@ -28,6 +28,28 @@ fn write_unseen(path: &Path, text: &[u8]) {
 }
 
 #[test]
+fn a_header_that_appears_outside_of_the_directory_is_noticed_by_a_compile_that_is_traced() {
+    let test = "a_header_that_appears_outside_of_the_directory_is_noticed_by_a_compile_that_is_traced";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    fs::create_dir_all(calls.at("tools")).unwrap();
+    for directory in ["early", "late", "source/real/deep"] {
+        fs::create_dir_all(calls.scene.at(directory)).unwrap();
+    }
+    std::os::unix::fs::symlink("real/deep", calls.scene.at("source/link")).unwrap();
+    calls.scene.write("source/a.c", "#include <h.h>\nint x = X;\n");
+    calls.scene.write("source/b.c", "#if __has_include(\"link/../k.h\")\nint k;\n#endif\nint x;\n");
+    calls.scene.write("late/h.h", "#define X 1\n");
+    let by_tools = "gcc -Btools -I../early -I../late -c ../source/a.c";
+    for words in [by_tools, "gcc -c ../source/b.c"] {
+        calls.miss_then_hit(words);
+    }
+    calls.scene.write("early/h.h", "#define X 2\n");
+    calls.miss(by_tools);
+    calls.scene.write("source/real/k.h", "");
+    calls.miss("gcc -c ../source/b.c");
+}
+
+#[test]
 fn a_path_leads_nowhere_by_a_directory_that_is_not_there() {
     let test = "a_path_leads_nowhere_by_a_directory_that_is_not_there";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };

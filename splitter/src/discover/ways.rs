@@ -53,6 +53,13 @@ impl Ways {
         beside(&directory, name)
     }
 
+    /// What is missing where nothing is at a path: that, or a directory that it leads through and out of again.
+    pub fn missed(&mut self, path: &BStr) -> BString {
+        let is_missing = |through: &&BStr| !to_path(through).is_dir();
+        let missing = path.find_iter("/..").map(|end| path[..end].as_bstr()).find(is_missing);
+        self.unread(missing.unwrap_or(path))
+    }
+
     /// Where parts of a path lead, one after the other.
     fn along<'a>(&mut self, start: BString, parts: impl Iterator<Item = &'a [u8]>, links: usize) -> BString {
         parts.filter(|part| !part.is_empty() && *part != b".").fold(start, |at, part| match part {

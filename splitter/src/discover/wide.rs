@@ -4,6 +4,7 @@
 use super::absent::Lookups;
 use super::ways::Ways;
 use super::{Found, is_system, parent, to_path};
+use crate::compiler::is_driver;
 use crate::graph::{EdgeId, Graph, absolute};
 use crate::host_tools::SEARCH_PATH;
 use crate::materialise::IN_THE_MAKING;
@@ -159,6 +160,17 @@ impl Found {
     }
 }
 
+impl Found {
+    /// The directories that its files are in, and those that these are in, but for the system's and the first two levels.
+    fn surroundings(&self) -> BTreeSet<BString> {
+        let within = self.files.iter().map(|path| parent(path.as_bstr()));
+        let directories = within.chain(self.directories.iter().map(|path| path.as_bstr()));
+        let all =
+            directories.flat_map(|path| to_path(path).ancestors()).map(|path| path.as_os_str().as_bytes().as_bstr());
+        all.filter(|path| path.find_iter("/").count() >= 2 && !is_system(path)).map(BString::from).collect()
+    }
+}
+
 /// Adds to a view what was looked for in it in vain, though it is there: a program or a file of the host that no text
 /// names, or a file outside of the project. Answers whether there was any. Where there is state of a version control
 /// system that was looked for, or the command has to do with another build, it cannot be run in a view.
@@ -268,21 +280,25 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
             found.listed.insert(directory.clone(), super::list(directory.as_bstr()));
         }
     }
-    note_absent(&mut found, reads, recipe, graph, project);
     for (argv, cwd) in recipe.runs() {
         found.directory(cwd.as_bstr());
         found.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), super::Named::Directories);
     }
+    note_absent(&mut found, reads, recipe, graph, project);
     found
 }
 
 /// Notes what was looked for in vain in the project, so that its appearance is a change: not what edges make, or what is there
-/// by now.
+/// by now. A compiler looks beside all that it reads, wherever that is.
 pub fn note_absent(found: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) {
     let mut lookups = Lookups::default();
+    let mut ways = Ways::of(recipe);
+    let compiles = recipe.runs().any(|(argv, _)| argv.first().is_some_and(|program| is_driver(program.as_bstr())));
+    let beside = if compiles { found.surroundings() } else { BTreeSet::new() };
     for path in reads.absent.iter().map(bytes) {
+        let path = if recipe.links == Links::ByText { path } else { ways.missed(path.as_bstr()) };
         let appeared = || fs::metadata(to_path(path.as_bstr())).is_ok();
-        if project.holds(&path)
+        if (project.holds(&path) || beside.contains(parent(path.as_bstr())))
             && !is_made(graph, &path)
             && !recipe.outputs.contains(&path)
             && !is_in_ignored(path.as_bstr())
