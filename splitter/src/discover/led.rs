@@ -44,13 +44,14 @@ pub fn place(path: &BStr, cwd: &BStr) -> Option<BString> {
     (self::real(absolute(path, cwd).as_bstr()).as_ref() != Some(&real)).then_some(real)
 }
 
-/// Where a path leads by its text; where a directory on its way is not there, out of which it leads, that one: so the kernel goes no
-/// further.
+/// Where a path leads by its text, or what is missing on its way.
 pub fn reached(path: &BStr, cwd: &BStr) -> BString {
-    let whole = whole(path, cwd);
-    let is_missing = |through: &&BStr| !to_path(through).is_dir();
-    let missing = whole.find_iter("/..").map(|end| whole[..end].as_bstr()).find(is_missing);
-    absolute(missing.unwrap_or(path), cwd)
+    absolute(missing(whole(path, cwd).as_bstr()).unwrap_or(path), cwd)
+}
+
+/// The first directory that is not there of those that a path leads through and out of again: the kernel goes no further.
+pub fn missing(path: &BStr) -> Option<&BStr> {
+    path.find_iter("/..").map(|end| path[..end].as_bstr()).find(|through| !to_path(through).is_dir())
 }
 
 /// From the root.

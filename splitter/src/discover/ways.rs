@@ -1,7 +1,7 @@
 //! Paths as the kernel goes them: a link to a directory on the way is a file of its own, and what lies behind it is where it is. A sandbox
 //! that has both leads where the host does, also out of a link by `..`.
 
-use super::{Found, is_system, parent, to_path};
+use super::{Found, is_system, led, parent, to_path};
 use crate::graph::{Graph, absolute};
 use crate::recipe::{Links, Recipe};
 use bstr::{BStr, BString, ByteSlice as _};
@@ -55,9 +55,7 @@ impl Ways {
 
     /// What is missing where nothing is at a path: that, or a directory that it leads through and out of again.
     pub fn missed(&mut self, path: &BStr) -> BString {
-        let is_missing = |through: &&BStr| !to_path(through).is_dir();
-        let missing = path.find_iter("/..").map(|end| path[..end].as_bstr()).find(is_missing);
-        self.unread(missing.unwrap_or(path))
+        self.unread(led::missing(path).unwrap_or(path))
     }
 
     /// Where parts of a path lead, one after the other.
