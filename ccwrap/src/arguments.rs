@@ -325,7 +325,7 @@ impl Reader {
         if output == "-" || output.is_empty() || output.starts_with(b"/dev/") {
             return Err(Why::Output);
         }
-        if self.others.iter().any(|object| name(object.as_bstr()).starts_with(b"conftest.")) {
+        if self.others.iter().any(|object| is_of_probe(object.as_bstr())) {
             return Err(Why::Probe);
         }
         if self.is_unknown_link {
@@ -351,7 +351,7 @@ impl Reader {
         if self.architectures > 1 {
             return Err(Why::Option);
         }
-        if self.sources.iter().any(|source| name(source.as_bstr()).starts_with(b"conftest.")) {
+        if self.sources.iter().any(|source| is_of_probe(source.as_bstr())) {
             return Err(Why::Probe);
         }
         let end = match stage {
@@ -397,6 +397,11 @@ impl Reader {
 /// Whether a program is one of which we know how it is called.
 pub fn is_compiler(program: &BStr) -> bool {
     compiler::is_driver(program) || rustc::is_rustc(program)
+}
+
+/// Whether a file is that of a probe of a configure script.
+pub fn is_of_probe(path: &BStr) -> bool {
+    name(path).starts_with(b"conftest.")
 }
 
 fn name(path: &BStr) -> &BStr {

@@ -5,7 +5,7 @@ mod ourselves;
 mod reading;
 
 use bstr::{BString, ByteSlice as _};
-use ccwrap::arguments::Compile;
+use ccwrap::arguments::{Compile, is_of_probe};
 use ccwrap::cache::Cache;
 use ccwrap::call::Call;
 use ccwrap::command_line;
@@ -71,7 +71,8 @@ fn main() -> ExitCode {
 /// A sandbox, if this is a compile, where the environment says that the store is: it is made while it is found out whether it is
 /// needed, which costs less time than to begin it then.
 fn early(raw: &Raw, cache: &Cache) -> Option<Early> {
-    if raw.family() == Family::Rust || !raw.words.iter().any(|word| word == "-c" || word == "-S") {
+    let compiles = raw.words.iter().any(|word| word == "-c" || word == "-S");
+    if !compiles || raw.family() == Family::Rust || raw.words.iter().any(|word| is_of_probe(word.as_bstr())) {
         return None;
     }
     let settings = Settings::read(&[], &|name| env::var_os(name), &[]).ok()?;
