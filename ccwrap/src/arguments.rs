@@ -19,7 +19,7 @@ pub struct Compile {
     pub sources: Vec<BString>,
     /// As they are spelt, or as the compiler names them: one for each source.
     pub outputs: Vec<BString>,
-    /// None of these is made: what the compiler has to say is all that is wanted.
+    /// None of these is made, nor is there any such file: what the compiler has to say is all that is wanted.
     pub checks_only: bool,
     /// What its words name besides, such as diagnostics in a file.
     pub others: Vec<BString>,
@@ -355,11 +355,13 @@ impl Reader {
             return Err(Why::Probe);
         }
         let end = match stage {
-            Stage::Object | Stage::Check => "o",
+            Stage::Object => "o",
             Stage::Assembler => "s",
             Stage::Analysis => "plist",
+            Stage::Check => NEVER_MADE,
         };
-        let outputs: Vec<BString> = match (&self.output, self.sources.as_slice()) {
+        let named = self.output.as_ref().filter(|_| stage != Stage::Check);
+        let outputs: Vec<BString> = match (named, self.sources.as_slice()) {
             (Some(output), [_]) => vec![output.clone()],
             (Some(_), _) => return Err(Why::Bad),
             (None, sources) => sources.iter().map(|source| with_end(name(source.as_bstr()), end)).collect(),
@@ -393,6 +395,9 @@ impl Reader {
         })
     }
 }
+
+/// How the name ends of what stands for the output of a check, which has none: an object of an earlier compile stays as it is.
+const NEVER_MADE: &str = "checked";
 
 /// Whether a program is one of which we know how it is called.
 pub fn is_compiler(program: &BStr) -> bool {

@@ -292,6 +292,10 @@ impl Steps<'_> {
     }
 
     fn make(&self, edge: EdgeId, command: &Command, recipe: &Recipe, reason: Reason) -> Result<Outcome, Failed> {
+        // As ninja does: a path of the command may lead through one, and out of it again.
+        for path in &recipe.outputs {
+            fs::create_dir_all(to_path(discover::parent(path.as_bstr()))).ok(); // the command says what is wrong
+        }
         let key = self.lesson_key(recipe);
         let known = match self.lesson(&key)? {
             known if self.drive.sandbox == Sandbox::Root && recipe.kind == Kind::Crate => {

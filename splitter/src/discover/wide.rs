@@ -289,12 +289,19 @@ pub fn narrowed(view: &Found, reads: &Reads, recipe: &Recipe, graph: &Graph, pro
 }
 
 /// Notes what was looked for in vain in the project, so that its appearance is a change: not what edges make, or what is there
-/// by now. A compiler looks beside all that it reads, wherever that is.
+/// by now. A compiler looks beside all that it reads and in what its words name, wherever that is.
 pub fn note_absent(found: &mut Found, reads: &Reads, recipe: &Recipe, graph: &Graph, project: &Project) {
     let mut lookups = Lookups::default();
     let mut ways = Ways::of(recipe);
     let compiles = recipe.runs().any(|(argv, _)| argv.first().is_some_and(|program| is_driver(program.as_bstr())));
-    let beside = if compiles { found.surroundings() } else { BTreeSet::new() };
+    let mut beside = BTreeSet::new();
+    if compiles {
+        let mut named = Found::default();
+        for (argv, cwd) in recipe.runs() {
+            named.words(argv.iter().map(|word| word.as_bstr()), cwd.as_bstr(), super::Named::Directories);
+        }
+        beside.extend(found.surroundings().into_iter().chain(named.directories));
+    }
     for path in reads.absent.iter().map(bytes) {
         let path = if recipe.links == Links::ByText { path } else { ways.missed(path.as_bstr()) };
         let appeared = || fs::metadata(to_path(path.as_bstr())).is_ok();

@@ -30,10 +30,6 @@ pub(super) struct First {
 impl Steps<'_> {
     /// None where no sandbox shows what the kernel shows.
     pub(super) fn first(&self, edge: EdgeId, recipe: &Recipe) -> Result<Option<First>, Failed> {
-        // As ninja does: a path of the command may lead through one, and out of it again.
-        for path in &recipe.outputs {
-            fs::create_dir_all(discover::to_path(discover::parent(path.as_bstr()))).ok(); // the command says what is wrong
-        }
         // What a command did not write that nobody reads directly is stated and not there: a stamp behind a phony name.
         let is_there = |path: &BString| fs::symlink_metadata(discover::to_path(path.as_bstr())).is_ok();
         let (stated, unwritten): (Vec<_>, Vec<_>) = self.drive.stated(edge).into_iter().partition(is_there);
