@@ -797,7 +797,8 @@ fn a_source_behind_links_is_compiled_with_what_is_beside_it_there() {
     assert_eq!(said.ran().len(), 5, "{said}");
     assert_eq!(all.map(|object| holds(object, "deeper")), [true; 5], "{said}");
     if is_refused() {
-        return; // there a link that leads elsewhere is no change, as long as the file that is named is the same
+        not_run(test, "its part about links that lead elsewhere, which is no change where namespaces are refused");
+        return;
     }
     link("e1/e2", "real/d3");
     let said = scene.build();

@@ -374,8 +374,8 @@ impl Reader {
             (false, Some(_), _) => return Err(Why::Bad),
             (true, Some(depfile), [_]) if depfile != "-" && !depfile.starts_with(b"/dev/") => Some(depfile),
             (true, Some(_), _) => return Err(Why::Output),
-            // GCC 12 manual, `-MD`: as the output if that is named, else as the source.
             (true, None, [_]) if stage == Stage::Check => return Err(Why::Option),
+            // GCC 12 manual, `-MD`: as the output if that is named, else as the source.
             (true, None, [_]) => Some(match &self.output {
                 Some(output) => with_end(output.as_bstr(), "d"),
                 None => with_end(name(self.sources[0].as_bstr()), "d"),
