@@ -262,14 +262,11 @@ struct Alone {
 impl Alone {
     /// Gives what it took as it is written, in seconds.
     fn time(&mut self, words: &[&str], place: &Path) -> f64 {
-        let [plain, _] = [(&mut self.plain, None), (&mut self.piped, Some("-pipe"))].map(|(samples, more)| {
-            thread::sleep(PAUSE);
-            samples.time(|| {
-                let status = Command::new(words[0]).args(&words[1..]).args(more).current_dir(place).status();
-                assert!(status.expect("it starts").success());
-            })
-        });
-        plain
+        compile(&mut self.plain, words, None, place)
+    }
+
+    fn time_piped(&mut self, words: &[&str], place: &Path) {
+        compile(&mut self.piped, words, Some("-pipe"), place);
     }
 
     fn told(&self) -> String {
@@ -277,12 +274,20 @@ impl Alone {
     }
 }
 
+fn compile(samples: &mut Samples, words: &[&str], more: Option<&str>, place: &Path) -> f64 {
+    thread::sleep(PAUSE);
+    samples.time(|| {
+        let status = Command::new(words[0]).args(&words[1..]).args(more).current_dir(place).status();
+        assert!(status.expect("it starts").success());
+    })
+}
+
 /// What a miss costs beyond the compile.
 fn short_misses(place: &Path, rivals: &[Rival]) {
     let words = ["gcc", "-O2", "-g", "-MD", "-MF", "m.d", "-c", "miss.c", "-o", "m.o"];
     let text =
         |turn: usize, i: usize| format!("#include <stdio.h>\nint main(void) {{ puts(\"{turn} {i}\"); return 0; }}\n");
-    let (alone, beyond) = beside_compile(place, rivals, 40, &words, &text, |took, alone| took - alone);
+    let (alone, beyond) = beside_compile(place, rivals, 41, &words, &text, |took, alone| took - alone);
     let figures: Vec<String> = rivals
         .iter()
         .zip(&beyond)
@@ -307,13 +312,13 @@ fn long_misses(place: &Path, rivals: &[Rival]) {
              std::cout << list.first << list.second.size();\n    }}\n}}\n"
         )
     };
-    let (alone, ratios) = beside_compile(place, rivals, 12, &words, &text, |took, alone| took / alone);
+    let (alone, ratios) = beside_compile(place, rivals, 21, &words, &text, |took, alone| took / alone);
     let figures: Vec<String> =
         rivals.iter().zip(&ratios).map(|(rival, ratio)| format!("{} {:.3}", rival.name, ratio.median())).collect();
     println!("miss, 200 headers, of the compile's {}: {} (limit 1.02)", alone.told(), figures.join(", "));
 }
 
-/// Each rival's misses, each held against the compile alone that comes after it, since a machine is faster at one time than at
+/// Each rival's misses, each held against the compiles alone before and after it, since a machine is faster at one time than at
 /// another.
 fn beside_compile(
     place: &Path,
@@ -327,12 +332,17 @@ fn beside_compile(
     let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
     let mut alone = Alone::default();
     for turn in 0..turns {
+        fs::write(&source, text(turn, rivals.len())).expect("a file");
+        let mut before = alone.time(words, place);
         for (i, (rival, samples)) in rivals.iter().zip(&mut samples).enumerate() {
             fs::write(&source, text(turn, i)).expect("a file");
             thread::sleep(PAUSE);
             let took = Samples::default().time(|| rival.run(words, place));
-            samples.add(hold(took, alone.time(words, place)));
+            let after = alone.time(words, place);
+            samples.add(hold(took, f64::midpoint(before, after)));
+            before = after;
         }
+        alone.time_piped(words, place);
     }
     (alone, samples)
 }
