@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use std::{fs, io, thread};
 
 /// The version of both files, and of the rules by which it was found what edges read.
-const VERSION: u32 = 12;
+const VERSION: u32 = 13;
 
 /// Everything that a run with nothing to do looks at; where it only looks, its texts are those of the file that it read.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //! inputs is run again with what it read among them: so the derivation names all that its result depends on.
 
 use super::{Failed, Realised, Steps, Watch};
-use crate::discover::{self, Found, Question, is_system, to_path, ways, wide};
+use crate::discover::{self, Answer, Found, Question, is_system, to_path, ways, wide};
 use crate::graph::EdgeId;
 use crate::recipe::{Kind, Recipe};
 use crate::roots::{Roots, View};
@@ -70,12 +70,15 @@ impl Steps<'_> {
     fn supposed(&self, edge: EdgeId, recipe: &Recipe) -> Found {
         let stated = self.drive.stated(edge);
         let question = Question { recipe, stated: &stated, roots: &Roots::default(), headers: self.headers };
-        discover::discover(&question).found().unwrap_or_else(|| {
-            let mut found = Found::default();
-            stated.iter().for_each(|path| found.existing(path.as_bstr(), discover::Named::Everything));
-            found.files.retain(|path| !recipe.outputs.contains(path));
-            found
-        })
+        let left = match discover::discover(&question) {
+            Answer::Found(found) => return *found,
+            Answer::Leaves(left) => left,
+            Answer::Nothing => BTreeSet::new(),
+        };
+        let mut found = Found { left, ..Found::default() };
+        stated.iter().for_each(|path| found.existing(path.as_bstr(), discover::Named::Everything));
+        found.files.retain(|path| !recipe.outputs.contains(path));
+        found
     }
 
     /// Of a command that may read anything, takes what it did read.
@@ -84,7 +87,7 @@ impl Steps<'_> {
             *found = self.read_of_crate(found, reads, recipe);
             return;
         }
-        if recipe.kind != Kind::Other {
+        if recipe.kind != Kind::Other && found.left.is_empty() {
             return;
         }
         let read: BTreeSet<BString> =
@@ -110,9 +113,9 @@ fn bytes(text: impl AsRef<str>) -> BString {
 }
 
 impl Found {
-    /// Adds what a command was seen to read or list.
+    /// Adds what a command was seen to read or list. Of a link it was its text that was read, wherever it leads.
     fn seen_there(&mut self, path: &BStr) {
-        if to_path(path).is_dir() {
+        if to_path(path).is_dir() && !to_path(path).is_symlink() {
             self.listed.insert(path.into(), discover::list(path));
             self.directories.insert(path.into());
         } else {
