@@ -203,6 +203,12 @@ pub fn variable(string: &[u8]) -> Option<Variable<'_>> {
     Some((name, rest.get(1..)?))
 }
 
+/// Whether a word before the compiler is a setting, such as `CCACHE_DIR=/x` or `max_size=5G`: no compiler is called so.
+pub fn is_setting(word: &[u8]) -> bool {
+    let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
+    !name.is_empty() && name.len() < word.len() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
 /// A call as it comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a, Words, Env> {

@@ -89,6 +89,20 @@ enum Stage {
     Analysis,
 }
 
+impl Stage {
+    /// How the name ends of what is made.
+    fn end(self, is_bitcode: bool) -> &'static str {
+        match (self, is_bitcode) {
+            (Self::Object, false) => "o",
+            (Self::Object, true) => "bc",
+            (Self::Assembler, false) => "s",
+            (Self::Assembler, true) => "ll",
+            (Self::Analysis, _) => "plist",
+            (Self::Check, _) => NEVER_MADE,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Reader {
     stage: Option<Stage>,
@@ -98,9 +112,13 @@ struct Reader {
     output: Option<BString>,
     made: Vec<BString>,
     language: Option<BString>,
+    /// By their names.
+    has_headers: bool,
     lists: bool,
     depfile: Option<BString>,
     architectures: usize,
+    /// Clang writes what it has in the place of machine code.
+    is_bitcode: bool,
     says_colours: bool,
     /// A link asks make for tokens, of which a sandbox has none; or it looks for its programs in a directory that is named.
     is_unknown_link: bool,
@@ -128,7 +146,7 @@ const UNSUPPORTED: [&str; 17] = [
 ];
 
 /// The same, by how they begin.
-const UNSUPPORTED_STARTS: [&str; 20] = [
+const UNSUPPORTED_STARTS: [&str; 19] = [
     "--analyzer-output",
     "-print-",
     "--print-",
@@ -142,7 +160,6 @@ const UNSUPPORTED_STARTS: [&str; 20] = [
     "-da",
     "-fmodules",
     "-fmodule-",
-    "-Wa,-a",
     "-fprebuilt-module-path",
     "-fdeps-",
     "-MJ",
@@ -178,8 +195,11 @@ fn prints(word: &BStr) -> bool {
 }
 
 /// How the names of sources end.
-const SOURCES: [&str; 16] =
-    ["c", "i", "cc", "cp", "cxx", "cpp", "CPP", "c++", "C", "ii", "m", "mm", "M", "mi", "S", "s"];
+const SOURCES: [&str; 17] =
+    ["c", "i", "cc", "cp", "cxx", "cpp", "CPP", "c++", "C", "ii", "m", "mm", "M", "mi", "S", "sx", "s"];
+
+/// How the names of headers end, which are precompiled.
+const HEADERS: [&str; 9] = ["h", "hh", "H", "hp", "hxx", "hpp", "HPP", "h++", "tcc"];
 
 const LANGUAGES: [&str; 11] = [
     "c",
@@ -204,6 +224,7 @@ impl Reader {
             b"-S" => self.stage = Some(Stage::Assembler),
             b"-fsyntax-only" => self.stage = Some(Stage::Check),
             b"--analyze" => self.stage = Some(Stage::Analysis),
+            b"-emit-llvm" => self.is_bitcode = true,
             b"-E" => return Err(Why::Preprocess),
             b"-" => return Err(Why::StandardInput),
             b"-o" => self.output = Some(value()?),
@@ -211,6 +232,7 @@ impl Reader {
             b"--serialize-diagnostics" | b"-aux-info" => self.made.push(value()?),
             b"-MD" | b"-MMD" => self.lists = true,
             b"-MF" => self.depfile = Some(value()?),
+            b"-fdump-ipa-clones" => {}
             b"-Xpreprocessor" => return Err(Why::Option),
             b"-MT" | b"-MQ" => drop(value()?),
             b"-MP" => {}
@@ -261,6 +283,15 @@ impl Reader {
         if let Some(list) = rest("-Wp,") {
             return self.preprocessor(&list);
         }
+        if word.starts_with(b"-Wa,-a") {
+            // A listing, on standard output unless a file is named.
+            let file = word.split_once_str("=").and_then(|(_, rest)| rest.split_str(",").next());
+            self.made.push(file.ok_or(Why::Option)?.into());
+        }
+        // GCC appends to it.
+        if word.starts_with(b"-fopt-info") && word.contains(&b'=') {
+            return Err(Why::Option);
+        }
         if word == "-flto=jobserver" || word.starts_with(b"-B") {
             self.is_unknown_link = true;
         } else if let Some(output) = rest("-o") {
@@ -306,8 +337,11 @@ impl Reader {
 
     fn operand(&mut self, word: &BStr) {
         let end = name(word).rsplit_once_str(".").map(|(_, end)| end);
-        let is_source = self.language.as_ref().is_some_and(|language| language != "none")
-            || end.is_some_and(|end| SOURCES.iter().any(|source| end == source.as_bytes()));
+        let ends = |known: &[&str]| end.is_some_and(|end| known.iter().any(|known| end == known.as_bytes()));
+        let is_named = self.language.as_ref().is_some_and(|language| language != "none");
+        let is_header = !is_named && ends(&HEADERS);
+        self.has_headers |= is_header;
+        let is_source = is_named || is_header || ends(&SOURCES);
         if is_source { self.sources.push(word.into()) } else { self.others.push(word.into()) }
     }
 
@@ -354,12 +388,10 @@ impl Reader {
         if self.sources.iter().any(|source| is_of_probe(source.as_bstr())) {
             return Err(Why::Probe);
         }
-        let end = match stage {
-            Stage::Object => "o",
-            Stage::Assembler => "s",
-            Stage::Analysis => "plist",
-            Stage::Check => NEVER_MADE,
-        };
+        if self.has_headers && stage == Stage::Object && self.output.is_none() {
+            return Err(Why::Precompiled); // GCC writes it beside the header, Clang does not
+        }
+        let end = stage.end(self.is_bitcode);
         let named = self.output.as_ref().filter(|_| stage != Stage::Check);
         let outputs: Vec<BString> = match (named, self.sources.as_slice()) {
             (Some(output), [_]) => vec![output.clone()],
@@ -457,12 +489,19 @@ mod tests {
             ("cc -c -ox/y.o a.c", "x/y.o"),
             ("cc -S a.c", "a.s"),
             ("cc -c -S a.c -o b", "b"),
+            ("clang -c -emit-llvm a.c", "a.bc"),
+            ("clang -S -emit-llvm a.c", "a.ll"),
+            ("clang -c -emit-llvm a.c -o b", "b"),
             ("cc -c a.c b.cc", "a.o b.o"),
             ("cc -c -x c a", "a.o"),
             ("cc -c a.S", "a.o"),
             ("cc -c -include x.h -D A -I d a.c -Xlinker z.c", "a.o"),
             ("cc @list", "b.o"),
             ("cc -c -x c++-header x.h -o x.h.gch", "x.h.gch"),
+            ("c++ -c x.hpp -o x.hpp.gch", "x.hpp.gch"),
+            ("cc -c a.sx", "a.o"),
+            ("cc -c -Wa,-adhln=a.lst,--noexecstack a.c", "a.o"),
+            ("cc -c -fdump-ipa-clones a.c", "a.o"),
         ] {
             assert_eq!(outputs(text), made, "{text}");
         }
@@ -500,7 +539,12 @@ mod tests {
             ("cc -c -arch a -arch b a.c", Why::Option),
             ("cc -c -fplugin=x.so a.c", Why::Option),
             ("cc -c -Xclang -load -Xclang x.so a.c", Why::Option),
+            ("cc -c -fopt-info-all=report a.c", Why::Option),
             ("cc -c conftest.c", Why::Probe),
+            ("cc -c x.h", Why::Precompiled),
+            ("cc x.h", Why::Link),
+            ("cc -c -Wa,-ahl a.c", Why::Option),
+            ("cc -c -fdump-tree-all a.c", Why::Option),
             ("cc -c a.f90", Why::Link),
             ("cc -c -x cuda a.cu", Why::Language),
             ("cc -c a.c b.c -o x.o", Why::Bad),

@@ -44,7 +44,7 @@ impl Cache {
 
     /// Reads the entry of a name; none if there is none, or it cannot be read.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.entry(name)).ok()
+        read(&self.entry(name))
     }
 
     /// Notes that the entry of a name is in use, for those who look for what is not.
@@ -63,7 +63,7 @@ impl Cache {
         let directories = fs::read_dir(self.entries()).into_iter().flatten().flatten();
         for file in directories.flat_map(|directory| fs::read_dir(directory.path()).into_iter().flatten().flatten()) {
             let used = file.metadata().and_then(|metadata| metadata.modified());
-            if let (Ok(used), Ok(bytes)) = (used, fs::read(file.path())) {
+            if let (Ok(used), Some(bytes)) = (used, read(&file.path())) {
                 entry(&file.path(), used, bytes);
             }
         }
@@ -140,6 +140,12 @@ fn same(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     matches!((file.metadata(), fs::metadata(path)), (Ok(a), Ok(b)) if inode(a.clone()) == inode(b.clone()))
+}
+
+/// What a file of a cache holds; none if there is no such file, also where something else has its name, such as a pipe.
+pub fn read(path: &Path) -> Option<Vec<u8>> {
+    fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    fs::read(path).ok()
 }
 
 /// Replaces a file by one with these bytes, which is for those for whom the old one was; else for all whom the file mode creation

@@ -1,7 +1,7 @@
 //! Why a call was not answered by its entry: written down at each miss, for whoever asks afterwards. One small file for each
 //! output, and the name of the last.
 
-use crate::cache::{Cache, replace};
+use crate::cache::{Cache, read, replace};
 use crate::hit::Miss;
 use crate::raw;
 use bstr::{BStr, BString, ByteSlice as _};
@@ -35,13 +35,13 @@ pub fn note(cache: &Cache, output: &BStr, call: &BStr, miss: &Miss) {
 
 /// The last miss of an output.
 pub fn of(cache: &Cache, output: &BStr) -> Option<Explained> {
-    let bytes = fs::read(file(cache, output)).ok()?;
+    let bytes = read(&file(cache, output))?;
     postcard::from_bytes(&bytes).ok()
 }
 
 /// The last miss of all.
 pub fn newest(cache: &Cache) -> Option<Explained> {
-    of(cache, fs::read(last(cache)).ok()?.as_bstr())
+    of(cache, read(&last(cache))?.as_bstr())
 }
 
 fn file(cache: &Cache, output: &BStr) -> PathBuf {

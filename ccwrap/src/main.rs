@@ -212,6 +212,7 @@ impl Around {
         if self.settings.is_on("disable")? {
             return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
         }
+        self.settings.check()?;
         let Read { call, compile, decided } = match self.read() {
             Ok(read) => read,
             Err(why) => return Ok(self.pass(Counter::Uncacheable(why))),
@@ -239,7 +240,7 @@ impl Around {
                     // The compiler cannot write there either, and says so.
                     self.log(&with_causes(&error));
                     drop(alone);
-                    return Ok(self.pass(Counter::Uncacheable(Why::Output)));
+                    return Ok(self.pass(Counter::Uncacheable(Why::BadOutput)));
                 }
             }
         }

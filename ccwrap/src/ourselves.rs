@@ -91,16 +91,18 @@ impl Here {
                 }
             }
             Action::ShowSettings => {
-                let line =
-                    |(name, value, origin): (&str, OsString, _)| format!("({origin}) {name} = {}\n", value.display());
-                self.settings.all().map(line).collect()
+                let mut said = String::new();
+                for (name, value, origin) in self.settings.all() {
+                    writeln!(said, "({origin}) {name} = {}", self.shown(name, value).display())?;
+                }
+                said
             }
             Action::GetSetting(name) if name == "cache_dir" => format!("{}\n", self.cache.directory().display()),
             // Which have no say in anything here.
             Action::GetSetting(name) if Settings::is_of_ccache_alone(name) => "\n".into(),
             Action::SetSetting(name, _) if Settings::is_of_ccache_alone(name) => String::new(),
             Action::GetSetting(name) if Settings::is_key(name) => {
-                format!("{}\n", self.settings.get(name).unwrap_or_default().display())
+                format!("{}\n", self.shown(name, self.settings.get(name).unwrap_or_default().into()).display())
             }
             Action::SetSetting(name, value) if Settings::is_key(name) => {
                 self.set(name, value)?;
@@ -128,8 +130,19 @@ impl Here {
         let Some(root) = self.store()? else { return Ok(None) };
         match self.settings.max_size()? {
             Some(size) => Ok(Some(size.0)),
-            None if root.exists() => Ok(Some(localstore::default_limit(&root)?)),
-            None => Ok(Some(u64::MAX)),
+            // It is a part of the disk where the store is, or will be.
+            None => match root.ancestors().find(|directory| directory.exists()) {
+                Some(directory) => Ok(Some(localstore::default_limit(directory)?)),
+                None => Ok(Some(u64::MAX)),
+            },
+        }
+    }
+
+    /// The value of a setting, or what counts in its place.
+    fn shown(&self, name: &str, value: OsString) -> OsString {
+        match self.limit() {
+            Ok(Some(limit)) if name == "max_size" && value.is_empty() => Size(limit).to_string().into(),
+            _ => value,
         }
     }
 

@@ -212,7 +212,7 @@ fn has_files(compile: &Compile, directory: &BString) -> Result<(), Why> {
     // The compiler would write through a link.
     let is_link = |path: &BString| to_path(at(path).as_bstr()).is_symlink();
     let mut made = compile.outputs.iter().chain(&compile.depfile);
-    if made.all(|path| has_place(path) && !is_link(path)) { Ok(()) } else { Err(Why::Output) }
+    if made.all(|path| has_place(path) && !is_link(path)) { Ok(()) } else { Err(Why::BadOutput) }
 }
 
 /// Whether a source says in its first 4096 bytes, as ccache has it, that it is not to be cached.

@@ -181,8 +181,9 @@ impl Settings {
                 }
                 let Some(rest) = name.strip_prefix("CCACHE_") else { continue };
                 let contrary = format!("CCACHE_NO{rest}");
-                if variable(&contrary).is_some() {
-                    settings.values.insert(key.name, ("false".into(), Origin::Variable(contrary)));
+                if let Some(value) = variable(&contrary) {
+                    let value = if is_no_switch(&value) { value } else { OFF.into() };
+                    settings.values.insert(key.name, (value, Origin::Variable(contrary)));
                 }
             }
         }
@@ -301,19 +302,44 @@ impl Settings {
         text.parse().map(Some).map_err(|error: T::Err| self.error(name, error.to_string()))
     }
 
-    /// A setting that is on or off. Any value of one of ccache's variables means on, as there.
+    /// A setting that is on or off. One of ccache's variables, and its contrary, is a switch whatever its value is, and must not be
+    /// one that says the contrary of what it does, as there.
     ///
     /// # Errors
     /// [`SettingError`] where it is neither.
     pub fn is_on(&self, name: &str) -> Result<bool, SettingError> {
-        let is_ccaches =
-            matches!(self.values.get(name), Some((_, Origin::Variable(variable))) if variable.starts_with("CCACHE_"));
-        match self.get(name).unwrap_or_default().as_bytes() {
+        let value = self.get(name).unwrap_or_default();
+        if let Some((_, Origin::Variable(variable))) = self.values.get(name)
+            && let Some(rest) = variable.strip_prefix("CCACHE_")
+        {
+            if is_no_switch(value) {
+                let other = rest.strip_prefix("NO").map_or_else(|| format!("NO{rest}"), str::to_owned);
+                let value = value.display();
+                return Err(
+                    self.error(name, format!("`{value}` says nothing: set CCACHE_{other}=true for the contrary"))
+                );
+            }
+            return Ok(value != OFF);
+        }
+        match value.as_bytes() {
             b"true" | b"1" | b"yes" | b"on" => Ok(true),
             b"false" | b"0" | b"no" | b"off" | b"" => Ok(false),
-            _ if is_ccaches => Ok(true),
             other => Err(self.error(name, format!("`{}` is neither `true` nor `false`", other.as_bstr()))),
         }
+    }
+
+    /// Whether the values are ones that can be used.
+    ///
+    /// # Errors
+    /// [`SettingError`] for the first that is not.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let switches = KEYS.iter().filter(|key| ["true", "false"].contains(&key.default));
+        switches.map(|key| self.is_on(key.name)).collect::<Result<Vec<_>, _>>()?;
+        self.isolation()?;
+        self.root_mode()?;
+        self.umask()?;
+        self.max_size()?;
+        Ok(())
     }
 
     /// Whether commands run in a sandbox.
@@ -375,6 +401,14 @@ impl Settings {
             _ => Some(value.to_owned()),
         }
     }
+}
+
+/// The value of a setting that the contrary of one of ccache's variables switches off.
+const OFF: &str = "off";
+
+/// Whether a value of one of ccache's switches looks like the contrary of what it does there.
+fn is_no_switch(value: &OsStr) -> bool {
+    ["0", "false", "disable", "no"].iter().any(|no| value.eq_ignore_ascii_case(no))
 }
 
 /// Reads a limit as ccache does: a number without a unit is one of GiB, 0 is none.
@@ -477,6 +511,12 @@ mod tests {
         assert!(is_on("disable", &[("CCACHE_DISABLE", "please")]));
         assert!(!is_on("direct_mode", &[("CCACHE_NODIRECT", "1")]));
         assert!(is_on("direct_mode", &[]));
+        for (variable, other) in [("CCACHE_DISABLE", "CCACHE_NODISABLE"), ("CCACHE_NODIRECT", "CCACHE_DIRECT")] {
+            for value in ["0", "False", "no", "disable"] {
+                let error = read("", &[(variable, value)], &[]).unwrap().check().unwrap_err().to_string();
+                assert!(error.contains(variable) && error.contains(&format!("set {other}=true")), "{error}");
+            }
+        }
         let settings = read("", &[("CCWRAP_DISABLE", "please")], &[]).unwrap();
         assert!(settings.is_on("disable").unwrap_err().to_string().contains("`please` is neither"));
     }

@@ -5,9 +5,11 @@ use crate::cache::replace;
 use crate::why::Why;
 use bstr::{BStr, ByteSlice};
 use ccwrap_format::cache::{HIT, STATISTICS};
+use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,7 +40,7 @@ pub enum Trouble {
 }
 
 /// Counters with their names and what they mean to a person.
-const COUNTERS: [(Counter, &str, &str); 25] = {
+const COUNTERS: [(Counter, &str, &str); 26] = {
     use Counter::{Error, Hit, Miss, StoreHit, Uncacheable as No};
     use Trouble::{CompilerMissing, Internal, Settings};
     use Why as U;
@@ -51,7 +53,8 @@ const COUNTERS: [(Counter, &str, &str); 25] = {
         (No(U::NoInput), "no_input_file", "No input file"),
         (No(U::StandardInput), "source_from_stdin", "Source from standard input"),
         (No(U::Option), "unsupported_compiler_option", "Unsupported compiler option"),
-        (No(U::Output), "output_to_stdout", "Output is no file of its own"),
+        (No(U::Output), "output_to_stdout", "Output is no file"),
+        (No(U::BadOutput), "bad_output_file", "Output cannot be written, or is a link"),
         (No(U::Language), "unsupported_source_language", "Unsupported source language"),
         (No(U::Precompiled), "could_not_use_precompiled_header", "Could not use precompiled header"),
         (No(U::Probe), "autoconf_test", "Autoconf compile or link"),
@@ -121,7 +124,8 @@ impl Statistics {
     /// Counts a call. What cannot be counted is not: nobody waits for that.
     pub fn count(&self, counter: Counter, compiler: &str) {
         let line = format!("{} {} {compiler}\n", now(), counter.name());
-        let open = || File::options().append(true).create(true).open(&self.file);
+        let no_wait = OFlags::NONBLOCK.bits().cast_signed(); // as for the reader of a pipe
+        let open = || File::options().append(true).create(true).custom_flags(no_wait).open(&self.file);
         let make = |_| fs::create_dir_all(self.file.parent().expect("a file in a directory")).and_then(|()| open());
         open().or_else(make).and_then(|mut file| file.write_all(line.as_bytes())).ok();
     }

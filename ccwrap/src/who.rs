@@ -1,7 +1,8 @@
 //! Who is meant by a call: ourselves, or which compiler.
 
 use bstr::{BString, ByteSlice as _};
-use ccwrap_format::{FULL, SMALL};
+use ccwrap_format::call::is_setting;
+use ccwrap_format::{ALONE, FULL, SMALL};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -37,7 +38,7 @@ pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: &O
     let is_own_name = |word: &OsStr| OWN_NAMES.iter().any(|name| Path::new(word).file_name() == Some(name.as_ref()));
     let mut settings = Vec::new();
     let named = if is_own_name(&called) {
-        settings.extend(std::iter::from_fn(|| arguments.next_if(|word| is_setting(word))));
+        settings.extend(std::iter::from_fn(|| arguments.next_if(|word| is_setting(word.as_bytes()))));
         let is_own = |word: &OsString| {
             is_own_name(word) && find(word, path, &Own::none(), &mut Vec::new()).is_some_and(|file| own.is(&file))
         };
@@ -49,21 +50,15 @@ pub fn is_meant(arguments: impl Iterator<Item = OsString>, path: &OsStr, own: &O
     } else {
         Path::new(&called).file_name().unwrap_or(&called).to_owned()
     };
+    // `/usr/lib/ccwrap/cc`, which is ourselves, means the next `cc`.
+    let named = match Path::new(&named).file_name() {
+        Some(base) if own.is(Path::new(&named)) => base.to_owned(),
+        _ => named,
+    };
     let mut absent = Vec::new();
-    let file = find(&named, path, own, &mut absent).or_else(|| {
-        // `/usr/lib/ccwrap/cc`, which is ourselves.
-        let base = Path::new(&named).file_name()?;
-        if own.is(Path::new(&named)) { find(base, path, own, &mut absent) } else { None }
-    });
+    let file = find(&named, path, own, &mut absent);
     let words = std::iter::once(named).chain(arguments).map(|word| BString::from(word.as_bytes())).collect();
     Who::Compiler { settings, file, absent, words }
-}
-
-/// A word such as `CCACHE_DIR=/x` or `max_size=5G`: no compiler is called so.
-fn is_setting(word: &OsStr) -> bool {
-    word.as_bytes().split_once_str("=").is_some_and(|(name, _)| {
-        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-    })
 }
 
 /// The programs that are ourselves.
@@ -87,24 +82,32 @@ impl Own {
         fs::metadata(file).is_ok_and(|metadata| self.is_of(file, &metadata))
     }
 
-    /// Whether a file is one of them: by a link, by another name, or as a copy.
+    /// Whether a file is one of them: by a link, by another name, or as a copy, of another version too.
     fn is_of(&self, file: &Path, metadata: &fs::Metadata) -> bool {
-        self.0.iter().any(|own| {
-            let is_same = |other: fs::Metadata| {
-                (other.dev(), other.ino()) == (metadata.dev(), metadata.ino())
-                    || other.len() == metadata.len() && holds_the_same(own, file)
-            };
-            fs::metadata(own).is_ok_and(is_same)
-        })
+        is_small(file, metadata)
+            || self.0.iter().any(|own| {
+                let is_same = |other: fs::Metadata| {
+                    (other.dev(), other.ino()) == (metadata.dev(), metadata.ino())
+                        || other.len() == metadata.len() && holds_the_same(own, file)
+                };
+                fs::metadata(own).is_ok_and(is_same)
+            })
     }
+}
+
+/// Whether a file is the small program of any version.
+fn is_small(file: &Path, metadata: &fs::Metadata) -> bool {
+    const LARGEST: u64 = 1 << 18;
+    metadata.len() <= LARGEST
+        && fs::read(file).is_ok_and(|text| text.starts_with(b"\x7fELF") && text.contains_str(ALONE))
 }
 
 fn holds_the_same(a: &Path, b: &Path) -> bool {
     matches!((fs::read(a), fs::read(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// The file of a program, found as execvp(3) does, but never ourselves. Where it is not at all is added to `absent`.
-/// The file that a program's name or path means, other than ourselves; in `absent`, where else it was looked for in vain.
+/// The file that a program's name or path means, as execvp(3) finds it, other than ourselves; in `absent`, where else it was looked
+/// for in vain.
 pub fn find(program: &OsStr, path: &OsStr, own: &Own, absent: &mut Vec<PathBuf>) -> Option<PathBuf> {
     let mut is_program = |file: &PathBuf| match fs::metadata(file) {
         Ok(metadata) => metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !own.is_of(file, &metadata),
@@ -178,6 +181,24 @@ mod tests {
         assert_eq!(host.means(&["cc", "-c"]), host.compiler(&["cc", "-c"]));
         let link = host.at("ours/cc").display().to_string();
         assert_eq!(host.means(&[&link, "-c"]), host.compiler(&["cc", "-c"]));
+    }
+
+    #[test]
+    fn a_path_that_is_ourselves_means_the_next_compiler_of_that_name() {
+        let host = Host::new();
+        let link = host.at("ours/cc").display().to_string();
+        assert_eq!(host.means(&["ccwrap", &link, "-c"]), host.compiler(&["cc", "-c"]));
+    }
+
+    #[test]
+    fn the_small_program_of_another_version_is_no_compiler() {
+        let host = Host::new();
+        for (head, is_ours) in [("\x7fELF", true), ("#!/bin/sh\n# ", false)] {
+            fs::remove_file(host.at("ours/cc")).unwrap();
+            fs::write(host.at("ours/cc"), format!("{head} of another version {ALONE}")).unwrap();
+            fs::set_permissions(host.at("ours/cc"), fs::Permissions::from_mode(0o755)).unwrap();
+            assert_eq!(host.means(&["cc", "-c"]) == host.compiler(&["cc", "-c"]), is_ours, "{head}");
+        }
     }
 
     #[test]

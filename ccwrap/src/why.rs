@@ -13,8 +13,10 @@ pub enum Why {
     StandardInput,
     /// An option that is not understood, or does more than make an object.
     Option,
-    /// What it makes is no file of its own, or cannot be written, as where its directory is not there.
+    /// What it makes is no file.
     Output,
+    /// What it makes cannot be written, as where its directory is not there, or goes through a link.
+    BadOutput,
     /// A language that is none of C, C++, Objective-C and assembler.
     Language,
     /// A precompiled header of which the compiler remembers when its text was changed.

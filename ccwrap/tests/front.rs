@@ -327,12 +327,34 @@ fn a_link_to_the_small_program_with_the_name_of_a_compiler_means_the_compiler() 
 }
 
 #[test]
-fn where_there_is_no_full_program_it_is_said() {
-    let scene = Scene::new();
+fn where_there_is_no_full_program_it_is_said_and_the_compiler_is_called() {
+    let mut scene = Scene::new();
     fs::remove_file(scene.at("bin/ccwrap-full")).unwrap();
-    let said = scene.call();
-    assert_eq!(said.status.code(), Some(127));
-    assert!(said.stderr.contains_str("bin/ccwrap-full`, which has to stand beside"), "{}", said.stderr.as_bstr());
+    for directory in ["before", "theirs"] {
+        fs::create_dir(scene.at(directory)).unwrap();
+    }
+    fs::hard_link(env!("CARGO_BIN_EXE_ccwrap"), scene.at("bin/cc")).unwrap();
+    symlink("/bin/false", scene.at("before/cc")).unwrap();
+    fs::write(scene.at("theirs/cc"), "#!/bin/sh\necho $0 $*\n").unwrap();
+    fs::set_permissions(scene.at("theirs/cc"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::join_paths(["before", "bin", "none", "theirs"].map(|directory| scene.at(directory))).unwrap();
+    scene = scene.variable("PATH", path.as_bytes());
+    let theirs = scene.at("theirs/cc").display().to_string();
+    let by_path = ["ccwrap", "max_size=1", &theirs, "-x"];
+    for words in [&["cc", "-x"][..], &["/somewhere/cc", "-x"], &["ccwrap", "cc", "-x"], &by_path] {
+        scene.words = words.iter().map(|word| BString::from(*word)).collect();
+        let said = scene.call();
+        assert_eq!(said.stdout.as_bstr(), format!("{theirs} -x\n"), "{words:?}");
+        let warning = "bin/ccwrap-full`, which has to stand beside `ccwrap`; the compiler is called\n";
+        assert!(said.stderr.starts_with(b"ccwrap: warning: ") && said.stderr.ends_with_str(warning), "{words:?}");
+    }
+    scene = scene.variable("CCWRAP_STRICT", "1");
+    for words in [&["ccwrap", "-s"][..], &["ccwrap"], &["cc", "-x"]] {
+        scene.words = words.iter().map(|word| BString::from(*word)).collect();
+        let said = scene.call();
+        assert_eq!((said.status.code(), said.stdout.as_slice()), (Some(127), &b""[..]), "{words:?}");
+        assert!(said.stderr.ends_with_str("which has to stand beside `ccwrap`\n"), "{}", said.stderr.as_bstr());
+    }
 }
 
 /// Bytes of a word or a value: none is NUL.

@@ -119,12 +119,12 @@ fn an_output_that_cannot_be_written_is_the_compilers_to_complain_of() {
     fs::create_dir(calls.at("directory")).unwrap();
     calls.both("gcc -c a.c -o directory");
     calls.both("gcc -c a.c -o directory");
-    calls.passed("gcc -c a.c -o none/a.o", "output_to_stdout");
-    calls.passed("gcc -MD -MF none/a.d -c a.c -o a.o", "output_to_stdout");
+    calls.passed("gcc -c a.c -o none/a.o", "bad_output_file");
+    calls.passed("gcc -MD -MF none/a.d -c a.c -o a.o", "bad_output_file");
     // The place of a hit.
     fs::remove_file(calls.at("a.o")).unwrap();
     fs::create_dir(calls.at("a.o")).unwrap();
-    calls.passed(CALL, "output_to_stdout");
+    calls.passed(CALL, "bad_output_file");
     assert!(calls.at("a.o").is_dir());
 }
 

@@ -130,7 +130,9 @@ fn a_precompiled_header_is_made_and_used() {
     calls.write("x.h", "#include <stdio.h>\n#define X 2\n");
     // It is what counts, not the header.
     calls.both("gcc -include x.h -Winvalid-pch -c a.c");
-    calls.miss_then_hit("gcc -x c-header -c x.h -o x.h.gch");
+    for words in ["-x c-header -c x.h", "-O1 -c x.h", "-O0 -c x.h"] {
+        calls.miss_then_hit(&format!("gcc {words} -o x.h.gch"));
+    }
     calls.miss_then_hit("gcc -include x.h -Winvalid-pch -c a.c");
     fs::remove_file(calls.at("x.h.gch")).unwrap();
     calls.miss_then_hit("gcc -include x.h -Winvalid-pch -c a.c");
@@ -186,7 +188,7 @@ fn what_makes_nothing_to_be_kept_goes_to_the_compiler() {
         ("-c conftest.c", "autoconf_test"),
         ("-c a.c -o /dev/null", "output_to_stdout"),
         ("-S a.c -o -", "output_to_stdout"),
-        ("-c a.c -o none/a.o", "output_to_stdout"),
+        ("-c a.c -o none/a.o", "bad_output_file"),
         ("-Imain.c -c a.c", "bad_compiler_arguments"),
         ("-c none.c", "no_input_file"),
         ("-x c -c -", "source_from_stdin"),

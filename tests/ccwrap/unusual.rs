@@ -79,6 +79,32 @@ fn what_is_only_checked_makes_nothing_and_is_remembered() {
 }
 
 #[test]
+fn what_is_written_besides_an_object_is_remembered_unless_it_is_appended_to_a_file() {
+    let test = "what_is_written_besides_an_object_is_remembered_unless_it_is_appended_to_a_file";
+    let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "static int g(int x) { return x * 3; }\nint f(int x) { return g(x) + g(x + 1); }\n");
+    for words in ["-fdump-ipa-clones", "-Wa,-adhln=a.lst", "-fstack-usage -fcallgraph-info"] {
+        calls.miss_then_hit(&format!("gcc -pipe -O2 {words} -c a.c"));
+    }
+    let lengths = [(); 2].map(|()| {
+        let said = calls.scene.said(&mut calls.ccwrap(["gcc", "-O2", "-fopt-info-all=report", "-c", "a.c"]));
+        assert_eq!(calls.newly_counted(), ["unsupported_compiler_option"], "{said}");
+        fs::metadata(calls.at("report")).unwrap().len()
+    });
+    assert!(lengths[0] > 0 && lengths[1] == 2 * lengths[0], "{lengths:?}");
+}
+
+#[test]
+fn what_clang_has_in_the_place_of_machine_code_is_named_so() {
+    let test = "what_clang_has_in_the_place_of_machine_code_is_named_so";
+    let Some(mut calls) = Calls::new(test, &["clang-16"]) else { return };
+    calls.write("a.c", "int a;\n");
+    for words in ["-c -emit-llvm a.c", "-S -emit-llvm a.c", "-c -emit-llvm a.c -o b"] {
+        calls.miss_then_hit(&format!("clang-16 {words}"));
+    }
+}
+
+#[test]
 fn what_clang_finds_by_analysis_is_remembered() {
     let Some(mut calls) = Calls::new("what_clang_finds_by_analysis_is_remembered", &["clang-16"]) else { return };
     calls.write("h.h", "#define H 1\n");
@@ -410,7 +436,7 @@ fn an_output_that_is_a_link_is_written_through() {
     symlink("real.o", calls.at("l.o")).unwrap();
     fs::write(calls.at("real.o"), "").unwrap();
     let said = calls.scene.said(&mut calls.ccwrap(["gcc", "-c", "a.c", "-o", "l.o"]));
-    assert_eq!((said.code, calls.newly_counted()), (Some(0), vec!["output_to_stdout".to_owned()]), "{said}");
+    assert_eq!((said.code, calls.newly_counted()), (Some(0), vec!["bad_output_file".to_owned()]), "{said}");
     assert!(calls.at("l.o").is_symlink() && fs::metadata(calls.at("real.o")).unwrap().len() > 0);
     fs::remove_file(calls.at("l.o")).unwrap();
     calls.hit("gcc -c a.c -o l.o");

@@ -124,6 +124,8 @@ pub fn open(path: &CStr, how: Open) -> Option<File> {
     const CREATE: usize = 0o100;
     const EXCLUSIVE: usize = 0o200;
     const APPEND: usize = 0o2000;
+    /// What is no file, such as a pipe that nobody reads, is not waited for.
+    const NO_WAIT: usize = 0o4000;
     const CLOSE_ON_EXEC: usize = 0o2_000_000;
     let flags = match how {
         Open::Read => 0,
@@ -131,7 +133,7 @@ pub fn open(path: &CStr, how: Open) -> Option<File> {
         Open::Append => WRITE | CREATE | APPEND,
     };
     // SAFETY: the path ends with a NUL.
-    let file = unsafe { call(number::OPENAT, [HERE, pointer(path), flags | CLOSE_ON_EXEC, 0o666, 0, 0]) }?;
+    let file = unsafe { call(number::OPENAT, [HERE, pointer(path), flags | NO_WAIT | CLOSE_ON_EXEC, 0o666, 0, 0]) }?;
     // A lower one stands for a standard stream that is closed: nothing may be written to that by mistake.
     (file > 2).then_some(File(file))
 }
@@ -340,6 +342,20 @@ pub fn become_program(program: &CStr, start: Start) {
     let (words, env) = start.pointers();
     // SAFETY: the path ends with a NUL; the lists are as the kernel made them.
     let _ = unsafe { call(number::EXECVE, [pointer(program), words as usize, env as usize, 0, 0, 0]) };
+}
+
+/// Puts another program in the place of this one, called with the words from that at `from` on, which becomes its path: by that GCC
+/// finds its parts. Comes back only where that is not possible.
+pub fn become_other(program: &CStr, start: Start, from: usize) {
+    let (words, env) = start.pointers();
+    let Some(left) = start.words().skip(from).map(CStr::as_ptr).next() else { return };
+    let words = words.wrapping_add(from);
+    // SAFETY: there is such a word, on the stack of this process, and nobody else looks at the list; as before, then.
+    unsafe {
+        words.cast_mut().write(program.as_ptr());
+        let _ = call(number::EXECVE, [pointer(program), words as usize, env as usize, 0, 0, 0]);
+        words.cast_mut().write(left);
+    }
 }
 
 /// Ends.

@@ -10,9 +10,10 @@ mod answer;
 mod bytes;
 mod given;
 mod kernel;
+mod plain;
 mod put;
 
-use ccwrap_format::FULL;
+use ccwrap_format::{ALONE, FULL};
 use core::ffi::CStr;
 use kernel::start::Start;
 
@@ -30,8 +31,12 @@ fn main(start: Start) -> ! {
         kernel::become_program(full, start);
     }
     let named = full.map_or(FULL.as_bytes(), CStr::to_bytes);
-    for piece in [b"ccwrap: cannot start `", named, b"`, which has to stand beside `ccwrap`\n"] {
-        kernel::write(kernel::ERRORS, piece);
-    }
+    let say = |kind: &[u8], end: &[u8]| {
+        for piece in [b"ccwrap: ", kind, b"cannot start `", named, ALONE.as_bytes(), end, b"\n"] {
+            kernel::write(kernel::ERRORS, piece);
+        }
+    };
+    plain::call(start, || say(b"warning: ", b"; the compiler is called"));
+    say(b"", b"");
     kernel::exit(NOT_FOUND)
 }
