@@ -213,6 +213,13 @@ impl Around {
             return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
         }
         self.settings.check()?;
+        if let Some(directory) = self.cache.as_ref().map(Cache::directory)
+            && directory.exists()
+            && !directory.is_dir()
+        {
+            let problem = format!("the cache `{}` is no directory", directory.display());
+            return Ok(self.in_trouble(Trouble::Settings, &problem));
+        }
         let Read { call, compile, decided } = match self.read() {
             Ok(read) => read,
             Err(why) => return Ok(self.pass(Counter::Uncacheable(why))),

@@ -334,7 +334,12 @@ impl Job<'_> {
         let mut env = env.clone();
         if let Some(manner) = manner {
             if manner.coloured {
-                words.insert(1, "-fdiagnostics-color=always".into());
+                let always = BString::from("-fdiagnostics-color=always");
+                words
+                    .iter_mut()
+                    .filter(|word| *word == "-fdiagnostics-color=auto")
+                    .for_each(|word| *word = always.clone());
+                words.insert(1, always);
             }
             if manner.links {
                 words.insert(1, "-fdiagnostics-urls=always".into());

@@ -125,9 +125,12 @@ impl Around {
     fn manner(&self, compile: &Compile) -> Manner {
         let value = |name: &str| variable(name.into());
         let [lc_all, lc_messages, lang] = ["LC_ALL", "LC_MESSAGES", "LANG"].map(|name| value(name).unwrap_or_default());
-        let coloured = !compile.says_colours && is_shown();
+        let is_shown = is_shown();
+        // GCC 12, `colorize_init`: no colours are named.
+        let has_none = value("GCC_COLORS").is_some_and(|colours| colours.is_empty()) && !self.is_clang();
+        let coloured = is_shown && !compile.says_colours && !has_none;
         let says_links = self.words.iter().any(|word| word.starts_with(b"-fdiagnostics-urls"));
-        let links = coloured && !says_links && !self.is_clang() && environment::has_links(&value);
+        let links = is_shown && !says_links && !self.is_clang() && environment::has_links(&value);
         Manner { coloured, links, locale: environment::locale(lc_all.as_bstr(), lc_messages.as_bstr(), lang.as_bstr()) }
     }
 

@@ -4,6 +4,7 @@ use bstr::{BString, ByteSlice as _};
 use ccwrap_format::call::is_setting;
 use ccwrap_format::{ALONE, FULL, SMALL};
 use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -84,22 +85,36 @@ impl Own {
 
     /// Whether a file is one of them: by a link, by another name, or as a copy, of another version too.
     fn is_of(&self, file: &Path, metadata: &fs::Metadata) -> bool {
-        is_small(file, metadata)
-            || self.0.iter().any(|own| {
-                let is_same = |other: fs::Metadata| {
-                    (other.dev(), other.ino()) == (metadata.dev(), metadata.ino())
-                        || other.len() == metadata.len() && holds_the_same(own, file)
-                };
-                fs::metadata(own).is_ok_and(is_same)
-            })
+        let is_same_as = |own: &PathBuf| {
+            let is_same = |other: fs::Metadata| {
+                (other.dev(), other.ino()) == (metadata.dev(), metadata.ino())
+                    || other.len() == metadata.len() && holds_the_same(own, file)
+            };
+            fs::metadata(own).is_ok_and(is_same)
+        };
+        self.0.iter().any(is_same_as) || !self.0.is_empty() && is_small(file, metadata)
     }
 }
 
-/// Whether a file is the small program of any version.
+/// Whether a file is the small program of any version. That one has no interpreter, as nearly all others do, which are not read.
 fn is_small(file: &Path, metadata: &fs::Metadata) -> bool {
-    const LARGEST: u64 = 1 << 18;
+    const LARGEST: u64 = 1 << 24;
+    let head = || {
+        let mut head = Vec::new();
+        fs::File::open(file)?.take(1024).read_to_end(&mut head).map(|_| head)
+    };
     metadata.len() <= LARGEST
-        && fs::read(file).is_ok_and(|text| text.starts_with(b"\x7fELF") && text.contains_str(ALONE))
+        && head().is_ok_and(|head| has_no_interpreter(&head))
+        && fs::read(file).is_ok_and(|text| text.contains_str(ALONE))
+}
+
+/// Whether a file that begins so is a program of 64 bits without an interpreter: by the types of its segments (elf(5)).
+fn has_no_interpreter(head: &[u8]) -> bool {
+    const INTERPRETER: [u8; 4] = 3_u32.to_le_bytes();
+    let number = |at: usize| head.get(at..at + 2).map_or(0, |bytes| usize::from(bytes[0]) | usize::from(bytes[1]) << 8);
+    let (start, size, segments) = (number(32), number(54), number(56));
+    let mut types = (0..segments).map(|i| head.get(start + i * size..).and_then(|segment| segment.get(..4)));
+    head.starts_with(b"\x7fELF\x02\x01") && types.all(|kind| kind.is_some_and(|kind| kind != INTERPRETER))
 }
 
 fn holds_the_same(a: &Path, b: &Path) -> bool {
@@ -193,11 +208,16 @@ mod tests {
     #[test]
     fn the_small_program_of_another_version_is_no_compiler() {
         let host = Host::new();
-        for (head, is_ours) in [("\x7fELF", true), ("#!/bin/sh\n# ", false)] {
+        let mut of_no_interpreter = [0; 120];
+        of_no_interpreter[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (of_no_interpreter[32], of_no_interpreter[54], of_no_interpreter[56]) = (64, 56, 1);
+        let mut with_one = of_no_interpreter;
+        with_one[64] = 3;
+        for (head, is_ours) in [(&of_no_interpreter[..], true), (&with_one, false), (b"#!/bin/sh\n# ", false)] {
             fs::remove_file(host.at("ours/cc")).unwrap();
-            fs::write(host.at("ours/cc"), format!("{head} of another version {ALONE}")).unwrap();
+            fs::write(host.at("ours/cc"), [head, b" of another version ", ALONE.as_bytes()].concat()).unwrap();
             fs::set_permissions(host.at("ours/cc"), fs::Permissions::from_mode(0o755)).unwrap();
-            assert_eq!(host.means(&["cc", "-c"]) == host.compiler(&["cc", "-c"]), is_ours, "{head}");
+            assert_eq!(host.means(&["cc", "-c"]) == host.compiler(&["cc", "-c"]), is_ours, "{}", head.as_bstr());
         }
     }
 

@@ -307,7 +307,8 @@ impl<'a> Build<'a> {
     /// Makes the files of an output that was left out, unless they are in the store already, as they nearly always are.
     fn make_empty(&self, info: &PathInfo, tree: &Examined) -> Result<(), FinishError> {
         let Some(empty) = tree.empty else { return Ok(()) };
-        if !self.store.path_infos(std::slice::from_ref(&info.path))?.contains(&None) {
+        let is_valid = !self.store.path_infos(std::slice::from_ref(&info.path))?.contains(&None);
+        if is_valid && empty.is_at(&self.store.layout().store().join(info.path.to_string())) {
             return Ok(());
         }
         let made = match empty {
@@ -480,6 +481,14 @@ enum Empty {
 }
 
 impl Empty {
+    /// Whether that is at a path.
+    fn is_at(self, path: &Path) -> bool {
+        match self {
+            Self::File => fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0),
+            Self::Directory => fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()),
+        }
+    }
+
     /// Hash and size of the NAR.
     fn hash(self) -> (Sha256, u64) {
         let nar = match self {

@@ -2,9 +2,9 @@
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, RenameFlags, Timespec, Timestamps, flock};
 use rustix::io::Errno;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -198,6 +198,49 @@ pub enum CanonicaliseError {
     File(#[from] FileError),
 }
 
+/// Whether two trees are the same to a NAR: not by their times, nor by who may read them.
+///
+/// # Errors
+/// Those of reading; what is not there is not the same as anything.
+pub(crate) fn are_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let look = |path| unless_gone(fs::symlink_metadata(path));
+    let (Some(first), Some(second)) = (look(one)?, look(other)?) else { return Ok(false) };
+    if first.file_type() != second.file_type() {
+        return Ok(false);
+    }
+    if first.is_symlink() {
+        return Ok(fs::read_link(one)? == fs::read_link(other)?);
+    }
+    if first.is_dir() {
+        let names = |path| fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<BTreeSet<_>>>();
+        let all = names(one)?;
+        if all != names(other)? {
+            return Ok(false);
+        }
+        let mut below = all.iter().map(|name| are_same(&one.join(name), &other.join(name)));
+        return below.find(|same| !matches!(same, Ok(true))).unwrap_or(Ok(true));
+    }
+    let is_program = |metadata: &Metadata| metadata.permissions().mode() & 0o100 != 0;
+    let looks_same = first.len() == second.len() && is_program(&first) == is_program(&second);
+    Ok(looks_same && hold_the_same(File::open(one)?, File::open(other)?)?)
+}
+
+fn hold_the_same(one: File, other: File) -> io::Result<bool> {
+    let [mut one, mut other] = [one, other].map(|file| BufReader::with_capacity(1 << 16, file));
+    loop {
+        let (first, second) = (one.fill_buf()?, other.fill_buf()?);
+        let common = first.len().min(second.len());
+        if first[..common] != second[..common] || (common == 0 && first.len() != second.len()) {
+            return Ok(false);
+        }
+        if common == 0 {
+            return Ok(true);
+        }
+        one.consume(common);
+        other.consume(common);
+    }
+}
+
 /// Moves the canonical tree `from` to `to`. What is in the way there is given the name `from` instead; readers of `to`
 /// never see it missing where the file system can swap names.
 ///
@@ -249,6 +292,36 @@ mod tests {
 
     fn directory() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary directory")
+    }
+
+    #[test]
+    fn trees_are_the_same_if_their_files_are() {
+        let directory = directory();
+        let at = |name: &str| directory.path().join(name);
+        let make = |tree: &str, text: &[u8], mode: u32, link: &str, names: &[&str]| {
+            for name in names {
+                fs::create_dir_all(at(tree).join(name)).unwrap();
+            }
+            fs::write(at(tree).join("file"), text).unwrap();
+            set_mode(&at(tree).join("file"), mode).unwrap();
+            std::os::unix::fs::symlink(link, at(tree).join("link")).unwrap();
+        };
+        let long = [7; 200_000];
+        let mut other = long;
+        other[199_999] = 8;
+        make("tree", &long, 0o644, "x", &["sub"]);
+        make("same", &long, 0o444, "x", &["sub"]);
+        make("text", &other, 0o644, "x", &["sub"]);
+        make("short", b"short", 0o644, "x", &["sub"]);
+        make("program", &long, 0o755, "x", &["sub"]);
+        make("link", &long, 0o644, "y", &["sub"]);
+        make("names", &long, 0o644, "x", &["sub", "sub/more"]);
+        for (tree, is_same) in
+            [("same", true), ("text", false), ("short", false), ("program", false), ("link", false), ("names", false)]
+        {
+            assert_eq!(are_same(&at("tree"), &at(tree)).unwrap(), is_same, "{tree}");
+        }
+        assert!(!are_same(&at("tree"), &at("none")).unwrap() && !are_same(&at("tree/sub"), &at("tree/file")).unwrap());
     }
 
     #[test]

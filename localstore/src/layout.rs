@@ -287,7 +287,7 @@ fn read_version(path: &Path) -> Result<Option<u32>, LayoutError> {
     match fs::read_to_string(path) {
         Ok(text) => match text.trim().parse() {
             Ok(version) => Ok(Some(version)),
-            Err(_) => Err(LayoutError::Corrupt { path: path.into(), text }),
+            Err(_) => Err(LayoutError::Corrupt { path: path.into(), text: text.trim().into() }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(LayoutError::Io { operation: "read", path: path.into(), source }),

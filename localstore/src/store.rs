@@ -527,6 +527,15 @@ impl LocalStore {
             }
         }
         let registered = self.infos(&paths).map_err(|error| StoreError::new(format!("register {}", names()), error))?;
+        for ((info, from), registered) in new.iter().zip(&registered) {
+            let was_there =
+                !placed.contains(&info.path) && registered.as_ref().is_some_and(|it| it.nar_hash == info.nar_hash);
+            let to = self.layout.store().join(info.path.to_string());
+            if was_there && from.exists() && !files::are_same(from, &to).unwrap_or(false) {
+                // It was damaged; what was made now is as it was.
+                files::place(from, &to).map_err(|error| StoreError::new(format!("mend {}", names()), error))?;
+            }
+        }
         Ok(registered
             .into_iter()
             .zip(infos)

@@ -80,6 +80,21 @@ fn a_file_of_the_store_that_is_damaged_is_made_again() {
 }
 
 #[test]
+fn what_is_damaged_in_the_store_is_mended_by_another_call_that_makes_the_same() {
+    let test = "what_is_damaged_in_the_store_is_mended_by_another_call_that_makes_the_same";
+    let Some(mut calls) = compiled(test) else { return };
+    for (i, end) in ["-a.o-o0", "-a.o-dep", "-a.o-log"].into_iter().enumerate() {
+        let files = stored(&calls, end);
+        files.iter().filter(|file| fs::metadata(file).unwrap().len() > 0).for_each(damage);
+        // The object, the depfile and the diagnostics are what they were.
+        calls.miss(&format!("gcc -Wall -DN={i} -MD -c a.c -o a.o"));
+        calls.hit(&format!("gcc -Wall -DN={i} -MD -c a.c -o a.o"));
+    }
+    calls.both(CALL);
+    calls.hit(CALL);
+}
+
+#[test]
 fn a_store_or_a_cache_that_is_deleted_is_filled_again() {
     let Some(mut calls) = compiled("a_store_or_a_cache_that_is_deleted_is_filled_again") else { return };
     calls.scene.delete_store();
@@ -153,6 +168,21 @@ fn settings_that_are_wrong_are_told_and_the_compiler_is_called() {
     let said = calls.said("gcc -c b.c");
     assert_eq!(said.code, Some(1), "{said}");
     assert!(said.errors.starts_with("ccwrap: ") && !said.errors.contains("warning"), "{said}");
+}
+
+#[test]
+fn a_cache_that_is_no_directory_is_told() {
+    let Some(calls) = Calls::new("a_cache_that_is_no_directory_is_told", &["gcc"]) else { return };
+    calls.write("a.c", "int a;\n");
+    let file = calls.at("file").display().to_string();
+    fs::write(&file, "").unwrap();
+    for (strict, code) in [("false", 0), ("true", 1)] {
+        fs::remove_file(calls.at("a.o")).ok();
+        let mut call = calls.ccwrap(["gcc", "-c", "a.c"]);
+        let said = calls.scene.said(call.env("CCWRAP_DIR", &file).env("CCWRAP_STRICT", strict));
+        assert_eq!((said.code, calls.at("a.o").exists()), (Some(code), code == 0), "{said}");
+        assert!(said.errors.contains("file` is no directory"), "{said}");
+    }
 }
 
 #[test]

@@ -56,12 +56,25 @@ fn a_terminal_is_written_to_in_colours_and_a_file_is_not() {
             }
             calls.unset(name);
         }
-        // By a word, the user decides.
-        let words = [compiler, "-Wall", "-fdiagnostics-color=never", "-c", "a.c"];
-        let (theirs, _) = shown(&mut calls, &words);
-        let ours = [&[ccwrap.as_str()], &words[..]].concat();
-        assert_eq!(shown(&mut calls, &ours).0, theirs);
-        assert_eq!(shown(&mut calls, &ours).0, theirs);
+        // By a word, the user decides; and by a variable that names no colours.
+        for (word, term, colours) in [
+            ("-fdiagnostics-color=never", "linux", None),
+            ("-fdiagnostics-color=never", "xterm-256color", None),
+            ("-fdiagnostics-color=always", "xterm-256color", None),
+            ("-fdiagnostics-color=auto", "xterm-256color", None),
+            ("-Wextra", "xterm-256color", Some("")),
+            ("-Wextra", "xterm-256color", Some("warning=01;31")),
+        ] {
+            calls.set("TERM", term);
+            colours.iter().for_each(|colours| calls.set("GCC_COLORS", colours));
+            let words = [compiler, "-Wall", word, "-c", "a.c"];
+            let (theirs, _) = shown(&mut calls, &words);
+            let ours = [&[ccwrap.as_str()], &words[..]].concat();
+            for _ in 0..2 {
+                assert_eq!(shown(&mut calls, &ours).0, theirs, "{words:?} {term} {colours:?}");
+            }
+        }
+        calls.unset("GCC_COLORS");
         // A file has none of it, whatever was remembered.
         for _ in 0..2 {
             calls.both(&format!("{compiler} -Wall -c a.c -o a.o"));

@@ -3,8 +3,9 @@
 use crate::kit::{chain, kit, sh};
 use nixstore::hash::Algorithm;
 use nixstore::store::{BuildOptions, Failure, RealiseError};
-use nixstore::{ContentAddress, DerivationOutput, Hash, Method, Sha256, Store as _, StoreDir, nar, rewrite};
+use nixstore::{ContentAddress, DerivationOutput, Hash, Method, Sha256, Store as _, StoreDir, StorePath, nar, rewrite};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -95,6 +96,30 @@ fn the_same_content_of_two_derivations_is_one_path() {
     let b = &kit.build(&sh("x", "echo $((2 - 1)) > $out"))["out"];
     assert_eq!(a, b);
     assert_eq!(kit.files().len(), 1);
+}
+
+#[test]
+fn a_path_that_is_spoilt_is_mended_by_whatever_makes_the_same_again() {
+    let kit = kit();
+    let make = |i: usize, does: &str| kit.build(&sh("x", &format!(": {i}; {does}")))["out"].path.clone();
+    let file = |path: &StorePath, text: &str| {
+        fs::remove_file(kit.physical(path)).unwrap();
+        fs::write(kit.physical(path), text).unwrap();
+    };
+    let path = make(0, "echo text > $out");
+    for (i, spoilt) in ["te", "tent\n", "longer than that\n"].into_iter().enumerate() {
+        file(&path, spoilt);
+        assert_eq!(make(i + 1, "echo text > $out"), path);
+        assert_eq!(fs::read_to_string(kit.physical(&path)).unwrap(), "text\n");
+    }
+    fs::remove_file(kit.physical(&path)).unwrap();
+    make(4, "echo text > $out");
+    let tree = make(0, "mkdir $out; echo text > $out/a");
+    fs::set_permissions(kit.physical(&tree), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::remove_file(kit.physical(&tree).join("a")).unwrap();
+    make(5, "mkdir $out; echo text > $out/a");
+    assert!(kit.store().verify().unwrap().is_good());
+    assert_eq!(kit.leftovers(), [] as [String; 0]);
 }
 
 #[test]
@@ -223,7 +248,7 @@ fn floating_outputs_can_be_hashed_as_files() {
 #[test]
 fn an_input_addressed_output_may_name_itself() {
     let kit = kit();
-    let path: nixstore::StorePath = "00000000000000000000000000000000-ia".parse().unwrap();
+    let path: StorePath = "00000000000000000000000000000000-ia".parse().unwrap();
     let drv =
         sh("ia", "echo $out > $out").without_outputs().output("out", DerivationOutput::InputAddressed(path.clone()));
     let out = &kit.build(&drv)["out"];
