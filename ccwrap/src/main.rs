@@ -302,10 +302,13 @@ impl Around {
         // A file that becomes larger than it may is an error like others, and the compiler has a limit of its own.
         let too_large = Some(signal_hook::consts::SIGXFSZ).filter(is_heard);
         too_large.map(|signal| signal_hook::flag::register(signal, Arc::default()));
+        // Until the compiler runs there is nothing to be put right, and much that takes no notice, such as the first snapshot of tools.
+        let ends_at_once = Arc::new(AtomicBool::new(true));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
             .into_iter()
             .filter(is_heard)
         {
+            signal_hook::flag::register_conditional_default(signal, ends_at_once.clone()).ok();
             let number = usize::try_from(signal).expect("signals are positive");
             signal_hook::flag::register_usize(signal, by.clone(), number).ok(); // then it ends without being asked
             signal_hook::flag::register(signal, cancelled.clone()).ok();
@@ -313,6 +316,10 @@ impl Around {
         let settings = &self.settings;
         let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
         let early = &self.early;
+        let meanwhile: &(dyn Fn() + Sync) = &|| {
+            ends_at_once.store(false, Ordering::SeqCst);
+            meanwhile();
+        };
         let (cache, cancelled) = (self.cache.as_ref(), &cancelled);
         let job =
             Job { call, compile, settings, cache, afresh, remembers, decided, text, name, cancelled, early, meanwhile };

@@ -134,6 +134,38 @@ fn a_call_that_is_stopped_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_call_that_is_stopped_while_it_takes_its_first_snapshot_does_not_go_on_with_that() {
+    let test = "a_call_that_is_stopped_while_it_takes_its_first_snapshot_does_not_go_on_with_that";
+    let Some(calls) = Calls::new(test, &["gcc"]) else { return };
+    calls.write("a.c", "int a;\n");
+    let store = calls.scene.at("empty");
+    let call = || {
+        let mut command = calls.ccwrap(["gcc", "-c", "a.c"]);
+        command.env("SPLITTER_STORE", &store).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let child = call().spawn().unwrap();
+    while !store.join("nix/var/nix/db/db.sqlite").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.signal(), output.stderr.as_slice()), (Some(2), &b""[..]));
+    let snapshots = || {
+        let paths = fs::read_dir(store.join("nix/store")).into_iter().flatten().flatten();
+        paths.filter(|path| path.file_name().to_string_lossy().ends_with("-toolchain")).count()
+    };
+    assert_eq!((snapshots(), calls.at("a.o").exists()), (0, false));
+    assert!(call().status().unwrap().success() && calls.at("a.o").exists());
+    assert!(tests::is_refused() || snapshots() > 0);
+    let own = fs::read_dir(store.join("nix/var/splitter/builds")).unwrap().flatten();
+    let left: Vec<_> = own.filter(|entry| entry.file_name().to_string_lossy().starts_with(&pid)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
 fn it_is_called_by_many_names() {
     let Some(mut calls) = Calls::new("it_is_called_by_many_names", &["gcc", "g++", "cc"]) else { return };
     calls.write("a.c", "int a;\n");
