@@ -16,5 +16,8 @@ pub const SMALL: &str = "ccwrap";
 /// The name of the full program, which does everything else. It stands beside the small one.
 pub const FULL: &str = "ccwrap-full";
 
+/// Names under which we are called to say something, or with a compiler behind.
+pub const OWN_NAMES: [&str; 3] = [SMALL, "ccache", FULL];
+
 /// What the small program says where the full one does not stand beside it: by this text in it any copy of it is known.
 pub const ALONE: &str = "`, which has to stand beside `ccwrap`";

@@ -302,7 +302,8 @@ impl Around {
         // A file that becomes larger than it may is an error like others, and the compiler has a limit of its own.
         let too_large = Some(signal_hook::consts::SIGXFSZ).filter(is_heard);
         too_large.map(|signal| signal_hook::flag::register(signal, Arc::default()));
-        // Until the compiler runs there is nothing to be put right, and much that takes no notice, such as the first snapshot of tools.
+        // Until the compiler runs there is much that takes no notice, such as the first snapshot of tools, and nothing to be put right;
+        // what is copied out of the store is then stopped as it is in the small program.
         let ends_at_once = Arc::new(AtomicBool::new(true));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
             .into_iter()

@@ -2,16 +2,13 @@
 
 use bstr::{BString, ByteSlice as _};
 use ccwrap_format::call::is_setting;
-use ccwrap_format::{ALONE, FULL, SMALL};
+use ccwrap_format::{ALONE, FULL, OWN_NAMES, SMALL};
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
-
-/// Names under which we are called to say something, or with a compiler behind.
-pub const OWN_NAMES: [&str; 3] = [SMALL, "ccache", FULL];
 
 /// Who is meant.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use crate::bytes::{self, LONGEST_PATH};
 use crate::given;
 use crate::kernel::start::Start;
 use crate::kernel::{self, Of};
+use ccwrap_format::OWN_NAMES;
 use ccwrap_format::call::is_setting;
-use ccwrap_format::{FULL, SMALL};
 use core::ffi::CStr;
 
 /// Becomes the compiler that is meant, after `warn`. Comes back where none is, or errors are wanted in its place.
@@ -17,7 +17,7 @@ pub fn call(start: Start, warn: impl FnOnce()) {
     let mut words = start.words().map(CStr::to_bytes).enumerate();
     let Some((_, called)) = words.next() else { return };
     let name = base(called);
-    let is_behind = [SMALL, FULL, "ccache"].iter().any(|own| name == own.as_bytes());
+    let is_behind = OWN_NAMES.iter().any(|own| name == own.as_bytes());
     let (at, named) = match is_behind {
         true => match words.find(|(_, word)| !is_setting(word)) {
             Some((at, word)) if !word.starts_with(b"-") => (at, word),
