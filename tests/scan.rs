@@ -45,6 +45,8 @@ struct Tally {
     units: usize,
     /// Units that only the compiler can tell of.
     unknown: usize,
+    /// Units of which the project's files are guessed without the host's headers as they are found with them.
+    guessed: usize,
     /// Files of the project that the compiler reads.
     read: usize,
     /// Files of the project that the scan found besides.
@@ -64,6 +66,12 @@ fn compare(build: &Path) -> Tally {
         };
         let read = unit.read_by_compiler();
         let of_project = |path: &&BString| !is_system(path.as_bstr());
+        let guessed = headers.scan_of_project(&unit.ask, &environment(), unit.cwd.as_bstr());
+        let is_guessed = guessed.is_some_and(|guessed| {
+            let [guessed, found] = [&guessed.files, &scanned.files].map(|files| files.iter().filter(of_project));
+            guessed.collect::<BTreeSet<_>>() == found.collect::<BTreeSet<_>>()
+        });
+        tally.guessed += usize::from(is_guessed);
         tally.read += read.iter().filter(of_project).count();
         tally.more += scanned.files.iter().filter(of_project).filter(|path| !read.contains(*path)).count();
         let missed = read.iter().filter(|path| !scanned.files.contains(*path));

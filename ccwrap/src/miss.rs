@@ -28,12 +28,13 @@ use splitter::graph::{Command, absolute};
 use splitter::head_start;
 use splitter::host_tools::{HostTools, SEARCH_PATH};
 use splitter::identity::Identity;
+use splitter::lower::Toolchain;
 use splitter::outside::Asked;
 use splitter::roots::{Mode, Roots};
 use splitter::rustc;
 use splitter::shell;
 use splitter::toolchain::{self, Toolchains, resolve_program};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -161,7 +162,10 @@ impl Job<'_> {
         let begun = SystemTime::now();
         let helper = Helper::default();
         let network = Network::of_edge(self.compile.rust.is_none());
-        let expected = Expected { network, early: self.early, start: &|own| self.head_start(own) };
+        let likely_tools = OnceCell::new();
+        let recalled = |own: &Path| head_start::recall(own, &self.call.compiler).map(Arc::new);
+        let start = |own: &Path| self.head_start(likely_tools.get_or_init(|| recalled(own)).as_ref()?);
+        let expected = Expected { network, early: self.early, start: &start };
         let want = Want { isolation: self.settings.isolation()?, way: None, jobs: 1, expected: Some(expected) };
         let opened = Opened::open(&self.choice()?, &want, tell)?;
         if opened.sandbox == Sandbox::None && want.isolation == Isolation::Auto {
@@ -208,6 +212,7 @@ impl Job<'_> {
                 failures: 1,
                 keep: Keep::default(),
                 cancelled: self.cancelled,
+                likely_tools: likely_tools.get().cloned().flatten(),
                 meanwhile: Some(&|found| {
                     helper.get_ready(scope);
                     looks.take(found);
@@ -298,11 +303,10 @@ impl Job<'_> {
         places::roots(checkout, &maps, within)
     }
 
-    /// How the compiler is begun before it is known what it reads, by what is remembered in `own`.
-    fn head_start(&self, own: &Path) -> Option<HeadStart> {
-        let tools = head_start::recall(own, &self.call.compiler)?;
+    /// How the compiler is begun before it is known what it reads, with the tools that it probably needs.
+    fn head_start(&self, tools: &Toolchain) -> Option<HeadStart> {
         let recipe = self.one(None, &self.call.env).recipe(self.call.directory.as_bstr());
-        head_start::of(&StoreDir::default(), &recipe, &self.roots().ok()?, self.settings.root_mode().ok()?, &tools)
+        head_start::of(&StoreDir::default(), &recipe, &self.roots().ok()?, self.settings.root_mode().ok()?, tools)
     }
 
     /// Held by the one that makes the first snapshot of the host's tools; who else wants it waits, and need not make it too.

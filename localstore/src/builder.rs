@@ -32,6 +32,22 @@ use std::time::{Duration, Instant};
 /// Of a longer log only the end is given back; the file in the log directory has all of it.
 const LOG_IN_MEMORY: u64 = 16 << 20;
 
+/// [`Store::begin`] of the embedded store: only of an edge that it has a sandbox for. What stands in the way will be told when
+/// the edge is realised.
+pub(crate) fn begin(store: &LocalStore, resolved: &ResolvedDerivation) {
+    let Ok(build) = Build::new(store, resolved) else { return };
+    let (Ok(Kind::Edge(network)), Ok(Some(attributes))) = (build.kind(), build.attributes()) else { return };
+    let Some(mut begun) = store.take_begun(network) else { return };
+    if begun.runs.is_none() && build.is_begun_by(&begun) {
+        let program = Program::Edge { attributes: &attributes, store: &store.layout().store() };
+        if begun.keeper.begin_job(&program, begun.scratch.path()).is_err() {
+            return;
+        }
+        begun.runs = Some(build.drv_path);
+    }
+    store.put_begun(begun);
+}
+
 /// [`Store::realise`] of the embedded store.
 pub(crate) fn realise(
     store: &LocalStore,
@@ -172,10 +188,9 @@ impl<'a> Build<'a> {
             Kind::Builder => scratch.sandbox(Network::Own),
             Kind::Edge(network) => scratch.sandbox(network),
         };
-        let rewrite = OwnOutputs::new(self);
         let (timeout, cancelled) = (options.timeout, options.cancelled);
         let run = |program: Program<'_>| -> Result<(Ended, Duration), BoxError> {
-            let start = Instant::now();
+            let start = begun.as_ref().and_then(Keeper::job_begun).unwrap_or_else(Instant::now);
             let keeper = match begun {
                 Some(keeper) => keeper,
                 None => Keeper::start(self.store.keeper()?, &place, scratch.open_log()?)?,
@@ -184,10 +199,10 @@ impl<'a> Build<'a> {
             self.store.leave(keeper);
             Ok((ended, start.elapsed()))
         };
-        if let Some(json) = self.edge() {
-            let attributes = rewrite.apply(&attributes::with_outputs(json, &rewrite.paths)?);
+        if let Some(attributes) = self.attributes()? {
             return run(Program::Edge { attributes: &attributes, store: &self.store.layout().store() });
         }
+        let rewrite = OwnOutputs::new(self);
         let env = self.environment(&rewrite, &scratch.make_build()?)?;
         let args: Vec<BString> = self.drv.args.iter().map(|arg| rewrite.apply(arg)).collect();
         let dir = self.store.store_dir();
@@ -203,6 +218,13 @@ impl<'a> Build<'a> {
         })
     }
 
+    /// What the runner is told of an edge: the manifest, with where the outputs go.
+    fn attributes(&self) -> Result<Option<BString>, BoxError> {
+        let Some(json) = self.edge() else { return Ok(None) };
+        let rewrite = OwnOutputs::new(self);
+        Ok(Some(rewrite.apply(&attributes::with_outputs(json, &rewrite.paths)?)))
+    }
+
     /// The manifest, if this is an edge: the runner stages it by itself.
     fn edge(&self) -> Option<&'a BString> {
         let runner = self.store.runner()?;
@@ -212,6 +234,9 @@ impl<'a> Build<'a> {
 
     /// Whether what has begun in a sandbox, if anything has, is this.
     fn is_begun_by(&self, begun: &Begun) -> bool {
+        if let Some(other) = &begun.runs {
+            return *other == self.drv_path;
+        }
         let manifest = || serde_json::from_slice(self.edge()?).ok();
         begun.start.as_ref().is_none_or(|start| manifest().is_some_and(|manifest| start.leads_to(&manifest)))
     }

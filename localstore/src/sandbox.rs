@@ -121,6 +121,8 @@ pub struct Keeper {
     log: File,
     /// The log is in no directory yet.
     is_log_in_memory: bool,
+    /// When it was told its job.
+    job_begun: Option<Instant>,
 }
 
 /// A keeper that has reported: nothing is left to it but to end.
@@ -172,11 +174,11 @@ impl Keeper {
         let begin = || -> io::Result<(Process, UnixStream)> {
             let (mut socket, theirs) = UnixStream::pair()?;
             let process = Process { pid: start(theirs.into(), &log)?, is_over: false, status: None };
-            tell_line(&mut socket, place)?;
+            tell_whole(&mut socket, place)?;
             Ok((process, socket))
         };
         let (process, socket) = begin().map_err(|error| SandboxError::Start { runner: runner.into(), error })?;
-        Ok(Self { runner: runner.into(), process, socket, log, is_log_in_memory: false })
+        Ok(Self { runner: runner.into(), process, socket, log, is_log_in_memory: false, job_begun: None })
     }
 
     /// Has the program of an edge begun whose inputs are still being found out: what it then runs is that edge, in a directory
@@ -187,14 +189,41 @@ impl Keeper {
     pub(crate) fn begin(&mut self, start: &HeadStart, builds: &Path, store: &Path) -> Result<(), SandboxError> {
         let (store, builds) = (store.into(), builds.into());
         let order = runner::Ahead { head_start: runner::HeadStartOrder { start: start.clone(), store, builds } };
-        tell_line(&mut self.socket, &order).map_err(|error| SandboxError::Start { runner: self.runner.clone(), error })
+        tell_whole(&mut self.socket, &order).map_err(|error| SandboxError::Start { runner: self.runner.clone(), error })
+    }
+
+    /// Has it begin a job that [`Keeper::run`] will probably be called with; whoever calls is at work meanwhile.
+    ///
+    /// # Errors
+    /// [`SandboxError::Start`].
+    pub fn begin_job(&mut self, program: &Program<'_>, scratch: &Path) -> Result<(), SandboxError> {
+        self.tell(program, scratch)?;
+        tell(&mut self.socket, &[runner::END])
+            .map_err(|error| SandboxError::Start { runner: self.runner.clone(), error })
+    }
+
+    fn tell(&mut self, program: &Program<'_>, scratch: &Path) -> Result<(), SandboxError> {
+        let failed = |error| SandboxError::Start { runner: self.runner.clone(), error };
+        let order = order(program, scratch).map_err(failed)?;
+        self.job_begun = Some(Instant::now());
+        tell(&mut self.socket, &order).map_err(failed)
+    }
+
+    /// Since when it has a job, if it was told one.
+    pub(crate) fn job_begun(&self) -> Option<Instant> {
+        self.job_begun
     }
 
     /// Has it run a job to its end. All that the job did is in place then.
     ///
     /// # Errors
     /// [`SandboxError`] where it cannot be run.
-    pub fn run(self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
+    pub fn run(mut self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
+        if self.job_begun.is_none() {
+            self.tell(&job.program, job.scratch)?;
+        }
+        let failed = |error| SandboxError::Start { runner: self.runner.clone(), error };
+        self.socket.shutdown(Shutdown::Write).or_else(unless_ended).map_err(failed)?;
         if !self.is_log_in_memory {
             return self.run_to_its_end(job);
         }
@@ -206,11 +235,10 @@ impl Keeper {
     }
 
     fn run_to_its_end(self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
-        let Self { runner, mut process, mut socket, mut log, is_log_in_memory: _ } = self;
+        let start = self.job_begun.unwrap_or_else(Instant::now);
+        let Self { runner, mut process, mut socket, mut log, .. } = self;
         let failed = |error| SandboxError::Start { runner: runner.clone(), error };
-        let order = order(job).map_err(failed)?;
-        tell(&mut socket, &order).and_then(|()| socket.shutdown(Shutdown::Write)).map_err(failed)?;
-        let answer = match hear(&mut socket, job, &mut process).map_err(failed)? {
+        let answer = match hear(&mut socket, job, start, &mut process).map_err(failed)? {
             Answer::Line(answer) => answer,
             Answer::Stopped(ended) => return Ok((ended, Leaving(process))),
             Answer::Nothing => {
@@ -312,10 +340,10 @@ fn write_log(log: &File, to: &Path) -> io::Result<()> {
 }
 
 /// What the keeper is told.
-fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
-    let place = |name: &str| job.scratch.join(name);
+fn order(program: &Program<'_>, scratch: &Path) -> io::Result<Vec<u8>> {
+    let place = |name: &str| scratch.join(name);
     let text = |bytes: &BString| text::from_bytes(bytes);
-    let work = match &job.program {
+    let work = match program {
         Program::Edge { attributes, store } => {
             let manifest: &RawValue = serde_json::from_slice(attributes)?;
             Work::Edge(Edge { manifest, store: store.to_path_buf(), outputs: place(OUTPUTS) })
@@ -335,16 +363,21 @@ fn order(job: &Job<'_>) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec(&work)?)
 }
 
-fn tell_line(socket: &mut UnixStream, order: &impl serde::Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(order)?;
-    line.push(b'\n');
-    tell(socket, &line)
+fn tell_whole(socket: &mut UnixStream, order: &impl serde::Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(order)?;
+    text.push(runner::END);
+    tell(socket, &text)
 }
 
 fn tell(socket: &mut UnixStream, text: &[u8]) -> io::Result<()> {
-    match socket.write_all(text) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // it has ended already
-        result => result,
+    socket.write_all(text).or_else(unless_ended)
+}
+
+/// No error where the one that would be told has ended already.
+fn unless_ended(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected => Ok(()),
+        _ => Err(error),
     }
 }
 
@@ -358,9 +391,8 @@ enum Answer {
     Stopped(Ended),
 }
 
-/// Waits for the answer of a keeper, or ends it.
-fn hear(socket: &mut UnixStream, job: &Job<'_>, process: &mut Process) -> io::Result<Answer> {
-    let start = Instant::now();
+/// Waits for the answer of a keeper whose job began at `start`, or ends it.
+fn hear(socket: &mut UnixStream, job: &Job<'_>, start: Instant, process: &mut Process) -> io::Result<Answer> {
     let mut answer = Vec::new();
     loop {
         match readable(socket, job.timeout.map(|timeout| timeout.saturating_sub(start.elapsed())))? {

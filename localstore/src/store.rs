@@ -64,8 +64,10 @@ pub(crate) struct Begun {
     pub keeper: Keeper,
     network: Network,
     pub scratch: Scratch,
-    /// What has begun there.
+    /// The program that has begun there.
     pub start: Option<HeadStart>,
+    /// The derivation, where it is not only expected but runs already.
+    pub runs: Option<StorePath>,
 }
 
 /// A sandbox that has begun before its store is open: the time until then is as long as it takes to make it.
@@ -144,7 +146,7 @@ impl Opening {
             let log = scratch.open_log().ok()?;
             let mut keeper = Keeper::start(runner, &scratch.sandbox(network), log).ok()?;
             let start = start.filter(|start| self.begins(&mut keeper, start));
-            Some(Begun { keeper, network, scratch, start })
+            Some(Begun { keeper, network, scratch, start, runs: None })
         };
         self.begun = self.session.clone().and_then(|session| Scratch::new(session).ok()).and_then(begin);
     }
@@ -155,7 +157,7 @@ impl Opening {
         let start = start.filter(|start| self.begins(&mut keeper, start));
         self.session = Session::create(&self.layout).map(Arc::new).ok();
         let scratch = self.session.clone().and_then(|session| Scratch::new(session).ok());
-        self.begun = scratch.map(|scratch| Begun { keeper, network, scratch, start });
+        self.begun = scratch.map(|scratch| Begun { keeper, network, scratch, start, runs: None });
     }
 
     fn begins(&self, keeper: &mut Keeper, start: &HeadStart) -> bool {
@@ -324,6 +326,11 @@ impl LocalStore {
     pub(crate) fn take_begun(&self, network: Network) -> Option<Begun> {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
         begun.filter(|begun| begun.network == network)
+    }
+
+    /// Keeps one for the edge that will be realised.
+    pub(crate) fn put_begun(&self, begun: Begun) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
     }
 
     /// Leaves a keeper that has reported to itself; it is waited for when the store is closed.
@@ -624,6 +631,10 @@ impl Store for LocalStore {
         let (names, ids): (Vec<_>, Vec<_>) = derivation.output_ids(&self.store_dir).into_iter().unzip();
         let found = self.realisations(&ids)?.into_iter();
         Ok(names.into_iter().zip(found).map(|(name, found)| Some((name, found?.path))).collect())
+    }
+
+    fn begin(&self, derivation: &ResolvedDerivation) {
+        builder::begin(self, derivation);
     }
 
     fn realise(&self, derivation: &ResolvedDerivation, options: &BuildOptions<'_>) -> Result<Built, RealiseError> {

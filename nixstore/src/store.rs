@@ -79,6 +79,10 @@ pub trait Store: Send + Sync {
         derivations.iter().map(|derivation| self.realised(derivation)).collect()
     }
 
+    /// Begins what is probably realised next, where that can go on beside: [`Store::realise`] waits for it then. If another
+    /// derivation is realised, it is ended, and nothing is left of it.
+    fn begin(&self, _: &ResolvedDerivation) {}
+
     /// Runs a derivation, registers its outputs and records what they have come out as. One that has run before runs again,
     /// unless it is a daemon that knows better: [`Built::ran`] tells.
     ///

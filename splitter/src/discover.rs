@@ -113,12 +113,25 @@ impl Answer {
 
 /// Answers for a command that is understood, which [`Kind::Other`] is not.
 pub fn discover(question: &Question<'_>) -> Answer {
-    discover_by(question, |question| Some(compile::discover(question)))
+    discover_long(question, &|| {})
+}
+
+/// The same. `when_long` is done in the midst of it if there is much to be scanned.
+pub fn discover_long(question: &Question<'_>, when_long: &dyn Fn()) -> Answer {
+    discover_by(question, |question| Some(compile::discover(question, when_long)))
 }
 
 /// The same where that takes no other program: none also where the compiler would be asked what it reads.
 pub fn discover_alone(question: &Question<'_>) -> Option<Found> {
-    discover_by(question, compile::discover_by_scan).found()
+    discover_by(question, |question| compile::discover_by_scan(question, &|| {})).found()
+}
+
+/// A guess at what a compile reads of the project, which takes far less time.
+pub fn guess(question: &Question<'_>) -> Option<Found> {
+    if question.recipe.kind != Kind::Compile {
+        return None;
+    }
+    discover_by(question, compile::discover_in_project).found()
 }
 
 /// The same, where what the scanner found was too little: the compiler itself is asked.

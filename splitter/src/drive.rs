@@ -119,6 +119,8 @@ pub struct Drive<'a> {
     pub keep: Keep,
     /// Set from outside to stop.
     pub cancelled: &'a AtomicBool,
+    /// The host's tools that a step probably needs: then the store may begin one of which it takes long to find out what it reads.
+    pub likely_tools: Option<Arc<Toolchain>>,
     /// Told what a command reads, while it runs.
     pub meanwhile: Option<&'a (dyn Fn(&Found) + Sync)>,
 }

@@ -49,6 +49,32 @@ fn a_header_that_appears_outside_of_the_directory_is_noticed_by_a_compile_that_i
     calls.miss("gcc -c ../source/b.c");
 }
 
+/// Where there is much to scan, what is read is guessed as though the host's headers were empty, and the compiler begins.
+#[test]
+fn a_header_that_hangs_on_a_macro_of_the_host_is_the_one_that_the_compiler_takes() {
+    let test = "a_header_that_hangs_on_a_macro_of_the_host_is_the_one_that_the_compiler_takes";
+    let Some(mut calls) = Calls::new(test, &["g++"]) else { return };
+    let which = |condition: &str| {
+        let includes = "#include <climits>\n#include <string>\n";
+        format!("{includes}#if {condition}\n#include \"a.h\"\n#else\n#include \"b.h\"\n#endif\nint x = X;\n")
+    };
+    calls.write("a.h", "#define X 1\n");
+    calls.write("b.h", "#define X 2\n");
+    calls.write("before.cc", "int before;\n");
+    calls.miss("g++ -c before.cc"); // only what compiled last begins at once
+    for (source, condition) in [("wrong.cc", "CHAR_BIT == 8"), ("right.cc", "defined __linux__")] {
+        calls.write(source, which(condition));
+        let words = format!("g++ -c {source}");
+        calls.miss_then_hit(&words);
+        calls.write("b.h", format!("// {source}\n"));
+        calls.hit(&words);
+        calls.write("a.h", "no text\n");
+        calls.both(&words);
+        calls.write("a.h", format!("#define X 3 // {source}\n"));
+        calls.miss_then_hit(&words);
+    }
+}
+
 #[test]
 fn a_path_leads_nowhere_by_a_directory_that_is_not_there() {
     let test = "a_path_leads_nowhere_by_a_directory_that_is_not_there";

@@ -47,15 +47,13 @@ impl Processors {
         self.give(None);
     }
 
-    /// Gives them back to this process, the first of a PID namespace, and to all others there, which sees them in its `/proc`.
+    /// Gives them back to all processes of the PID namespace of this one, which sees them in its `/proc`.
     pub fn give_back(&self) {
-        self.take_back();
         let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let mut others: Vec<i32> =
-            numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| *pid != 1).collect();
+        let mut all: Vec<i32> = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         // Parents first: what one starts meanwhile has what it has.
-        others.sort_unstable();
-        others.into_iter().for_each(|pid| self.give(Pid::from_raw(pid)));
+        all.sort_unstable();
+        all.into_iter().for_each(|pid| self.give(Pid::from_raw(pid)));
     }
 
     fn give(&self, to: Option<Pid>) {

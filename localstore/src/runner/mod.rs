@@ -35,11 +35,12 @@ use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::thread;
 
 /// Its name, as a program beside the commands and in a store.
 pub const NAME: &str = "splitter-runner";
 
-/// Where a job works. The keeper reads it as the first line, of JSON, from the socket that is its standard input, and makes a
+/// Where a job works. The keeper reads it as the first order, of JSON, from the socket that is its standard input, and makes a
 /// sandbox there before it is told what is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,8 +56,9 @@ pub enum Place {
     Here,
 }
 
-/// What is done there: all that follows the line, as JSON, but for the line of a head start. The keeper answers on the socket with a
-/// [`Report`] as a line of JSON; with nothing where nothing follows. The store passes the manifest `M` on as the text that it has.
+/// What is done there: the order after that, as JSON, but for a head start. With the end of orders it is waited for; where it is only
+/// likely, that end comes later. The keeper answers on the socket with a [`Report`] as a line of JSON; with nothing where there is no
+/// such order. The store passes the manifest `M` on as the text that it has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work<M> {
@@ -68,11 +70,14 @@ pub enum Work<M> {
     Nothing,
 }
 
-/// The line that may come between: the program of an edge whose inputs are still being found out. What follows is that edge.
+/// The order that may come between: the program of an edge whose inputs are still being found out. What follows is that edge.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ahead {
     pub head_start: ahead::Order,
 }
+
+/// Ends each order but the one that all orders end with. No JSON has it, whoever has written that.
+pub(crate) const END: u8 = 0;
 
 /// How an [`Ahead`] begins.
 const HEAD_START: &[u8] = b"{\"head_start\":";
@@ -165,9 +170,9 @@ fn begin(processors: &Processors) -> io::Result<io::Result<()>> {
     // A copy that programs do not inherit.
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut orders = BufReader::new(&socket);
-    let mut line = Vec::new();
-    orders.read_until(b'\n', &mut line)?;
-    let place: Place = serde_json::from_slice(&line)?;
+    let mut text = Vec::new();
+    orders.read_until(END, &mut text)?;
+    let place: Place = serde_json::from_slice(text.strip_suffix(&[END]).unwrap_or(&text))?;
     Ok(match &place {
         Place::Sandbox { network, .. } => {
             namespaces::in_first_process(*network, &socket, |isolated| work(isolated, &place, processors, orders))
@@ -181,7 +186,7 @@ fn work(
     isolated: Result<(), Error>,
     place: &Place,
     processors: &Processors,
-    mut orders: impl BufRead,
+    mut orders: impl BufRead + Send,
 ) -> Option<Report> {
     let scene = isolated.and_then(|()| match place {
         Place::Sandbox { root, .. } => Root::make(root).map(Scene::Root),
@@ -193,7 +198,7 @@ fn work(
 fn hear_and_do(
     scene: Result<Scene, Error>,
     processors: &Processors,
-    orders: &mut impl BufRead,
+    orders: &mut (impl BufRead + Send),
 ) -> Result<Option<Report>, Error> {
     match Told::hear(orders).map_err(Error::io("understand what is to be done"))? {
         Told::Nothing => Ok(None),
@@ -206,6 +211,16 @@ fn hear_and_do(
             }
             do_there(*work, scene?).map(Some)
         }
+        Told::LikelyWork(work) => thread::scope(|scope| {
+            let give_back_when_waited_for = || {
+                io::copy(orders, &mut io::sink()).ok();
+                processors.give_back();
+            };
+            if thread::Builder::new().spawn_scoped(scope, give_back_when_waited_for).is_err() {
+                processors.give_back();
+            }
+            do_there(*work, scene?).map(Some)
+        }),
     }
 }
 
@@ -222,6 +237,8 @@ enum Told {
     Nothing,
     Ahead(Box<ahead::Order>),
     Work(Box<Work<Manifest>>),
+    /// The same from somebody who is at work still, and waits if that comes to it.
+    LikelyWork(Box<Work<Manifest>>),
 }
 
 impl Scene {
@@ -237,13 +254,16 @@ impl Scene {
 impl Told {
     fn hear(orders: &mut impl BufRead) -> io::Result<Self> {
         let mut text = Vec::new();
-        orders.read_until(b'\n', &mut text)?;
-        if text.starts_with(HEAD_START) {
-            let Ahead { head_start } = serde_json::from_slice(&text)?;
-            return Ok(Self::Ahead(Box::new(head_start)));
-        }
-        orders.read_to_end(&mut text)?;
-        Ok(if text.is_empty() { Self::Nothing } else { Self::Work(serde_json::from_slice(&text)?) })
+        orders.read_until(END, &mut text)?;
+        Ok(match text.as_slice() {
+            [] => Self::Nothing,
+            [ahead @ .., END] if ahead.starts_with(HEAD_START) => {
+                let Ahead { head_start } = serde_json::from_slice(ahead)?;
+                Self::Ahead(Box::new(head_start))
+            }
+            [work @ .., END] => Self::LikelyWork(serde_json::from_slice(work)?),
+            work => Self::Work(serde_json::from_slice(work)?),
+        })
     }
 }
 

@@ -94,7 +94,8 @@ impl Edges {
             system: format!("{}-linux", std::env::consts::ARCH),
             builder: dir.print(&self.runner).into(),
             args: Vec::new(),
-            env: [("__json".into(), serde_json::to_vec(&manifest).unwrap().into())].into(),
+            // In lines, as others than us may write it.
+            env: [("__json".into(), serde_json::to_vec_pretty(&manifest).unwrap().into())].into(),
         };
         drv.try_into().unwrap()
     }

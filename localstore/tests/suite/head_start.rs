@@ -72,6 +72,69 @@ fn waits_for_its_input() -> bool {
     false
 }
 
+/// Whether an edge has left its outputs, at last.
+fn is_made_before_it_is_asked_for(edges: &Edges) -> bool {
+    let until = Instant::now() + Duration::from_secs(20);
+    while edges.kit.leftovers().is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    !edges.kit.leftovers().is_empty()
+}
+
+/// A store that expects such an edge, with its program begun or without.
+fn reopen_expecting(edges: &mut Edges, drv: &ResolvedDerivation, start: Option<HeadStart>) {
+    edges.kit.reopen_expecting(Network::None, start);
+    edges.kit.store().install_runner(&runner()).unwrap();
+    edges.kit.store().begin(drv);
+}
+
+#[test]
+fn an_edge_that_was_begun_is_not_run_again() {
+    let mut edges = edges();
+    let drv = edges.edge_with(SCRIPT, offline);
+    for start in [None, Some(start_of(&drv))] {
+        reopen_expecting(&mut edges, &drv, start);
+        assert!(is_made_before_it_is_asked_for(&edges));
+        assert_eq!(outcome(&edges, &drv), ["input\n", "once\n"].map(str::to_owned));
+    }
+}
+
+#[test]
+fn an_edge_that_was_begun_and_not_asked_for_is_ended() {
+    let mut edges = edges();
+    let other = edges.edge_with("echo other > out; kill -STOP $$", offline);
+    reopen_expecting(&mut edges, &other, Some(start_of(&other)));
+    waits_for_its_input();
+    assert_eq!(outcome(&edges, &edges.edge_with(SCRIPT, offline)), ["input\n", "once\n"].map(str::to_owned));
+    reopen_expecting(&mut edges, &other, None);
+    waits_for_its_input();
+    edges.kit.close();
+    assert_eq!(edges.kit.leftovers(), Vec::<String>::new());
+    edges.kit.reopen();
+    assert_eq!(edges.kit.store().realised(&other).unwrap(), None);
+}
+
+#[test]
+fn an_edge_that_was_begun_for_what_it_does_not_come_to_begins_anew() {
+    let mut edges = edges();
+    let drv = edges.edge_with(SCRIPT, |manifest| {
+        offline(manifest);
+        manifest.directories.push("/src/dir".into());
+    });
+    // The program would have looked for the directory already.
+    let start = start_of(&edges.edge_with(SCRIPT, offline));
+    reopen_expecting(&mut edges, &drv, Some(start));
+    assert_eq!(outcome(&edges, &drv), ["input with a directory\n", "once\n"].map(str::to_owned));
+}
+
+#[test]
+fn an_edge_that_was_begun_and_failed_fails_when_it_is_asked_for() {
+    let mut edges = edges();
+    let drv = edges.edge_with("echo no >&2; exit 3", offline);
+    reopen_expecting(&mut edges, &drv, Some(start_of(&drv)));
+    fails_with_3(&edges, &drv);
+}
+
 #[test]
 fn what_a_program_makes_before_it_has_its_inputs_is_its_own() {
     let mut edges = edges();
@@ -127,7 +190,11 @@ fn a_program_that_fails_before_it_has_its_inputs_fails_as_ever() {
     let mut edges = edges();
     let drv = edges.edge_with("echo no >&2; exit 3", offline);
     edges.kit.reopen_expecting(Network::None, Some(start_of(&drv)));
-    match realise(&edges, &drv) {
+    fails_with_3(&edges, &drv);
+}
+
+fn fails_with_3(edges: &Edges, drv: &ResolvedDerivation) {
+    match realise(edges, drv) {
         Err(RealiseError::Failed { reason, log }) => {
             assert_eq!((reason, log), (nixstore::store::Failure::Exit(3), b"no\n".to_vec()));
         }

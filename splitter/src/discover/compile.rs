@@ -30,19 +30,31 @@ struct Answer {
     names_root: bool,
 }
 
-/// By the scanner where that can tell.
-pub(super) fn discover(question: &Question<'_>) -> Found {
-    discover_by_scan(question).unwrap_or_else(|| discover_by_compiler(question))
+/// By the scanner where that can tell. `when_long` is done in the midst of it if it takes long.
+pub(super) fn discover(question: &Question<'_>, when_long: &dyn Fn()) -> Found {
+    discover_by_scan(question, when_long).unwrap_or_else(|| discover_by_compiler(question))
 }
 
 /// By the scanner; none where that cannot tell.
-pub(super) fn discover_by_scan(question: &Question<'_>) -> Option<Found> {
+pub(super) fn discover_by_scan(question: &Question<'_>, when_long: &dyn Fn()) -> Option<Found> {
     let (compile, _, cwd) = read(question);
-    let scanned = question.headers.scan(&compile.ask, &question.recipe.env, cwd.as_bstr());
+    let scanned = question.headers.scan_long(&compile.ask, &question.recipe.env, cwd.as_bstr(), when_long);
     let suffices = |scanned: &Scanned| question.roots.is_empty() || !question.headers.name_themselves(&scanned.files);
     let scanned = scanned.filter(suffices)?;
     let in_depfile = names_all(question) && !scanned.untold;
     let mut found = Found { in_depfile, ..Found::default() };
+    found.scanned(&scanned);
+    Some(with_words(question, found))
+}
+
+/// A guess at what it reads of the project, by the scanner; none where what comes of it depends on more.
+pub(super) fn discover_in_project(question: &Question<'_>) -> Option<Found> {
+    if !question.roots.is_empty() {
+        return None;
+    }
+    let (compile, _, cwd) = read(question);
+    let scanned = question.headers.scan_of_project(&compile.ask, &question.recipe.env, cwd.as_bstr())?;
+    let mut found = Found::default();
     found.scanned(&scanned);
     Some(with_words(question, found))
 }

@@ -12,7 +12,7 @@ use crate::scan::times::{self, Times};
 use crate::scan::{Files, Scanned, Search, Symbol, Symbols, There, Unit, lex::Directive, scan};
 use bstr::{BStr, BString, ByteSlice as _};
 use hashbrown::{HashMap, HashSet};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -32,6 +32,8 @@ pub struct Headers {
     /// None for one that does not answer.
     compilers: Mutex<HashMap<Asking, Asked>>,
     naming: Mutex<Naming>,
+    /// How much was read, in bytes.
+    size: AtomicUsize,
     /// Where the answers of compilers are remembered between runs.
     memory: Option<PathBuf>,
 }
@@ -73,6 +75,7 @@ impl Files for Headers {
         let forgotten = self.forgotten.load(Ordering::SeqCst);
         let file = to_path(path);
         let lexed = |text: &[u8]| {
+            self.size.fetch_add(text.len(), Ordering::Relaxed);
             let pieces = if is_system(path) { BTreeSet::new() } else { times::pieces(text.as_bstr()) };
             Lexed { pieces, ..lex(text, &self.symbols) }
         };
@@ -88,6 +91,45 @@ impl Files for Headers {
         }
         drop(files);
         there
+    }
+}
+
+/// So much (bytes) is scanned in a fraction of the time that a compiler takes to begin.
+const LONG: usize = 512 * 1024;
+
+/// The same files, where it is told once that they are long.
+struct Patient<'a> {
+    headers: &'a Headers,
+    /// How much had been read before.
+    from: usize,
+    when_long: Cell<Option<&'a dyn Fn()>>,
+}
+
+impl Files for Patient<'_> {
+    fn read(&self, path: &BStr) -> There {
+        let there = self.headers.read(path);
+        if self.headers.size.load(Ordering::Relaxed) - self.from > LONG
+            && let Some(when_long) = self.when_long.take()
+        {
+            when_long();
+        }
+        there
+    }
+}
+
+/// The same files, but that those of the host are empty.
+struct OfProject<'a>(&'a Headers);
+
+impl Files for OfProject<'_> {
+    fn read(&self, path: &BStr) -> There {
+        if !is_system(path) {
+            return self.0.read(path);
+        }
+        match fs::metadata(to_path(path)) {
+            Ok(metadata) if metadata.is_file() => There::File(Arc::default()),
+            Ok(_) => There::Other,
+            Err(_) => There::Nothing,
+        }
     }
 }
 
@@ -151,14 +193,45 @@ impl Headers {
     /// What a compile reads that is started with the words `argv`, without those for outputs; none where only the compiler
     /// can say.
     pub fn scan(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
+        self.scan_long(argv, env, cwd, &|| {})
+    }
+
+    /// The same. `when_long` is done in the midst of it if it takes long.
+    pub fn scan_long(
+        &self,
+        argv: &[BString],
+        env: &BTreeMap<BString, BString>,
+        cwd: &BStr,
+        when_long: &dyn Fn(),
+    ) -> Option<Scanned> {
         if !super::is_of_host(argv.first()?.as_bstr()) {
             return None;
         }
-        self.guess(argv, env, cwd).filter(|scanned| scanned.incomplete.is_none())
+        let from = self.size.load(Ordering::Relaxed);
+        let files = Patient { headers: self, from, when_long: Cell::new(Some(when_long)) };
+        self.go_through(&files, argv, env, cwd).filter(|scanned| scanned.incomplete.is_none())
     }
 
-    /// The same as far as it can be told: a script in the place of a compiler may add words of its own.
+    /// What it probably reads of the project: the same, as though the host's headers said nothing, which takes far less time.
+    pub fn scan_of_project(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
+        if !super::is_of_host(argv.first()?.as_bstr()) {
+            return None;
+        }
+        self.go_through(&OfProject(self), argv, env, cwd).filter(|scanned| scanned.incomplete.is_none())
+    }
+
+    /// The same as [`Headers::scan`] as far as it can be told: a script in the place of a compiler may add words of its own.
     pub fn guess(&self, argv: &[BString], env: &BTreeMap<BString, BString>, cwd: &BStr) -> Option<Scanned> {
+        self.go_through(self, argv, env, cwd)
+    }
+
+    fn go_through(
+        &self,
+        files: &dyn Files,
+        argv: &[BString],
+        env: &BTreeMap<BString, BString>,
+        cwd: &BStr,
+    ) -> Option<Scanned> {
         let options = Options::read(argv).ok()?;
         let (_, language) = *options.sources.first()?;
         let of_other_language = options.sources.iter().any(|(_, other)| *other != language);
@@ -169,7 +242,7 @@ impl Headers {
         let compiler = compiler.get()?.as_ref()?;
         let search = Search::new(&options, &compiler.search.directories, &|path| led::reached(path, cwd));
         let (symbols, builtin) = (&self.symbols, &compiler.builtin);
-        let mut scanned = scan(&Unit { files: self, symbols, options: &options, search: &search, builtin, cwd });
+        let mut scanned = scan(&Unit { files, symbols, options: &options, search: &search, builtin, cwd });
         scanned.absent.extend(compiler.absent.iter().map(|path| absolute(path.as_bstr(), cwd)));
         // A depfile has the paths by which they were found.
         scanned.untold |= !compiler.search.files.is_empty();
@@ -269,5 +342,39 @@ impl Naming {
         let names = has_word(text.as_bstr(), &|word| symbols.find(word).is_some_and(|word| words.contains(&word)));
         self.files.insert(path.clone(), (self.words.len(), names));
         names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_of_the_project_is_guessed_as_though_the_hosts_headers_said_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cwd =
+            BString::from(directory.path().canonicalize().expect("it is there").into_os_string().into_encoded_bytes());
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("a file");
+        write("x.c", "#include <limits.h>\n#include \"a.h\"\n#ifdef CHAR_BIT\n#include \"b.h\"\n#endif\n");
+        write("a.h", "#include <none.h>\n#ifdef X\n#include \"c.h\"\n#endif\n");
+        write("b.h", "");
+        write("c.h", "");
+        let headers = Headers::default();
+        let argv = ["gcc", "-DX", "x.c"].map(BString::from);
+        let of_project = |scanned: Option<Scanned>| -> Option<Vec<String>> {
+            let names = scanned?
+                .files
+                .into_iter()
+                .filter_map(|path| Some(path.strip_prefix(cwd.as_slice())?.to_str().ok()?.to_owned()));
+            Some(names.collect::<BTreeSet<_>>().into_iter().collect())
+        };
+        let env = BTreeMap::new();
+        let Some(guessed) = of_project(headers.scan_of_project(&argv, &env, cwd.as_bstr())) else {
+            return println!("not run: there is no gcc");
+        };
+        assert_eq!(guessed, ["/a.h", "/c.h", "/x.c"]);
+        // What was not read for it is read then.
+        let read = of_project(headers.scan(&argv, &env, cwd.as_bstr()));
+        assert_eq!(read.expect("gcc is there"), ["/a.h", "/b.h", "/c.h", "/x.c"]);
     }
 }

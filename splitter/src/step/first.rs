@@ -36,8 +36,10 @@ impl Steps<'_> {
         let none = Roots::default();
         let roots = if self.is_bound_by_text(recipe) { &self.drive.roots } else { &none };
         let question = Question { recipe, stated: &stated, roots, headers: self.headers };
-        let answer =
-            self.found_ahead(edge).map_or_else(|| discover::discover(&question), |found| Answer::Found(found.into()));
+        let answer = self.found_ahead(edge).map_or_else(
+            || discover::discover_long(&question, &|| self.begin(&question)),
+            |found| Answer::Found(found.into()),
+        );
         let mut found = match answer {
             Answer::Found(found) => *found,
             Answer::Leaves(links) if recipe.links == Links::ByText && !links.is_disjoint(self.written_through()) => {
@@ -56,6 +58,17 @@ impl Steps<'_> {
             // What it printed the first time is what the user is told, if this does not help either.
             Err(failed) if failed.misses_a_file() => self.with_more(edge, &question, &found).ok_or(failed).map(Some),
             Err(failed) => Err(failed),
+        }
+    }
+
+    /// Has the store begin what this step probably is, before all that it reads is known.
+    fn begin(&self, question: &Question<'_>) {
+        let Some(tools) = &self.drive.likely_tools else { return };
+        let Some(found) = discover::guess(question) else { return };
+        let Ok((view, _)) = self.view(question.recipe, &found) else { return };
+        let Ok(derivation) = self.derivation(question.recipe, &found, view, tools, Watch::No) else { return };
+        if self.drive.afresh || self.drive.store.realised(&derivation).is_ok_and(|known| known.is_none()) {
+            self.drive.store.begin(&derivation);
         }
     }
 
