@@ -69,7 +69,10 @@ impl Here {
             }
             Action::Clear => {
                 clean::forget_all(&self.cache)?;
-                let evicted = self.clean(Until::Size(0))?;
+                let evicted = match self.clean(Until::Size(0)) {
+                    Err(error) if localstore::is_damaged(&*error) => self.delete_store()?,
+                    evicted => evicted?,
+                };
                 format!("Cleared the cache\n{evicted}")
             }
             Action::Cleanup => match self.limit()? {
@@ -151,6 +154,13 @@ impl Here {
         Ok(told(clean::clean(&self.cache, &root, until)?))
     }
 
+    /// Deletes the store, from which nothing can be read.
+    fn delete_store(&self) -> Result<String, Error> {
+        let Some(root) = self.store()? else { return Ok(String::new()) };
+        localstore::delete(&root)?;
+        Ok(format!("Deleted the store `{}`, which was damaged\n", root.display()))
+    }
+
     /// What is in the file `stats_log`.
     fn log(&self) -> Result<Sums, Error> {
         let file = self.settings.get("stats_log").ok_or("no file is named by `stats_log` or CCWRAP_STATSLOG")?;
@@ -172,9 +182,13 @@ impl Here {
         if let Some(root) = self.store()? {
             writeln!(said, "Store:           {}", root.display())?;
             if root.join("nix").is_dir() {
-                let size = localstore::LocalStore::open(&root)?.size_at_most()?;
                 let limit = self.limit()?.unwrap_or(u64::MAX);
-                writeln!(said, "  Size:          {} of {}{}", Size(size), Size(limit), percent(size, limit))?;
+                match size_of(&root) {
+                    Ok(size) => {
+                        writeln!(said, "  Size:          {} of {}{}", Size(size), Size(limit), percent(size, limit))?;
+                    }
+                    Err(error) => writeln!(said, "  Size:          unknown: {error}")?,
+                }
             }
         }
         Ok(said)
@@ -192,6 +206,11 @@ impl Here {
         };
         Ok(format!("{}: {}\n", explained.output, explained.reason))
     }
+}
+
+/// Of a store, in bytes.
+fn size_of(root: &Path) -> Result<u64, Error> {
+    Ok(localstore::LocalStore::open(root)?.size_at_most()?)
 }
 
 /// Ours; as `ccache` first that of the ccache which is followed, for those who look for a number behind its name.

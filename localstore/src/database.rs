@@ -8,7 +8,7 @@
 use crate::layout::{self, Layout};
 use nixstore::{DrvOutputId, PathInfo, Realisation, Sha256, StoreDir, StorePath};
 use rusqlite::config::DbConfig;
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
@@ -474,12 +474,31 @@ fn conversion(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rus
 
 /// What could not be done with the database.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation}")]
+#[error("cannot {operation}{}", advice(.source))]
 pub struct DatabaseError {
     /// A phrase that follows "cannot".
     pub operation: String,
     /// What SQLite says.
     pub source: rusqlite::Error,
+}
+
+/// What to do about an error, where something can be done.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    if is_damage(error) {
+        "; it is damaged: `splitter store delete` or `ccwrap -C` deletes the store, all of which can be made again"
+    } else {
+        ""
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Whether an error, or what has caused it, is that a database is damaged.
+pub fn is_damaged(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref::<rusqlite::Error>()).any(is_damage)
 }
 
 /// Moves files while paths are being registered.

@@ -199,6 +199,31 @@ fn a_store_that_a_newer_program_made_is_left_alone() {
 }
 
 #[test]
+fn a_store_whose_database_is_damaged_is_told_and_can_be_cleared() {
+    let Some(mut calls) = compiled("a_store_whose_database_is_damaged_is_told_and_can_be_cleared") else { return };
+    let database = calls.scene.at("store/nix/var/nix/db/db.sqlite");
+    for text in ["no database", "SQLite format 3\0 and no more of it"] {
+        for end in ["-wal", "-shm"] {
+            fs::remove_file(calls.scene.at(&format!("store/nix/var/nix/db/db.sqlite{end}"))).ok();
+        }
+        fs::write(&database, text.repeat(1000)).unwrap();
+        calls.write("b.c", "int b;\n");
+        let said = calls.said("gcc -c b.c");
+        assert_eq!((said.code, said.errors.lines().count()), (Some(0), 1), "{said}");
+        assert!(said.errors.contains("`ccwrap -C` deletes the store"), "{said}");
+        let statistics = calls.said("-s");
+        assert_eq!(statistics.code, Some(0), "{statistics}");
+        assert!(statistics.out.contains("unknown: cannot open the database"), "{statistics}");
+        let cleared = calls.said("-C");
+        assert_eq!(cleared.code, Some(0), "{cleared}");
+        assert!(!database.exists(), "{cleared}");
+        calls.newly_counted();
+        calls.write("b.c", format!("char b[] = \"{}\";\n", text.len()));
+        calls.miss_then_hit("gcc -c b.c");
+    }
+}
+
+#[test]
 fn what_a_compiler_writes_as_its_depfile_may_be_anything() {
     let test = "what_a_compiler_writes_as_its_depfile_may_be_anything";
     let Some(mut calls) = Calls::new(test, &["gcc"]) else { return };
