@@ -59,6 +59,12 @@ impl Search {
         self.after(self.quote)
     }
 
+    /// Whether names between quotes are looked for nowhere else than those between angles, but for the directory of the file that
+    /// names it.
+    pub fn is_one(&self) -> bool {
+        self.quote == 0
+    }
+
     /// Where what is embedded is looked for, but for the directory of the file that names it (GCC 15 manual, "Binary
     /// Resource Inclusion").
     pub fn embedded(&self) -> impl Iterator<Item = (Place, &Directory)> {

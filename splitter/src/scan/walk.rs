@@ -65,7 +65,7 @@ pub enum Incomplete {
 pub fn scan(unit: &Unit<'_>) -> Scanned {
     let mut walk = Walk {
         unit,
-        words: Words::new(unit.symbols),
+        words: Words::new(unit.symbols, unit.builtin),
         macros: Macros::new(unit.builtin),
         scanned: Scanned::default(),
         walked: HashMap::new(),
@@ -108,12 +108,16 @@ struct Words {
     asked: Vec<Symbol>,
     /// Of which the value changes from place to place, or is the compiler's alone to know.
     opaque: Vec<Symbol>,
+    /// The compiler is GCC, and none that only says so.
+    is_gcc: bool,
 }
 
 impl Words {
-    fn new(symbols: &Symbols) -> Self {
+    fn new(symbols: &Symbols, builtin: &Builtin) -> Self {
         let all = |names: &[&str]| names.iter().map(|name| symbols.of(name.as_bytes())).collect();
+        let defines = |name: &str| builtin.contains_key(&symbols.of(name.as_bytes()));
         Self {
+            is_gcc: defines("__GNUC__") && !["__clang__", "__INTEL_COMPILER", "__EDG__"].into_iter().any(defines),
             defined: symbols.of(b"defined"),
             has_include: symbols.of(b"__has_include"),
             has_include_next: symbols.of(b"__has_include_next"),
@@ -383,8 +387,10 @@ impl Walk<'_> {
         let search = self.unit.search;
         if kind == Kind::Next {
             let found = self.first(name, search.after(place));
-            // In a file that was found beside another, compilers begin in different places.
-            if place == 0 && found.is_some() {
+            // In a file that was found beside another, Clang goes on from where that was found. GCC begins anew, with the directories for
+            // quotes, and in the source and what was named by an absolute path as for any name. It may come to the same.
+            let is_anew = self.words.is_gcc && !quoted && search.is_one();
+            if place == 0 && found.is_some() && !is_anew {
                 self.give_up(Incomplete::Next(includer.clone()));
             }
             return found;
@@ -635,12 +641,18 @@ mod tests {
 
     /// Scans with `cc WORDS`, started in `/w`, `/sys` the compiler's own directory, which defines `OWN` as 1.
     fn scanned(words: &str, texts: &[(&str, &str)]) -> Scanned {
+        scanned_by(&["OWN"], words, texts)
+    }
+
+    /// The same with a compiler that defines these names.
+    fn scanned_by(own: &[&str], words: &str, texts: &[(&str, &str)]) -> Scanned {
         let symbols = Symbols::default();
         let texts = Texts { symbols: &symbols, texts: texts.iter().copied().collect() };
         let argv: Vec<BString> = format!("cc {words}").split(' ').map(BString::from).collect();
         let options = Options::read(&argv).expect("all is followed");
         let search = Search::new(&options, &["/sys".into()], &|path| absolute(path, "/w".into()));
-        let builtin = Builtin::from([(symbols.of(b"OWN"), Definition::Is(Arc::new(Macro::object("1"))))]);
+        let one = |name: &&str| (symbols.of(name.as_bytes()), Definition::Is(Arc::new(Macro::object("1"))));
+        let builtin: Builtin = own.iter().map(one).collect();
         let cwd = "/w".into();
         scan(&Unit { files: &texts, symbols: &symbols, options: &options, search: &search, builtin: &builtin, cwd })
     }
@@ -704,6 +716,34 @@ mod tests {
         let missed = names(&scanned.absent);
         let missed: Vec<&str> = missed.split(' ').filter(|path| !path.ends_with("/stdc-predef.h")).collect();
         assert_eq!(missed, ["/w/i/a.h.gch", "/w/i/b.h", "/w/s/a.h"]);
+    }
+
+    #[test]
+    fn the_next_of_a_name_begins_anew_in_a_file_that_was_found_beside_another_where_that_is_sure() {
+        // As the `limits.h` of GCC finds that of the C library.
+        let texts = [
+            ("/w/x.c", "#include <l.h>\n"),
+            (
+                "/sys/l.h",
+                "#ifndef L\n#define L\n#include \"beside.h\"\n#elif defined NEXT\n#include_next <l.h>\n#endif\n",
+            ),
+            ("/sys/beside.h", "#define NEXT\n#include_next <l.h>\n#undef NEXT\n"),
+            ("/w/z/l.h", ""),
+        ];
+        let by_gcc = scanned_by(&["__GNUC__"], "-idirafter z x.c", &texts);
+        assert_eq!(by_gcc.incomplete, None);
+        assert_eq!(names(&by_gcc.files), "/sys/beside.h /sys/l.h /w/x.c /w/z/l.h");
+        let unsure = Some(Incomplete::Next("/sys/beside.h".into()));
+        for (own, words) in [
+            (&["__GNUC__", "__clang__"][..], "-idirafter z x.c"),
+            (&[], "-idirafter z x.c"),
+            (&["__GNUC__"], "-iquote q -idirafter z x.c"),
+        ] {
+            assert_eq!(scanned_by(own, words, &texts).incomplete, unsure, "{words}");
+        }
+        let quoted = texts.map(|(path, text)| (path, text.replace("next <l.h>", "next \"l.h\"")));
+        let quoted = quoted.each_ref().map(|(path, text)| (*path, text.as_str()));
+        assert_eq!(scanned_by(&["__GNUC__"], "-idirafter z x.c", &quoted).incomplete, unsure);
     }
 
     #[test]
