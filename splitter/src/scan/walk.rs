@@ -390,7 +390,8 @@ impl Walk<'_> {
             // In a file that was found beside another, Clang goes on from where that was found. GCC begins anew, with the directories for
             // quotes, and in the source and what was named by an absolute path as for any name. It may come to the same.
             let is_anew = self.words.is_gcc && !quoted && search.is_one();
-            if place == 0 && found.is_some() && !is_anew {
+            // A name between quotes may be looked for beside the file, too.
+            if place == 0 && (found.is_some() || quoted) && !is_anew {
                 self.give_up(Incomplete::Next(includer.clone()));
             }
             return found;
@@ -744,6 +745,8 @@ mod tests {
         let quoted = texts.map(|(path, text)| (path, text.replace("next <l.h>", "next \"l.h\"")));
         let quoted = quoted.each_ref().map(|(path, text)| (*path, text.as_str()));
         assert_eq!(scanned_by(&["__GNUC__"], "-idirafter z x.c", &quoted).incomplete, unsure);
+        let beside = [("/w/s/x.c", "#if __has_include_next(\"a.h\")\n#endif\n"), ("/w/s/a.h", "")];
+        assert_eq!(scanned_by(&["__GNUC__"], "s/x.c", &beside).incomplete, Some(Incomplete::Next("/w/s/x.c".into())));
     }
 
     #[test]
