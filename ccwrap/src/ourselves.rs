@@ -154,9 +154,17 @@ impl Here {
         Ok(told(clean::clean(&self.cache, &root, until)?))
     }
 
-    /// Deletes the store, from which nothing can be read.
+    /// Deletes the store, of which nobody can say what is in it.
     fn delete_store(&self) -> Result<String, Error> {
         let Some(root) = self.store()? else { return Ok(String::new()) };
+        if localstore::has_roots(&root)? {
+            let root = root.display();
+            return Err(format!(
+                "the store `{root}` is damaged, and holds what is protected by `{root}/nix/var/nix/gcroots`; \
+                 `splitter store delete` deletes that too"
+            )
+            .into());
+        }
         localstore::delete(&root)?;
         Ok(format!("Deleted the store `{}`, which was damaged\n", root.display()))
     }

@@ -215,6 +215,14 @@ fn replace_symlink(target: &Path, link: &Path) -> Result<(), FileError> {
     std::os::unix::fs::symlink(target, link).map_err(FileError::of("make the link", link))
 }
 
+/// Whether there are paths that an eviction leaves.
+///
+/// # Errors
+/// [`CollectError`] where that cannot be found out.
+pub fn has_roots(root: &Path) -> Result<bool, CollectError> {
+    Ok(!permanent_roots(&Layout::new(root), &StoreDir::default())?.is_empty())
+}
+
 /// The paths that links in `gcroots` and `profiles` name (Nix 2.34, `LocalStore::findRoots`).
 fn permanent_roots(layout: &Layout, store_dir: &StoreDir) -> Result<BTreeSet<StorePath>, CollectError> {
     let mut finder = RootFinder { layout, store_dir, found: BTreeSet::new() };

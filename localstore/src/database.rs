@@ -71,10 +71,12 @@ impl Database {
         let file = layout.database();
         let fail = |source| DatabaseError { operation: format!("open the database `{}`", file.display()), source };
         // SQLite would not let a group write, whatever the file mode creation mask says; beside a file it makes others like that.
-        File::options().append(true).create(true).open(&file).ok(); // SQLite says why
+        let opened = File::options().append(true).create(true).open(&file).and_then(|file| file.metadata());
+        // One that was lost knows of nothing any more, and what is made takes the place of the files that are there.
+        let is_empty = opened.is_ok_and(|metadata| metadata.len() == 0); // else SQLite says why
         let connection = connect(&file, journal).map_err(fail)?;
         let schema = layout.database_directory().join("schema");
-        if !schema.exists() {
+        if !schema.exists() || is_empty {
             // One statement list in one transaction: two processes may do this at the same time.
             let all = format!("begin immediate; {} commit;", include_str!("schema.sql"));
             connection.execute_batch(&all).map_err(fail)?;
@@ -485,7 +487,7 @@ pub struct DatabaseError {
 /// What to do about an error, where something can be done.
 fn advice(error: &rusqlite::Error) -> &'static str {
     if is_damage(error) {
-        "; it is damaged: `splitter store delete` or `ccwrap -C` deletes the store, all of which can be made again"
+        "; it is damaged: `splitter store delete`, or `ccwrap -C` where the store is that of ccwrap, deletes what can be made again"
     } else {
         ""
     }

@@ -26,7 +26,7 @@ mod usage;
 pub mod verify;
 
 pub use choice::{Choice, ChoiceError, Unusable, cache, store_of};
-pub use collect::{Evicted, default_limit, delete, evict, evict_paths, evict_unused_since};
+pub use collect::{Evicted, default_limit, delete, evict, evict_paths, evict_unused_since, has_roots};
 pub use database::is_damaged;
 pub use info::Info;
 pub use layout::{Layout, Place, Warning, default_root};

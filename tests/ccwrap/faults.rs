@@ -210,10 +210,16 @@ fn a_store_whose_database_is_damaged_is_told_and_can_be_cleared() {
         calls.write("b.c", "int b;\n");
         let said = calls.said("gcc -c b.c");
         assert_eq!((said.code, said.errors.lines().count()), (Some(0), 1), "{said}");
-        assert!(said.errors.contains("`ccwrap -C` deletes the store"), "{said}");
+        assert!(said.errors.contains("it is damaged: `splitter store delete`, or `ccwrap -C`"), "{said}");
         let statistics = calls.said("-s");
         assert_eq!(statistics.code, Some(0), "{statistics}");
         assert!(statistics.out.contains("unknown: cannot open the database"), "{statistics}");
+        let root = calls.scene.at("store/nix/var/nix/gcroots/kept");
+        std::os::unix::fs::symlink("/nix/store/00000000000000000000000000000000-kept", &root).unwrap();
+        let kept = calls.said("-C");
+        assert_eq!(kept.code, Some(1), "{kept}");
+        assert!(database.exists() && kept.errors.contains("`splitter store delete` deletes that too"), "{kept}");
+        fs::remove_file(root).unwrap();
         let cleared = calls.said("-C");
         assert_eq!(cleared.code, Some(0), "{cleared}");
         assert!(!database.exists(), "{cleared}");
@@ -221,6 +227,22 @@ fn a_store_whose_database_is_damaged_is_told_and_can_be_cleared() {
         calls.write("b.c", format!("char b[] = \"{}\";\n", text.len()));
         calls.miss_then_hit("gcc -c b.c");
     }
+}
+
+#[test]
+fn a_store_whose_database_is_lost_is_filled_again() {
+    let Some(mut calls) = compiled("a_store_whose_database_is_lost_is_filled_again") else { return };
+    let database = calls.scene.at("store/nix/var/nix/db/db.sqlite");
+    for end in ["", "-wal", "-shm"] {
+        fs::remove_file(database.with_file_name(format!("db.sqlite{end}"))).ok();
+    }
+    calls.hit(CALL);
+    calls.write("a.c", "int a(void) { int unused; return 2; }\n");
+    calls.miss_then_hit(CALL);
+    fs::remove_file(entry(&calls)).unwrap();
+    fs::write(&database, "").unwrap();
+    calls.miss_then_hit(CALL);
+    assert_eq!(calls.said("-s").code, Some(0));
 }
 
 #[test]
