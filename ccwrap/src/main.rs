@@ -317,13 +317,23 @@ impl Around {
         let settings = &self.settings;
         let (text, name) = (self.known.text.as_bstr(), self.known.name.as_str());
         let early = &self.early;
-        let meanwhile: &(dyn Fn() + Sync) = &|| {
-            ends_at_once.store(false, Ordering::SeqCst);
-            meanwhile();
-        };
+        let begins: &(dyn Fn() + Sync) = &|| ends_at_once.store(false, Ordering::SeqCst);
         let (cache, cancelled) = (self.cache.as_ref(), &cancelled);
-        let job =
-            Job { call, compile, settings, cache, afresh, remembers, decided, text, name, cancelled, early, meanwhile };
+        let job = Job {
+            call,
+            compile,
+            settings,
+            cache,
+            afresh,
+            remembers,
+            decided,
+            text,
+            name,
+            cancelled,
+            early,
+            begins,
+            meanwhile,
+        };
         match job.make(&|phrase| self.log(phrase)) {
             Ok(made) => {
                 io::stderr().lock().write_all(&made.log).ok(); // nobody listens

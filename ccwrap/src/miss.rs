@@ -23,7 +23,7 @@ use splitter::compiler;
 use splitter::discover::Found;
 use splitter::discover::headers::Headers;
 use splitter::discover::{parent, to_path};
-use splitter::drive::{Drive, Error, Keep, One, Product, Sandbox};
+use splitter::drive::{Drive, Error, Keep, Likely, One, Product, Sandbox};
 use splitter::graph::{Command, absolute};
 use splitter::head_start;
 use splitter::host_tools::{HostTools, SEARCH_PATH};
@@ -68,7 +68,9 @@ pub struct Job<'a> {
     pub cancelled: &'a AtomicBool,
     /// A sandbox that waits for it, if there is one.
     pub early: &'a Mutex<Option<Early>>,
-    /// Done while the compiler runs, if it does.
+    /// Done before the compiler begins, if it does.
+    pub begins: &'a (dyn Fn() + Sync),
+    /// Done while it runs.
     pub meanwhile: &'a (dyn Fn() + Sync),
 }
 
@@ -212,8 +214,9 @@ impl Job<'_> {
                 failures: 1,
                 keep: Keep::default(),
                 cancelled: self.cancelled,
-                likely_tools: likely_tools.get().cloned().flatten(),
+                likely: likely_tools.get().cloned().flatten().map(|tools| Likely { tools, begins: self.begins }),
                 meanwhile: Some(&|found| {
+                    (self.begins)();
                     helper.get_ready(scope);
                     looks.take(found);
                     opened.get_ready();

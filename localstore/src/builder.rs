@@ -190,7 +190,7 @@ impl<'a> Build<'a> {
         };
         let (timeout, cancelled) = (options.timeout, options.cancelled);
         let run = |program: Program<'_>| -> Result<(Ended, Duration), BoxError> {
-            let start = begun.as_ref().and_then(Keeper::job_begun).unwrap_or_else(Instant::now);
+            let start = Instant::now();
             let keeper = match begun {
                 Some(keeper) => keeper,
                 None => Keeper::start(self.store.keeper()?, &place, scratch.open_log()?)?,

@@ -116,13 +116,14 @@ pub enum SandboxError {
 /// is dropped.
 pub struct Keeper {
     runner: PathBuf,
-    process: Process,
+    // Closed first: who is refused namespaces has nothing else to hear that it is to end by.
     socket: UnixStream,
+    process: Process,
     log: File,
     /// The log is in no directory yet.
     is_log_in_memory: bool,
-    /// When it was told its job.
-    job_begun: Option<Instant>,
+    /// It knows its job.
+    is_told: bool,
 }
 
 /// A keeper that has reported: nothing is left to it but to end.
@@ -178,7 +179,7 @@ impl Keeper {
             Ok((process, socket))
         };
         let (process, socket) = begin().map_err(|error| SandboxError::Start { runner: runner.into(), error })?;
-        Ok(Self { runner: runner.into(), process, socket, log, is_log_in_memory: false, job_begun: None })
+        Ok(Self { runner: runner.into(), process, socket, log, is_log_in_memory: false, is_told: false })
     }
 
     /// Has the program of an edge begun whose inputs are still being found out: what it then runs is that edge, in a directory
@@ -205,13 +206,8 @@ impl Keeper {
     fn tell(&mut self, program: &Program<'_>, scratch: &Path) -> Result<(), SandboxError> {
         let failed = |error| SandboxError::Start { runner: self.runner.clone(), error };
         let order = order(program, scratch).map_err(failed)?;
-        self.job_begun = Some(Instant::now());
+        self.is_told = true;
         tell(&mut self.socket, &order).map_err(failed)
-    }
-
-    /// Since when it has a job, if it was told one.
-    pub(crate) fn job_begun(&self) -> Option<Instant> {
-        self.job_begun
     }
 
     /// Has it run a job to its end. All that the job did is in place then.
@@ -219,7 +215,7 @@ impl Keeper {
     /// # Errors
     /// [`SandboxError`] where it cannot be run.
     pub fn run(mut self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
-        if self.job_begun.is_none() {
+        if !self.is_told {
             self.tell(&job.program, job.scratch)?;
         }
         let failed = |error| SandboxError::Start { runner: self.runner.clone(), error };
@@ -235,10 +231,9 @@ impl Keeper {
     }
 
     fn run_to_its_end(self, job: &Job<'_>) -> Result<(Ended, Leaving), SandboxError> {
-        let start = self.job_begun.unwrap_or_else(Instant::now);
         let Self { runner, mut process, mut socket, mut log, .. } = self;
         let failed = |error| SandboxError::Start { runner: runner.clone(), error };
-        let answer = match hear(&mut socket, job, start, &mut process).map_err(failed)? {
+        let answer = match hear(&mut socket, job, &mut process).map_err(failed)? {
             Answer::Line(answer) => answer,
             Answer::Stopped(ended) => return Ok((ended, Leaving(process))),
             Answer::Nothing => {
@@ -391,8 +386,9 @@ enum Answer {
     Stopped(Ended),
 }
 
-/// Waits for the answer of a keeper whose job began at `start`, or ends it.
-fn hear(socket: &mut UnixStream, job: &Job<'_>, start: Instant, process: &mut Process) -> io::Result<Answer> {
+/// Waits for the answer of a keeper, or ends it.
+fn hear(socket: &mut UnixStream, job: &Job<'_>, process: &mut Process) -> io::Result<Answer> {
+    let start = Instant::now();
     let mut answer = Vec::new();
     loop {
         match readable(socket, job.timeout.map(|timeout| timeout.saturating_sub(start.elapsed())))? {

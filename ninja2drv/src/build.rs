@@ -108,7 +108,7 @@ pub fn build(
             failures: options.failures(),
             keep: Keep { depfiles: options.debugs("keepdepfile"), response_files: options.debugs("keeprsp") },
             cancelled: &cancelled,
-            likely_tools: None,
+            likely: None,
             meanwhile: None,
         };
         let mut tell = |news: News<'_>| {

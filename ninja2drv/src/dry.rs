@@ -93,7 +93,7 @@ fn would_run(
         jobserver: None,
         environment: BTreeMap::new(),
         load: None,
-        likely_tools: None,
+        likely: None,
         meanwhile: None,
         failures: 1,
         keep: Keep::default(),

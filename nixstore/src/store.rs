@@ -114,7 +114,7 @@ pub struct BuildOptions<'a> {
 pub struct Built {
     /// Every output.
     pub outputs: BTreeMap<OutputName, PathInfo>,
-    /// From the start of the builder to its end.
+    /// From the start of the builder to its end; of one that was begun before, from when it was waited for.
     pub duration: Duration,
     /// Whether the builder ran; else the outputs were there.
     pub ran: bool,

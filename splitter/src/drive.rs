@@ -119,10 +119,19 @@ pub struct Drive<'a> {
     pub keep: Keep,
     /// Set from outside to stop.
     pub cancelled: &'a AtomicBool,
-    /// The host's tools that a step probably needs: then the store may begin one of which it takes long to find out what it reads.
-    pub likely_tools: Option<Arc<Toolchain>>,
+    /// How the store may begin a step of which it takes long to find out what it reads.
+    pub likely: Option<Likely<'a>>,
     /// Told what a command reads, while it runs.
     pub meanwhile: Option<&'a (dyn Fn(&Found) + Sync)>,
+}
+
+/// What is probably right of a step, and who wants to know that it has begun.
+#[derive(Clone)]
+pub struct Likely<'a> {
+    /// The host's tools that it needs.
+    pub tools: Arc<Toolchain>,
+    /// Told before the store begins it.
+    pub begins: &'a (dyn Fn() + Sync),
 }
 
 /// Files that a build removes, or does not write, unless it is asked to keep them.

@@ -263,7 +263,7 @@ fn record(build: &Path, place: &Path) -> Vec<ResolvedDerivation> {
         jobserver: None,
         environment: BTreeMap::new(),
         load: None,
-        likely_tools: None,
+        likely: None,
         meanwhile: None,
         failures: 1,
         keep: Keep::default(),

@@ -1,6 +1,7 @@
 //! What a builder can see and do, and that nothing of it stays.
 
 use crate::kit::{Kit, Sees, again, chain, kit, kit_at, not_run, plain_kit, runner, sh};
+use localstore::runner::Network;
 use localstore::sandbox::SandboxError;
 use nixstore::store::{BuildOptions, Failure, RealiseError};
 use nixstore::{ContentAddress, DerivationOutput, Hash, Method, PathInfo, Sha256, Store as _, StoreDir};
@@ -226,6 +227,16 @@ fn where_namespaces_are_refused_the_setting_is_named() {
     );
     let Err(RealiseError::Store(error)) = kit.try_build(&sh("a", "echo > $out")) else { panic!("it cannot be run") };
     assert!(chain(&error).contains("`user.max_user_namespaces` is 0"), "{}", chain(&error));
+}
+
+#[test]
+fn a_sandbox_that_was_begun_where_namespaces_are_refused_ends_with_its_store() {
+    const TEST: &str = "isolation::a_sandbox_that_was_begun_where_namespaces_are_refused_ends_with_its_store";
+    let Some(place) = in_namespaces(TEST, "echo 0 > /proc/sys/user/max_user_namespaces") else { return };
+    let mut kit = kit_at(&place, Sees::Shell);
+    kit.reopen_expecting(Network::None, None);
+    kit.close(); // which waits for it
+    assert_eq!(kit.leftovers(), Vec::<String>::new());
 }
 
 #[test]

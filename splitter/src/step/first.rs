@@ -4,6 +4,7 @@
 use super::{Failed, Realised, Steps, Watch};
 use crate::discover::absent::Lookups;
 use crate::discover::{self, Answer, Found, Question, ways, wide};
+use crate::drive::Likely;
 use crate::graph::EdgeId;
 use crate::host_tools::SEARCH_PATH;
 use crate::recipe::{Links, Recipe};
@@ -63,11 +64,12 @@ impl Steps<'_> {
 
     /// Has the store begin what this step probably is, before all that it reads is known.
     fn begin(&self, question: &Question<'_>) {
-        let Some(tools) = &self.drive.likely_tools else { return };
+        let Some(Likely { tools, begins }) = &self.drive.likely else { return };
         let Some(found) = discover::guess(question) else { return };
         let Ok((view, _)) = self.view(question.recipe, &found) else { return };
         let Ok(derivation) = self.derivation(question.recipe, &found, view, tools, Watch::No) else { return };
         if self.drive.afresh || self.drive.store.realised(&derivation).is_ok_and(|known| known.is_none()) {
+            begins();
             self.drive.store.begin(&derivation);
         }
     }

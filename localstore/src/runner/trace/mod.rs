@@ -94,7 +94,7 @@ impl Tracer {
         let (wait, go) = pipe()?;
         let (failure, fail) = pipe()?;
         let stdout = program.stdout.as_ref().map_or(libc::STDOUT_FILENO, |file| file.as_raw_fd());
-        // SAFETY: this process has one thread. The child calls nothing but what may be called after fork, with pointers to
+        // SAFETY: whatever other threads hold, the child calls nothing but what may be called after fork, with pointers to
         // what was made before; it ends in exec or `_exit`.
         let pid = unsafe {
             let pid = libc::fork();
