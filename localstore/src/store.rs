@@ -173,6 +173,7 @@ impl Opening {
         let journal = if warnings.is_empty() { Journal::WriteAhead } else { Journal::Truncate };
         let store_dir = StoreDir::default();
         let database = Database::open(&layout, &store_dir, journal)?;
+        let begun = begun.filter(|begun| begun.start.as_ref().is_none_or(|start| has_tools(&database, start)));
         if begun.is_some() {
             database.leave_log(); // the next process of its kind comes soon
         }
@@ -195,6 +196,15 @@ impl Opening {
             _big_lock: big_lock,
         })
     }
+}
+
+/// Whether a program was begun with tools that the store has: what else lies at their paths is left of a deletion or of a store whose
+/// database was lost, and goes when the tools come again.
+fn has_tools(database: &Database, start: &HeadStart) -> bool {
+    let path = |text: &String| text.strip_prefix("/nix/store/")?.split('/').next()?.parse().ok();
+    let paths: Option<BTreeSet<StorePath>> = start.manifest.tools.values().map(path).collect();
+    let infos = paths.map(|paths| database.path_infos(&Vec::from_iter(paths)));
+    infos.is_some_and(|infos| infos.is_ok_and(|infos| !infos.contains(&None)))
 }
 
 impl LocalStore {
