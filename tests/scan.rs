@@ -36,6 +36,7 @@ fn all(test: &str, names: &[&str]) {
         println!("{name}: {tally:?}");
         assert!(tally.units > 0, "{name}: no compile was found");
         assert!(tally.missed.is_empty(), "{name}: {:#?}", tally.missed);
+        assert!(tally.guessed * 10 >= (tally.units - tally.unknown) * 9, "{name}: {tally:?}");
         assert!(tally.more * 10 <= tally.read * 3, "{name}: {tally:?}");
     }
 }

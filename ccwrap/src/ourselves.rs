@@ -160,7 +160,7 @@ impl Here {
         if localstore::has_roots(&root)? {
             let root = root.display();
             return Err(format!(
-                "the store `{root}` is damaged, and holds what is protected by `{root}/nix/var/nix/gcroots`; \
+                "the store `{root}` is damaged, and holds what roots in `{root}/nix/var/nix` protect; \
                  `splitter store delete` deletes that too"
             )
             .into());
