@@ -276,13 +276,6 @@ pub fn rename(from: &CStr, to: &CStr) -> Option<()> {
     unsafe { call(number::RENAMEAT2, [HERE, pointer(from), HERE, pointer(to), 0, 0]) }.map(drop)
 }
 
-/// Gives two files each other's name, where the file system can do that.
-pub fn swap(one: &CStr, other: &CStr) -> Option<()> {
-    const RENAME_EXCHANGE: usize = 2;
-    // SAFETY: the paths end with a NUL.
-    unsafe { call(number::RENAMEAT2, [HERE, pointer(one), HERE, pointer(other), RENAME_EXCHANGE, 0]) }.map(drop)
-}
-
 /// Removes a file.
 pub fn remove(path: &CStr) -> Option<()> {
     // SAFETY: the path ends with a NUL.
