@@ -19,31 +19,39 @@ struct Builder {
     env: Vec<(String, PathBuf)>,
 }
 
-/// Builds it cold, again in the same checkout, and in another. Figures are shares of what Cargo takes alone.
+/// Builds it as the first of all that is built on this host, cold, again in the same checkout, and in another. Figures are shares of
+/// what Cargo takes alone.
 pub fn crates(place: &Path, rivals: &[Rival]) {
     if !Command::new("cargo").arg("--version").output().is_ok_and(|said| said.status.success()) {
         println!("not run: crates: there is no cargo");
         return;
     }
     let place = place.join("crates");
-    ["one", "two"].iter().for_each(|checkout| write_workspace(&place, checkout));
+    let write = |generation| ["one", "two"].iter().for_each(|checkout| write_workspace(&place, checkout, generation));
     let plain = Builder { name: "cargo".into(), wrapper: None, env: Vec::new() };
     let others = rivals.iter().filter(|rival| !rival.name.starts_with("ccache"));
-    let builders: Vec<Builder> = std::iter::once(plain).chain(others.map(|rival| builder(&place, rival))).collect();
     println!("== {} crates from nothing by Cargo, -j2: of Cargo alone", 2 * CRATES + 1);
-    let mut alone = Samples::default();
-    for _ in 0..3 {
-        alone.time(|| build(&place, "one", &builders[0]));
+    write(0);
+    let builders: Vec<Builder> = std::iter::once(plain).chain(others.map(|rival| builder(&place, rival))).collect();
+    let first: Vec<f64> =
+        builders.iter().map(|builder| Samples::default().time(|| build(&place, "one", builder))).collect();
+    let mut cold: Vec<Samples> = builders.iter().map(|_| Samples::default()).collect();
+    for generation in 1..4 {
+        write(generation);
+        for (builder, cold) in builders.iter().zip(&mut cold) {
+            cold.time(|| build(&place, "one", builder));
+        }
     }
-    println!("{:<34} {}", "cargo", alone.seconds());
-    for builder in &builders[1..] {
-        let mut figures = Vec::new();
-        for (what, checkout, turns) in [("cold", "one", 1), ("again", "one", 3), ("another checkout", "two", 1)] {
+    let alone = cold[0].median();
+    println!("{:<34} {}", builders[0].name, cold[0].seconds());
+    for ((builder, cold), first) in builders.iter().zip(&cold).zip(first).skip(1) {
+        let mut figures = vec![format!("cold {:.2} (the first of all {:.2})", cold.median() / alone, first / alone)];
+        for (what, checkout, turns) in [("again", "one", 3), ("another checkout", "two", 1)] {
             let mut samples = Samples::default();
             for _ in 0..turns {
                 samples.time(|| build(&place, checkout, builder));
             }
-            figures.push(format!("{what} {:.2}", samples.median() / alone.median()));
+            figures.push(format!("{what} {:.2}", samples.median() / alone));
         }
         println!("{:<34} {}", builder.name, figures.join(", "));
     }
@@ -80,8 +88,8 @@ fn build(place: &Path, checkout: &str, builder: &Builder) {
     assert!(command.status().expect("it starts").success(), "{}", builder.name);
 }
 
-/// Libraries that need one another, a macro, and a program.
-fn write_workspace(place: &Path, checkout: &str) {
+/// Libraries that need one another, a macro, and a program; another generation has other texts.
+fn write_workspace(place: &Path, checkout: &str, generation: usize) {
     let write = |path: PathBuf, text: &str| {
         fs::create_dir_all(path.parent().expect("below it")).expect("a directory");
         fs::write(path, text).expect("a file");
@@ -101,10 +109,10 @@ fn write_workspace(place: &Path, checkout: &str) {
         let before = i.checked_sub(1);
         let needs: Vec<_> =
             before.map(|i| (format!("far{i}"), place.join(format!("far/far{i}")))).into_iter().collect();
-        write_crate(&far.1, &far.0, &needs, "lib.rs", &text(i));
+        write_crate(&far.1, &far.0, &needs, "lib.rs", &text(i, generation));
         let mut needs = vec![far];
         needs.extend(before.map(|i| (format!("near{i}"), top.join(format!("near{i}")))));
-        write_crate(&top.join(format!("near{i}")), &format!("near{i}"), &needs, "lib.rs", &text(i));
+        write_crate(&top.join(format!("near{i}")), &format!("near{i}"), &needs, "lib.rs", &text(i, generation));
         members += &format!("\"near{i}\", ");
     }
     let last = CRATES - 1;
@@ -115,8 +123,8 @@ fn write_workspace(place: &Path, checkout: &str) {
 }
 
 /// Something to compile.
-fn text(i: usize) -> String {
-    let mut text = String::from("use std::collections::BTreeMap;\n");
+fn text(i: usize, generation: usize) -> String {
+    let mut text = format!("//! Generation {generation}.\nuse std::collections::BTreeMap;\n");
     for j in 0..8 {
         text += &format!(
             "#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub struct S{j} {{ a: u32, b: String, c: Vec<u8> }}\n\
