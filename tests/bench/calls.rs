@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 use std::{env, thread};
+use tempfile::TempDir;
 use tests::checkout::Project;
 use tests::program;
 
@@ -49,12 +50,37 @@ impl Drop for Rival {
     }
 }
 
+/// Our programs as an installation has them: copied. A linker writes its output page by page, so that Linux keeps it in single pages
+/// and starts it slower; the rivals were unpacked.
+struct Installed(TempDir);
+
+impl Installed {
+    /// On the disk on which the others lie, too.
+    fn new() -> Self {
+        let directory = beside_this_program();
+        for name in ["ccwrap", "ccwrap-full", "splitter-runner"] {
+            fs::copy(program(name), directory.path().join(name)).expect("it is built");
+        }
+        Self(directory)
+    }
+
+    fn ccwrap(&self) -> PathBuf {
+        self.0.path().join("ccwrap")
+    }
+}
+
+/// Temporary files may be in memory, and compilers lie on a disk.
+fn beside_this_program() -> TempDir {
+    let program = env::current_exe().expect("a program has a path");
+    tempfile::tempdir_in(program.parent().expect("a file in a directory")).expect("a directory")
+}
+
 /// We first, then all that are there.
-fn rivals(place: &Path) -> Vec<Rival> {
+fn rivals(place: &Path, installed: &Installed) -> Vec<Rival> {
     let cache = |name: &str| place.join(format!("cache-{name}"));
     let mut rivals = vec![Rival {
         name: "ccwrap".into(),
-        words: vec![program("ccwrap")],
+        words: vec![installed.ccwrap()],
         env: vec![("CCWRAP_DIR".into(), cache("ccwrap")), ("SPLITTER_STORE".into(), cache("ccwrap").join("store"))],
         server: None,
     }];
@@ -102,7 +128,8 @@ fn rivals(place: &Path) -> Vec<Rival> {
 pub fn calls(bench: &Bench) {
     let place = bench.place("calls");
     fs::create_dir_all(&place).expect("a directory");
-    let rivals = rivals(&place);
+    let installed = Installed::new();
+    let rivals = rivals(&place, &installed);
     crates::crates(&place, &rivals);
     println!("== one call, in milliseconds: {}", names(&rivals));
     fs::write(place.join("hello.c"), "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n")
@@ -120,24 +147,23 @@ pub fn calls(bench: &Bench) {
     drop(rivals);
     make_writable(&place);
     remove(&place);
-    sharing_blocks(&bench.place("reflink"));
+    sharing_blocks(&bench.place("reflink"), &installed);
 }
 
 /// Calls that nobody has made before, and what they may cost beyond the compile.
 pub fn misses(bench: &Bench) {
-    misses_in(&bench.place("misses"));
-    // Temporary files may be in memory, and compilers lie on a disk.
-    let program = env::current_exe().expect("a program has a path");
-    let beside = tempfile::tempdir_in(program.parent().expect("a file in a directory")).expect("a directory");
+    let installed = Installed::new();
+    misses_in(&bench.place("misses"), &installed);
+    let beside = beside_this_program();
     let device = |path: &Path| fs::metadata(path).expect("it is there").dev();
     if device(beside.path()) != device(bench.directory.path()) {
-        misses_in(&beside.path().join("misses"));
+        misses_in(&beside.path().join("misses"), &installed);
     }
 }
 
-fn misses_in(place: &Path) {
+fn misses_in(place: &Path, installed: &Installed) {
     fs::create_dir_all(place).expect("a directory");
-    let rivals = rivals(place);
+    let rivals = rivals(place, installed);
     println!("== one miss, in `{}`: {}", place.display(), names(&rivals));
     short_misses(place, &rivals);
     long_misses(place, &rivals);
@@ -181,7 +207,7 @@ impl Real {
 }
 
 /// Hits where files can share blocks: on XFS, in a file that is mounted.
-fn sharing_blocks(place: &Path) {
+fn sharing_blocks(place: &Path, installed: &Installed) {
     let Some(words) = GTEST.words(true) else { return };
     fs::create_dir_all(place).expect("a directory");
     let (image, mounted) = (place.join("image"), place.join("mounted"));
@@ -195,7 +221,7 @@ fn sharing_blocks(place: &Path) {
     if succeeds("mkfs.xfs", &["-q".as_ref(), &image])
         && succeeds("mount", &["-o".as_ref(), "loop".as_ref(), &image, &mounted])
     {
-        let rivals = rivals(&mounted);
+        let rivals = rivals(&mounted, installed);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         hits("gtest-all.cc -g, blocks shared", &words, &mounted, &rivals, 0.1);
         drop(rivals);
