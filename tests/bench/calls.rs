@@ -132,9 +132,10 @@ pub fn calls(bench: &Bench) {
     let rivals = rivals(&place, &installed);
     crates::crates(&place, &rivals);
     println!("== one call, in milliseconds: {}", names(&rivals));
-    fs::write(place.join("hello.c"), "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n")
-        .expect("a file");
-    hits("hello.c", &["gcc", "-O2", "-g", "-MD", "-MF", "h.d", "-c", "hello.c", "-o", "h.o"], &place, &rivals, 0.25);
+    let hello = place.join("hello.c");
+    fs::write(&hello, "#include <stdio.h>\nint main(void) { puts(\"hello\"); return 0; }\n").expect("a file");
+    let hello = hello.to_str().expect("a name in UTF-8");
+    hits("hello.c", &["gcc", "-O2", "-g", "-MD", "-MF", "h.d", "-c", hello, "-o", "h.o"], &place, &rivals, 0.25);
     // Of a unit with 250 headers the object is 0.2 MB, or 2.6 MB with debug information.
     for (unit, debug, limit) in [(FMT, false, 0.2), (FMT, true, 0.3), (GTEST, true, 0.3)] {
         if let Some(words) = unit.words(debug) {
@@ -236,18 +237,21 @@ fn names(rivals: &[Rival]) -> String {
     rivals.iter().map(|rival| rival.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Hits of one call, by turns; then many after one another, whose processor time is told too.
+/// Hits of one call, by turns; then many after one another, whose processor time is told too. Each replaces its own output: what
+/// another has just written may be on its way to the disk, which whoever removes it waits for.
 fn hits(what: &str, words: &[&str], place: &Path, rivals: &[Rival], limit: f64) {
     const TURNS: usize = 60;
     // Of a third of a millisecond each, where processor time is counted in hundredths of a second.
     const CALLS: usize = 240;
-    for rival in rivals {
+    let places: Vec<PathBuf> = rivals.iter().map(|rival| place.join(&rival.name)).collect();
+    for (rival, place) in rivals.iter().zip(&places) {
+        fs::create_dir_all(place).expect("a directory");
         rival.run(words, place);
         rival.run(words, place);
     }
     let mut samples: Vec<Samples> = rivals.iter().map(|_| Samples::default()).collect();
     for _ in 0..TURNS {
-        for (rival, samples) in rivals.iter().zip(&mut samples) {
+        for ((rival, place), samples) in rivals.iter().zip(&places).zip(&mut samples) {
             samples.time(|| rival.run(words, place));
         }
     }
@@ -255,7 +259,8 @@ fn hits(what: &str, words: &[&str], place: &Path, rivals: &[Rival], limit: f64) 
     // A server that is asked does more, which is not counted here.
     let processor: Vec<f64> = rivals
         .iter()
-        .map(|rival| {
+        .zip(&places)
+        .map(|(rival, place)| {
             let before = children_cpu();
             (0..CALLS).for_each(|_| rival.run(words, place));
             (children_cpu() - before) / CALLS as f64
