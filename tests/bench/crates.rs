@@ -88,7 +88,7 @@ fn build(place: &Path, checkout: &str, builder: &Builder) {
     assert!(command.status().expect("it starts").success(), "{}", builder.name);
 }
 
-/// Libraries that need one another, a macro, and a program; another generation has other texts.
+/// Libraries that need one another, and a program; another generation has other texts.
 fn write_workspace(place: &Path, checkout: &str, generation: usize) {
     let write = |path: PathBuf, text: &str| {
         fs::create_dir_all(path.parent().expect("below it")).expect("a directory");

@@ -45,8 +45,8 @@ impl<'a> Put<'a> {
         let to = bytes::path(&mut to, &[at])?;
         match kernel::status(Of::Path(to)).map(|there| there.kind()) {
             Some(kernel::LINK) => return None, // which the compiler writes through
-            // As an assembler does it. The memory that is free now serves for the new one, which took a fifth longer before; and
-            // ext4 has a file written at once that takes the place of another.
+            // As an assembler does it. The memory that is free now serves for the new one; and ext4 has a file written at once that
+            // takes the place of another.
             Some(kernel::FILE) => kernel::remove(to)?,
             _ => {}
         }
