@@ -29,7 +29,7 @@ pub const MADE: u8 = 0;
 /// and of anything.
 pub type Numbers = [u64; 7];
 
-/// The identity of a directory whatever it holds: its device and its inode.
+/// The identity of a file or directory whatever it holds, and whenever it was changed: its device and its inode.
 pub fn place([device, inode, ..]: Numbers) -> Numbers {
     [device, inode, 0, 0, 0, 0, 0]
 }

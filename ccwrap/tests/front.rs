@@ -14,6 +14,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output as Said};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Stands in the place of the full program, and of a compiler: says with which words it was called.
@@ -355,6 +356,35 @@ fn where_there_is_no_full_program_it_is_said_and_the_compiler_is_called() {
         assert_eq!((said.status.code(), said.stdout.as_slice()), (Some(127), &b""[..]), "{words:?}");
         assert!(said.stderr.ends_with_str("which has to stand beside `ccwrap`\n"), "{}", said.stderr.as_bstr());
     }
+}
+
+#[test]
+fn whoever_links_to_the_small_program_meanwhile_does_not_hide_which_one_it_is() {
+    let mut scene = Scene::new();
+    fs::remove_file(scene.at("bin/ccwrap-full")).unwrap();
+    for directory in ["before", "theirs"] {
+        fs::create_dir(scene.at(directory)).unwrap();
+    }
+    fs::hard_link(env!("CARGO_BIN_EXE_ccwrap"), scene.at("bin/cc")).unwrap();
+    symlink("/bin/false", scene.at("before/cc")).unwrap();
+    symlink(ECHO, scene.at("theirs/cc")).unwrap();
+    let none: Vec<PathBuf> = (0..40).map(|_| scene.at("none")).collect();
+    let [before, bin, theirs] = ["before", "bin", "theirs"].map(|directory| scene.at(directory));
+    let path = std::env::join_paths([&[before][..], &none, &[bin, theirs]].concat()).unwrap();
+    scene = scene.variable("PATH", path.as_bytes());
+    scene.words = ["cc", "-x"].map(BString::from).into();
+    let (program, other, is_over) = (scene.at("bin/cc"), scene.at("other"), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                fs::hard_link(&program, &other).unwrap();
+                fs::remove_file(&other).unwrap();
+            }
+        });
+        let said: Vec<_> = (0..200).map(|_| scene.call().stdout).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(said.iter().all(|said| said == b"-x\n"), "{said:?}");
+    });
 }
 
 /// Bytes of a word or a value: none is NUL.

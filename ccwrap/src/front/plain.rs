@@ -6,6 +6,7 @@ use crate::kernel::start::Start;
 use crate::kernel::{self, Of};
 use ccwrap_format::OWN_NAMES;
 use ccwrap_format::call::is_setting;
+use ccwrap_format::entry;
 use core::ffi::CStr;
 
 /// Becomes the compiler that is meant, after `warn`. Comes back where none is, or errors are wanted in its place.
@@ -37,15 +38,18 @@ pub fn call(start: Start, warn: impl FnOnce()) {
 /// Becomes the program of a name that comes first in `PATH`, after ourselves if we are there.
 fn become_next(start: Start, at: usize, named: &[u8]) {
     let directories = given::variable(start, b"PATH").unwrap_or_default();
-    let own = kernel::status(Of::Target(c"/proc/self/exe")).map(|status| status.identity);
+    // Whoever links to us meanwhile changes our times.
+    let where_it_lies =
+        |program: &CStr| kernel::status(Of::Target(program)).map(|status| entry::place(status.identity));
+    let own = where_it_lies(c"/proc/self/exe");
     let each = |look: &mut dyn FnMut(&CStr, bool)| {
         for directory in directories.split(|byte| *byte == b':') {
             let mut place = [0; LONGEST_PATH];
             let directory = if directory.is_empty() { b"." } else { directory };
             if let Some(program) = bytes::path(&mut place, &[directory, b"/", named])
-                && let Some(status) = kernel::status(Of::Target(program))
+                && let Some(there) = where_it_lies(program)
             {
-                look(program, own == Some(status.identity));
+                look(program, own == Some(there));
             }
         }
     };
