@@ -6,7 +6,7 @@
 
 use crate::attributes;
 use crate::files::{self, CanonicaliseError, FileError};
-use crate::runner::{Network, Place};
+use crate::runner::{Network, Place, Room};
 use crate::sandbox::{Ended, Job, Keeper, Program};
 use crate::scratch::Scratch;
 use crate::store::{Begun, LocalStore, copy_through, now};
@@ -67,16 +67,18 @@ pub(crate) fn realise(
         Kind::Edge(network) => store.take_begun(network).filter(|begun| build.is_begun_by(begun)),
         Kind::Builder | Kind::EdgeInPlace => None,
     };
+    let mut room = Room::Memory(store.memory_of_jobs());
     let (scratch, ended, duration) = loop {
         let (keeper, mut scratch) = match begun.take() {
             Some(Begun { keeper, scratch, .. }) => (Some(keeper), scratch),
             None => (None, Scratch::new(store.session().map_err(file_failed)?).map_err(file_failed)?),
         };
-        if program != Kind::Builder {
+        if program != Kind::Builder && room != Room::Disk {
             scratch.reuse();
         }
-        match build.run(program, keeper, &scratch, options).map_err(failed)? {
+        match build.run(program, keeper, &scratch, room, options).map_err(failed)? {
             (Ended::NotAhead, _) => {} // once more, from the beginning
+            (Ended::NoRoom, _) => room = Room::Disk,
             (ended, duration) => break (scratch, ended, duration),
         }
     };
@@ -87,7 +89,7 @@ pub(crate) fn realise(
         Ended::TimedOut => Some(Failure::TimedOut(options.timeout.unwrap_or_default())),
         Ended::Cancelled => Some(Failure::Cancelled),
         Ended::Undeclared(paths) => Some(Failure::Undeclared(paths)),
-        Ended::NotAhead => unreachable!("it was run once more"),
+        Ended::NotAhead | Ended::NoRoom => unreachable!("it was run once more"),
     };
     let result = match failure {
         Some(failure) => Err(FinishError::Failure(failure)),
@@ -180,13 +182,14 @@ impl<'a> Build<'a> {
         kind: Kind,
         begun: Option<Keeper>,
         scratch: &Scratch,
+        room: Room,
         options: &BuildOptions<'_>,
     ) -> Result<(Ended, Duration), BoxError> {
         let place = match kind {
             Kind::EdgeInPlace => Place::Here,
-            Kind::Builder if self.has_network() => scratch.sandbox(Network::Host),
-            Kind::Builder => scratch.sandbox(Network::Own),
-            Kind::Edge(network) => scratch.sandbox(network),
+            Kind::Builder if self.has_network() => scratch.sandbox(Network::Host, room)?,
+            Kind::Builder => scratch.sandbox(Network::Own, room)?,
+            Kind::Edge(network) => scratch.sandbox(network, room)?,
         };
         let (timeout, cancelled) = (options.timeout, options.cancelled);
         let run = |program: Program<'_>| -> Result<(Ended, Duration), BoxError> {

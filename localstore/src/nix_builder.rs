@@ -2,7 +2,7 @@
 //! store would make it, with `/nix/store` for a store. What the commands print is an output too, so it is kept in a file and
 //! shown to Nix at the end.
 
-use crate::runner::{NAME, Network, Place};
+use crate::runner::{NAME, Network, Place, Room};
 use crate::sandbox::{Ended, Job, Keeper, Program, SandboxError};
 use nixstore::manifest::Manifest;
 use std::ffi::OsString;
@@ -65,16 +65,22 @@ fn run(attributes: &Path) -> Result<i32, Problem> {
     fs::create_dir_all(&root).map_err(Problem::io(format!("make `{}`", root.display())))?;
     let log = build.join("log");
     let open = || File::options().read(true).write(true).create(true).truncate(true).open(&log);
-    let mut log = open().map_err(Problem::io(format!("make `{}`", log.display())))?;
     let job = Job {
         program: Program::Edge { attributes: &text, store: Path::new(STORE) },
         scratch: Path::new(STORE).parent().expect("it is below a directory"),
         timeout: None,
         cancelled: &AtomicBool::new(false),
     };
-    let place = Place::Sandbox { root, network: Network::of_edge(manifest.offline) };
-    let told = log.try_clone().map_err(Problem::io("share the log"))?;
-    let ended = Keeper::start(Path::new("/proc/self/exe"), &place, told).and_then(|keeper| keeper.run(&job));
+    let run = |room| -> Result<_, Problem> {
+        let place = Place::Sandbox { root: root.clone(), network: Network::of_edge(manifest.offline), room };
+        let log = open().map_err(Problem::io(format!("make `{}`", log.display())))?;
+        let told = log.try_clone().map_err(Problem::io("share the log"))?;
+        Ok((Keeper::start(Path::new("/proc/self/exe"), &place, told).and_then(|keeper| keeper.run(&job)), log))
+    };
+    let (mut ended, mut log) = run(Room::Memory(None))?;
+    if matches!(ended, Ok((Ended::NoRoom, _))) {
+        (ended, log) = run(Room::Disk)?;
+    }
     show(&mut log).map_err(Problem::io("show what the commands printed"))?;
     let (ended, _) = ended?;
     Ok(match ended {
@@ -84,7 +90,8 @@ fn run(attributes: &Path) -> Result<i32, Problem> {
         }
         Ended::Exit(code) => code,
         Ended::Signal(signal) => 128 + signal, // as a shell tells it; the first process of a sandbox cannot end by one
-        Ended::TimedOut | Ended::Cancelled | Ended::Undeclared(_) | Ended::NotAhead => 1, // nobody asked for these here
+        // Nobody asked for these here.
+        Ended::TimedOut | Ended::Cancelled | Ended::Undeclared(_) | Ended::NotAhead | Ended::NoRoom => 1,
     })
 }
 

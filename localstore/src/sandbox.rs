@@ -79,6 +79,8 @@ pub enum Ended {
     Undeclared(Vec<String>),
     /// It has not been run, as its head start was of no use: another keeper has to run it.
     NotAhead,
+    /// It may need more than the memory that it had: it is to be run in a sandbox on the disk.
+    NoRoom,
 }
 
 /// Why a job could not be run.
@@ -140,7 +142,7 @@ struct Process {
 
 impl Keeper {
     /// Starts `runner`, the program `splitter-runner`, by its physical path. Of a sandbox the root is mounted over a directory that
-    /// is there, empty or not, where only the job sees it: jobs may share it. `log` gets standard output and standard error; it is
+    /// is there, empty or not, where only the job sees it: jobs in memory may share it. `log` gets standard output and standard error; it is
     /// empty, and open for reading too.
     ///
     /// # Errors
@@ -251,6 +253,7 @@ impl Keeper {
             Report::Signal(signal) => Ended::Signal(signal),
             Report::Undeclared(paths) => Ended::Undeclared(paths),
             Report::NotAhead => Ended::NotAhead,
+            Report::NoRoom => Ended::NoRoom,
             Report::Misbehaved(what) | Report::Error(what) => {
                 writeln!(log, "splitter: {what}").map_err(failed)?;
                 Ended::Exit(MISBEHAVED)

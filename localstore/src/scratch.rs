@@ -2,7 +2,7 @@
 //! good part of what a short command costs.
 
 use crate::files::{FileError, remove_tree};
-use crate::runner::{Network, Place};
+use crate::runner::{Network, Place, Room};
 use crate::sandbox::{LOG, OUTPUTS};
 use crate::session::{Session, Temporary};
 use std::fs::{self, File};
@@ -65,8 +65,16 @@ impl Scratch {
     }
 
     /// The sandbox that it is for.
-    pub(crate) fn sandbox(&self, network: Network) -> Place {
-        Place::Sandbox { root: self.session.root(), network }
+    pub(crate) fn sandbox(&self, network: Network, room: Room) -> Result<Place, FileError> {
+        let root = match room {
+            Room::Memory(_) => self.session.root(),
+            Room::Disk => {
+                let root = self.path().join("root");
+                make(&root, 0o755)?;
+                root
+            }
+        };
+        Ok(Place::Sandbox { root, network, room })
     }
 
     /// Makes all parts empty.

@@ -8,7 +8,7 @@ use crate::database::{Database, DatabaseError, Entry, Journal, Placing, Totals};
 use crate::files::{self, FileError, Lock, lock};
 use crate::large_pages;
 use crate::layout::{Layout, LayoutError, Place, Warning, network_file_system};
-use crate::runner::{self, Network};
+use crate::runner::{self, Network, Room};
 use crate::sandbox::{self, Ended, Keeper, Leaving, SandboxError};
 use crate::scratch::Scratch;
 use crate::session::{self, Session, Temporary};
@@ -44,6 +44,7 @@ pub struct LocalStore {
     keeper: OnceLock<PathBuf>,
     /// Edges may run in the host's own file system.
     in_place: AtomicBool,
+    memory_of_jobs: OnceLock<u64>,
     /// What builders see of the host: places in the sandbox, with their files.
     sandbox_paths: OnceLock<BTreeMap<PathBuf, PathBuf>>,
     /// For the next edge.
@@ -81,7 +82,7 @@ impl Early {
     /// threads. It is taken away when this is dropped.
     pub fn begin(layout: &Layout, network: Network) -> Option<Self> {
         let root = layout.root_of_jobs();
-        let place = runner::Place::Sandbox { root: root.is_dir().then_some(root)?, network };
+        let place = runner::Place::Sandbox { root: root.is_dir().then_some(root)?, network, room: Room::Memory(None) };
         Keeper::fork(&place).ok()?.map(|keeper| Self { keeper, network })
     }
 }
@@ -144,7 +145,8 @@ impl Opening {
         self.session = Session::create(&self.layout).map(Arc::new).ok();
         let begin = |scratch: Scratch| -> Option<Begun> {
             let log = scratch.open_log().ok()?;
-            let mut keeper = Keeper::start(runner, &scratch.sandbox(network), log).ok()?;
+            let place = scratch.sandbox(network, Room::Memory(None)).ok()?;
+            let mut keeper = Keeper::start(runner, &place, log).ok()?;
             let start = start.filter(|start| self.begins(&mut keeper, start));
             Some(Begun { keeper, network, scratch, start, runs: None })
         };
@@ -186,6 +188,7 @@ impl Opening {
             keeper: OnceLock::new(),
             sandbox_paths: OnceLock::new(),
             in_place: AtomicBool::new(false),
+            memory_of_jobs: OnceLock::new(),
             begun: Mutex::new(begun),
             leaving: Mutex::default(),
             session: Mutex::new(session),
@@ -285,6 +288,16 @@ impl LocalStore {
         self.in_place.store(true, Ordering::Relaxed);
     }
 
+    /// Has the files of a job in memory take `bytes` at most, where it would be half of the memory; jobs that need more have theirs
+    /// on the disk. The first call counts.
+    pub fn limit_memory_of_jobs(&self, bytes: u64) {
+        self.memory_of_jobs.get_or_init(|| bytes);
+    }
+
+    pub(crate) fn memory_of_jobs(&self) -> Option<u64> {
+        self.memory_of_jobs.get().copied()
+    }
+
     pub(crate) fn runs_in_place(&self) -> bool {
         self.in_place.load(Ordering::Relaxed)
     }
@@ -319,7 +332,7 @@ impl LocalStore {
             timeout: None,
             cancelled: &AtomicBool::new(false),
         };
-        let place = runner::Place::Sandbox { root: session.root(), network: Network::Own };
+        let place = runner::Place::Sandbox { root: session.root(), network: Network::Own, room: Room::Memory(None) };
         let log = File::options().write(true).open("/dev/null").map_err(failed)?;
         match Keeper::start(self.keeper()?, &place, log)?.run(&job)? {
             (Ended::Exit(0), _) => Ok(()),

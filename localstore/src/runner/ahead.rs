@@ -1,13 +1,13 @@
 //! A head start: the program of an edge is begun before its inputs are known, and waits for them at the gate.
 
 use super::gate::Gate;
-use super::root::{self, Root, Staged, to_path};
+use super::room::Memory;
+use super::root::{self, Root, Staged, behind, to_path};
 use super::run;
 use super::{Edge, Error, Manifest};
 use nixstore::manifest::{HeadStart, Step};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
 /// What is told first of an edge.
@@ -24,6 +24,7 @@ pub struct Order {
 pub struct Begun {
     waiting: Waiting,
     source: PathBuf,
+    memory: Memory,
     store: File,
     builds: (File, PathBuf),
 }
@@ -39,6 +40,7 @@ pub struct Waiting {
 pub struct Followed {
     pub staged: Staged,
     pub outputs: File,
+    pub memory: Memory,
     pub waiting: Waiting,
 }
 
@@ -49,21 +51,21 @@ impl Begun {
         let (store, builds) = (open(&order.store)?, open(&order.builds)?);
         let manifest = &order.start.manifest;
         let [Step::Run(program)] = manifest.commands.as_slice() else { return Err(Error::NotAhead) };
+        let memory = root.memory().ok_or(Error::NotAhead)?;
         let gate = root::enter_ahead(root, &order.start, &order.store)?;
         let waiting = Waiting { pid: Some(run::begin(manifest, program)?), gate };
         let builds = (builds, order.builds.clone());
-        Ok(Self { waiting, source: to_path(&order.start.gate), store, builds })
+        Ok(Self { waiting, source: to_path(&order.start.gate), memory, store, builds })
     }
 
     /// Puts the inputs in their places.
     pub fn follow(self, edge: &Edge<Manifest>) -> Result<Followed, Error> {
-        let behind = |directory: &File| PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
         let (builds, path) = &self.builds;
         let outputs = behind(builds).join(edge.outputs.strip_prefix(path).map_err(|_| Error::NotAhead)?);
         let outputs = File::open(&outputs).map_err(Error::io(format!("open `{}`", edge.outputs.display())))?;
         let store = behind(&self.store);
-        let staged = root::follow(&edge.manifest, &store, &self.source, &self.waiting.gate)?;
-        Ok(Followed { staged, outputs, waiting: self.waiting })
+        let staged = root::follow(&edge.manifest, &store, &self.source, &self.waiting.gate, self.memory)?;
+        Ok(Followed { staged, outputs, memory: self.memory, waiting: self.waiting })
     }
 }
 

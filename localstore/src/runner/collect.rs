@@ -5,7 +5,6 @@ use super::{Error, Manifest};
 use nixstore::manifest::{Reads, UNWRITTEN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -77,7 +76,7 @@ pub fn outputs(
     }
     let rest = outside.path("rest")?;
     let inputs: BTreeSet<PathBuf> = manifest.inputs.keys().map(|at| to_path(at)).collect();
-    undeclared(&to_path(&manifest.rest), &rest, &new, &inputs)?;
+    undeclared(&to_path(&manifest.rest), &rest, &new, &inputs, outside)?;
     Ok(missing)
 }
 
@@ -98,13 +97,16 @@ pub fn written(manifest: &Manifest, reads: &Reads, outside: &Outside, rest: &[Pa
 /// Copies the declared outputs out. Answers those that were not written.
 fn declared(manifest: &Manifest, outside: &Outside) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
-    for (output, at) in &manifest.writes {
-        let at = to_path(at);
-        match fs::symlink_metadata(&at) {
-            Ok(_) => copy(&at, &outside.path(output)?)?,
+    let all: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
+    for (output, at) in manifest.writes.keys().zip(&all) {
+        let to = outside.path(output)?;
+        let is_in_other = all.iter().any(|other| other != at && at.starts_with(other));
+        match fs::symlink_metadata(at) {
+            Ok(_) if is_in_other => copy(at, &to)?,
+            Ok(_) => take(at, &to, outside)?,
             Err(_) => {
                 missing.push(output.clone());
-                std::os::unix::fs::symlink(UNWRITTEN, outside.path(output)?)
+                std::os::unix::fs::symlink(UNWRITTEN, to)
                     .map_err(Error::io(format!("mark output `{output}` as unwritten")))?;
             }
         }
@@ -117,9 +119,9 @@ fn tell(reads: &Reads, outside: &Outside) -> Result<(), Error> {
     fs::write(outside.path("reads")?, json).map_err(Error::io("write output `reads`"))
 }
 
-/// Copies what the commands printed, standard output of this process, to the output `log`, if it is anything.
+/// Copies what the commands printed to the output `log`, if it is anything.
 pub fn log(outside: &Outside) -> Result<(), Error> {
-    let printed = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(Error::io("read the log"))?;
+    let printed = super::printed().map_err(Error::io("read the log"))?;
     let size = printed.metadata().map_err(Error::io("read the log"))?.len();
     if size == 0 {
         return Ok(());
@@ -131,17 +133,23 @@ pub fn log(outside: &Outside) -> Result<(), Error> {
 }
 
 /// Copies what is new below `from` to `to`, with the directories on the way.
-fn undeclared(from: &Path, to: &Path, new: &dyn Fn(&Path) -> bool, inputs: &BTreeSet<PathBuf>) -> Result<(), Error> {
+fn undeclared(
+    from: &Path,
+    to: &Path,
+    new: &dyn Fn(&Path) -> bool,
+    inputs: &BTreeSet<PathBuf>,
+    outside: &Outside,
+) -> Result<(), Error> {
     for path in list(from)? {
         let to = to.join(path.file_name().expect("an entry of a directory has a name"));
         if path.is_dir() && !path.is_symlink() {
             if !inputs.contains(&path) {
-                undeclared(&path, &to, new, inputs)?;
+                undeclared(&path, &to, new, inputs, outside)?;
             }
         } else if new(&path) {
             let parent = to.parent().expect("below the output");
             fs::create_dir_all(parent).map_err(Error::io("create a directory in output `rest`"))?;
-            copy(&path, &to)?;
+            take(&path, &to, outside)?;
         }
     }
     Ok(())
@@ -151,6 +159,12 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let what = || format!("list `{}`", directory.display());
     let entries = fs::read_dir(directory).map_err(Error::io(what()))?;
     entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(what()))).collect()
+}
+
+/// Moves a file that has one name out, if it can be moved, and copies all else.
+fn take(from: &Path, to: &Path, outside: &Outside) -> Result<(), Error> {
+    let is_alone = fs::symlink_metadata(from).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
+    if is_alone && outside.takes(from, to) { Ok(()) } else { copy(from, to) }
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {

@@ -15,6 +15,7 @@ mod forked;
 mod gate;
 mod in_place;
 mod namespaces;
+mod room;
 mod root;
 mod run;
 mod sockets;
@@ -25,12 +26,15 @@ pub use beside::Processors;
 pub(crate) use forked::{can_fork, fork};
 pub use in_place::put_back;
 pub use namespaces::Network;
+pub use room::Room;
 
 use ahead::{Begun, Followed};
 use nixstore::manifest::{ABI, Manifest, Reads, Step};
+use room::Memory;
 use root::{Outside, Root, Staged};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
@@ -51,6 +55,8 @@ pub enum Place {
         root: PathBuf,
         /// What it has of a network.
         network: Network,
+        /// Where the files lie.
+        room: Room,
     },
     /// In the host's own file system.
     Here,
@@ -141,6 +147,8 @@ pub enum Report {
     },
     /// The head start was of no use, for a reason that does not concern the edge: it has to be run in another place.
     NotAhead,
+    /// Of an edge in memory: it may need more than there is, and has to be run on the disk.
+    NoRoom,
     /// The runner itself could not go on.
     Error(String),
 }
@@ -189,7 +197,7 @@ fn work(
     mut orders: impl BufRead + Send,
 ) -> Option<Report> {
     let scene = isolated.and_then(|()| match place {
-        Place::Sandbox { root, .. } => Root::make(root).map(Scene::Root),
+        Place::Sandbox { root, room, .. } => Root::make(root, *room).map(Scene::Root),
         Place::Here => Ok(Scene::Here),
     });
     hear_and_do(scene, processors, &mut orders).unwrap_or_else(|error| Some(error.into()))
@@ -275,9 +283,9 @@ fn do_there(work: Work<Manifest>, scene: Scene) -> Result<Report, Error> {
         (Work::Edge(edge), Scene::Root(root)) if !edge.manifest.in_place => self::edge(root, &edge),
         (Work::Edge(edge), Scene::Begun(begun)) if !edge.manifest.in_place => {
             // Whatever is in the way, such as a link in the place of a directory, the edge may do without.
-            let Followed { staged, outputs, waiting } = begun.follow(&edge).map_err(|_| Error::NotAhead)?;
+            let Followed { staged, outputs, memory, waiting } = begun.follow(&edge).map_err(|_| Error::NotAhead)?;
             let outside = Outside::new(outputs, &edge);
-            edge_in(&edge.manifest, &staged, &outside, || waiting.let_in())
+            edge_in(&edge.manifest, &staged, &outside, Some(memory), || waiting.let_in())
         }
         (Work::Edge(edge), Scene::Here) if edge.manifest.in_place => in_place::run(&edge),
         (Work::Builder(builder), Scene::Root(root)) => builder::run(root, &builder),
@@ -287,9 +295,13 @@ fn do_there(work: Work<Manifest>, scene: Scene) -> Result<Report, Error> {
 }
 
 fn edge(root: Root, edge: &Edge<Manifest>) -> Result<Report, Error> {
-    let outside = Outside::open(edge)?;
-    let staged = root::enter(root, edge)?;
-    edge_in(&edge.manifest, &staged, &outside, || Ok(None))
+    let outside = Outside::open(edge)?.and_root(&root)?;
+    let memory = root.memory();
+    let staged = root::enter(root, edge).map_err(|error| match memory {
+        Some(_) => room::of_inputs(error),
+        None => error,
+    })?;
+    edge_in(&edge.manifest, &staged, &outside, memory, || Ok(None))
 }
 
 /// Runs an edge where all is in place; `release` gives the process of its program, if that was only kept waiting.
@@ -297,6 +309,7 @@ fn edge_in(
     manifest: &Manifest,
     staged: &Staged,
     outside: &Outside,
+    memory: Option<Memory>,
     release: impl FnOnce() -> Result<Option<libc::pid_t>, Error>,
 ) -> Result<Report, Error> {
     let before = collect::Before::the_commands(manifest, staged);
@@ -309,6 +322,9 @@ fn edge_in(
         run::Children::Traced(tracer) => Some(tracer.into_reads()),
         run::Children::OfNamespace => None,
     };
+    if memory.is_some_and(|memory| memory.was_too_little(&ended)) {
+        return Ok(Report::NoRoom);
+    }
     let (ended, reads) = match (ended, reads) {
         (run::Ended::Exit(exit), Some(reads)) if manifest.trial > 0 => {
             (run::Ended::Exit(0), Some(Reads { exit, ..reads }))
@@ -330,6 +346,11 @@ impl Report {
     }
 }
 
+/// What the commands have printed so far, standard output of this process.
+fn printed() -> io::Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
 /// What stops a runner.
 #[derive(Debug)]
 pub(crate) enum Error {
@@ -344,6 +365,8 @@ pub(crate) enum Error {
     Misbehaved(String),
     /// As [`Report::NotAhead`].
     NotAhead,
+    /// As [`Report::NoRoom`].
+    NoRoom,
 }
 
 impl Error {
@@ -360,6 +383,7 @@ impl From<Error> for Report {
             Error::Io { what, error } => Self::Error(format!("cannot {what}: {error}")),
             Error::Misbehaved(what) => Self::Misbehaved(what),
             Error::NotAhead => Self::NotAhead,
+            Error::NoRoom => Self::NoRoom,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The root file system of a job: a tmpfs with a few devices, and of an edge with the toolchain and the inputs at their
-//! places.
+//! The root file system of a job: a few devices, and of an edge the toolchain and the inputs at their places.
 #![expect(unsafe_code, reason = "mounts are system calls without a safe form")]
 
 use super::gate::Gate;
+use super::room::{Memory, Room};
 use super::{Edge, Error};
 use nixstore::manifest::{HeadStart, Manifest};
 use nixstore::text;
@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -32,10 +33,12 @@ pub struct Staged {
     pub writable: BTreeSet<PathBuf>,
 }
 
-/// The one place outside the new root that the runner can still reach from within: where outputs go.
+/// The places outside the new root that the runner can still reach from within: where outputs go, and the root itself, if it is on
+/// the disk.
 pub struct Outside {
     directory: File,
     names: std::collections::BTreeMap<String, OsString>,
+    root: Option<File>,
 }
 
 impl Outside {
@@ -47,18 +50,38 @@ impl Outside {
     /// The same of a directory that is open.
     pub fn new(directory: File, edge: &Edge<Manifest>) -> Self {
         let base = |path: &String| Path::new(path).file_name().unwrap_or(OsStr::new(path)).to_owned();
-        Self { directory, names: edge.manifest.outputs.iter().map(|(k, v)| (k.clone(), base(v))).collect() }
+        let names = edge.manifest.outputs.iter().map(|(k, v)| (k.clone(), base(v))).collect();
+        Self { directory, names, root: None }
+    }
+
+    /// With the root, which is entered later.
+    pub fn and_root(self, root: &Root) -> Result<Self, Error> {
+        let root = match &root.files {
+            Files::InMemory(_) => None,
+            Files::OnDisk(directory) => Some(directory.try_clone().map_err(Error::io("open the new root"))?),
+        };
+        Ok(Self { root, ..self })
+    }
+
+    /// Moves a file out of the root to a place here, if both are on one file system: seen from outside, they are in one mount too.
+    pub fn takes(&self, from: &Path, to: &Path) -> bool {
+        let Some(root) = &self.root else { return false };
+        fs::rename(behind(root).join(from.strip_prefix("/").unwrap_or(from)), to).is_ok()
     }
 
     /// The path by which this process reaches the place of an output.
     pub fn path(&self, output: &str) -> Result<PathBuf, Error> {
-        use std::os::fd::AsRawFd as _;
         let name = self.names.get(output).ok_or_else(|| Error::Io {
             what: format!("find a store path for output `{output}`"),
             error: std::io::ErrorKind::NotFound.into(),
         })?;
-        Ok(PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd())).join(name))
+        Ok(behind(&self.directory).join(name))
     }
+}
+
+/// The path by which this process reaches a directory that it has open, wherever that is.
+pub fn behind(directory: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()))
 }
 
 /// Fills the root of an edge and changes into it.
@@ -84,8 +107,8 @@ pub fn enter_ahead(root: Root, start: &HeadStart, store: &Path) -> Result<Gate, 
 }
 
 /// Adds the inputs to a root that was entered without, from a store which can only be reached by what is open.
-pub fn follow(manifest: &Manifest, store: &Path, source: &Path, gate: &Gate) -> Result<Staged, Error> {
-    let root = Root { at: "/".into() };
+pub fn follow(manifest: &Manifest, store: &Path, source: &Path, gate: &Gate, memory: Memory) -> Result<Staged, Error> {
+    let root = Root { at: "/".into(), files: Files::InMemory(memory) };
     let mut stage = Stage::new(&root, store, Some((source, gate)));
     stage.inputs(manifest)?;
     Ok(stage.staged)
@@ -94,20 +117,48 @@ pub fn follow(manifest: &Manifest, store: &Path, source: &Path, gate: &Gate) -> 
 /// A root that is not entered yet.
 pub struct Root {
     at: PathBuf,
+    files: Files,
+}
+
+/// What they lie in.
+enum Files {
+    InMemory(Memory),
+    /// This directory, which is open as it is outside.
+    OnDisk(File),
 }
 
 impl Root {
-    /// Mounts a file system in memory at `at` and fills it with what all jobs have: `/dev`, `/proc`, `/etc`, `/tmp`.
-    pub fn make(at: &Path) -> Result<Self, Error> {
+    /// Mounts what there is room in at `at`, and fills it with what all jobs have: `/dev`, `/proc`, `/etc`, `/tmp`.
+    pub fn make(at: &Path, room: Room) -> Result<Self, Error> {
         mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, None, "make mounts private")?;
-        mount(Some("tmpfs".as_ref()), at, Some("tmpfs"), libc::MS_NOSUID | libc::MS_NODEV, None, "mount a tmpfs")?;
-        let root = Self { at: at.into() };
+        let files = match room {
+            Room::Memory(limit) => {
+                let (memory, flags) = (Memory::new(limit), libc::MS_NOSUID | libc::MS_NODEV);
+                mount(Some("tmpfs".as_ref()), at, Some("tmpfs"), flags, Some(&memory.options()), "mount a tmpfs")?;
+                Files::InMemory(memory)
+            }
+            Room::Disk => {
+                let directory = File::open(at).map_err(Error::io(format!("open `{}`", at.display())))?;
+                // Only what is mounted can be entered.
+                mount(Some(at.as_os_str()), at, None, libc::MS_BIND, None, "bind a directory on itself")?;
+                Files::OnDisk(directory)
+            }
+        };
+        let root = Self { at: at.into(), files };
         root.devices()?;
         root.accounts()?;
         let proc = root.inside(Path::new("/proc"));
         let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
         mount(Some("proc".as_ref()), &proc, Some("proc"), flags, None, "mount a new `/proc`")?;
         Ok(root)
+    }
+
+    /// The memory that it takes, if it does.
+    pub fn memory(&self) -> Option<Memory> {
+        match self.files {
+            Files::InMemory(memory) => Some(memory),
+            Files::OnDisk(_) => None,
+        }
     }
 
     fn enter_and_close(self) -> Result<(), Error> {
@@ -215,12 +266,14 @@ struct Stage<'a> {
     late: Option<(&'a Path, &'a Gate)>,
     /// Directories that are there.
     made: BTreeSet<PathBuf>,
+    /// The size of all files among the inputs, in bytes.
+    size: u64,
     staged: Staged,
 }
 
 impl<'a> Stage<'a> {
     fn new(root: &'a Root, store: &'a Path, late: Option<(&'a Path, &'a Gate)>) -> Self {
-        Self { root, store, late, made: BTreeSet::new(), staged: Staged::default() }
+        Self { root, store, late, made: BTreeSet::new(), size: 0, staged: Staged::default() }
     }
 
     /// The file of a store path, or of a path below one.
@@ -272,13 +325,19 @@ impl<'a> Stage<'a> {
                 .map_err(Error::io(format!("write `{}`", at.display())))?;
             self.staged.paths.insert(at);
         }
-        self.close(&to_path(&manifest.rest))
+        self.close(manifest)
     }
 
     fn input(&mut self, from: &Path, at: &Path, writable: bool) -> Result<(), Error> {
         let what = || format!("stage `{}` as `{}`", from.display(), at.display());
         self.parent(at)?;
         let metadata = fs::symlink_metadata(from).map_err(Error::io(what()))?;
+        if metadata.is_file() {
+            self.size += metadata.size();
+        }
+        if self.root.memory().is_some_and(|memory| self.size > memory.largest_inputs()) {
+            return Err(Error::NoRoom);
+        }
         let copied = match self.late {
             Some(_) => LATE,
             None if writable => WRITABLE,
@@ -311,17 +370,23 @@ impl<'a> Stage<'a> {
 
     /// Takes the right to write from every directory on the way to the inputs but the build directory, `/tmp` and
     /// those of outputs; the command then meets the error itself, where it happens.
-    fn close(&mut self, rest: &Path) -> Result<(), Error> {
-        fn walk(stage: &Stage<'_>, directory: &Path, rest: &Path, known: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
+    fn close(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        let rest = &to_path(&manifest.rest);
+        let bound: BTreeSet<PathBuf> =
+            manifest.tools.keys().chain(manifest.inputs.keys()).map(|at| to_path(at)).collect();
+        fn walk(
+            stage: &Stage<'_>,
+            directory: &Path,
+            (rest, bound): (&Path, &BTreeSet<PathBuf>),
+            known: &mut BTreeSet<PathBuf>,
+        ) -> Result<(), Error> {
             let inside = stage.root.inside(directory);
             for entry in fs::read_dir(&inside).map_err(Error::io(format!("list `{}`", directory.display())))? {
                 let entry = entry.map_err(Error::io(format!("list `{}`", directory.display())))?;
                 let path = directory.join(entry.file_name());
                 let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                let mounted =
-                    || entry.metadata().is_ok_and(|m| fs::symlink_metadata(&inside).is_ok_and(|p| p.dev() != m.dev()));
-                if is_directory && !mounted() {
-                    walk(stage, &path, rest, known)?;
+                if is_directory && !bound.contains(&path) {
+                    walk(stage, &path, (rest, bound), known)?;
                 }
                 // A program that has begun may have made files already.
                 if stage.late.is_none() || is_directory || stage.staged.paths.contains(&path) {
@@ -342,11 +407,9 @@ impl<'a> Stage<'a> {
             let top = top.map_err(Error::io("list the new root"))?;
             let path = Path::new("/").join(top.file_name());
             let own = ["/dev", "/proc", "/etc", "/usr", "/nix"].iter().any(|own| path == Path::new(own));
-            // A part of the tools, on a host whose `/bin` is no link.
-            let mounted =
-                top.metadata().is_ok_and(|m| fs::metadata(&self.root.at).is_ok_and(|root| root.dev() != m.dev()));
-            if !own && !mounted && top.file_type().is_ok_and(|kind| kind.is_dir()) {
-                walk(self, &path, rest, &mut known)?;
+            // Among those that are bound are tools, on a host whose `/bin` is no link.
+            if !own && !bound.contains(&path) && top.file_type().is_ok_and(|kind| kind.is_dir()) {
+                walk(self, &path, (rest, &bound), &mut known)?;
                 known.insert(path);
             }
         }

@@ -9,4 +9,5 @@ mod isolation;
 mod kit;
 mod nix;
 mod realising;
+mod room;
 mod suite;

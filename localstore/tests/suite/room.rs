@@ -1,0 +1,133 @@
+//! Edges whose files need more room than there is in memory.
+
+use crate::edges::{Edges, edges};
+use bstr::ByteSlice as _;
+use nixstore::manifest::Manifest;
+use nixstore::store::{BuildOptions, Built, RealiseError};
+use nixstore::{Store as _, StoreDir, Tree};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::AtomicBool;
+
+/// What a job has of memory here, in bytes.
+const MEMORY: u64 = 8 << 20;
+
+/// Sets `root` to the directory that is mounted as the root: all of a file system in memory, or one on the disk.
+const LOOK: &str =
+    "while read -r a b c directory at rest; do test $at = / && root=$directory; done < /proc/self/mountinfo;";
+
+fn edges_with_little_memory() -> Edges {
+    let edges = edges();
+    edges.kit.store().limit_memory_of_jobs(MEMORY);
+    edges
+}
+
+fn run(edges: &Edges, script: &str, change: impl FnOnce(&mut Manifest)) -> Result<Built, RealiseError> {
+    let options = BuildOptions { timeout: None, cancelled: &AtomicBool::new(false) };
+    edges.kit.store().realise(&edges.edge_with(script, change), &options)
+}
+
+/// The outputs `o0`, `log` and `rest` of an edge that succeeds.
+fn outputs(edges: &Edges, script: &str, change: impl FnOnce(&mut Manifest)) -> [Tree; 3] {
+    let built = run(edges, script, change).unwrap_or_else(|error| panic!("{error:?}"));
+    ["o0", "log", "rest"]
+        .map(|name| Tree::read(&edges.kit.physical(&built.outputs[&name.parse().unwrap()].path)).unwrap())
+}
+
+fn text(tree: &Tree) -> &[u8] {
+    match tree {
+        Tree::File { contents, .. } => contents,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Adds an input for which there is too little memory from the beginning.
+fn large_input(edges: &Edges) -> impl FnOnce(&mut Manifest) {
+    let file = edges.kit.scratch().join("large");
+    fs::write(&file, vec![7; MEMORY as usize]).unwrap();
+    let path = edges.kit.store().add_path(&"large".parse().unwrap(), &file).unwrap().path;
+    let printed = StoreDir::default().print(&path);
+    move |manifest| {
+        manifest.inputs.insert("/src/large".into(), printed);
+    }
+}
+
+#[test]
+fn an_output_that_memory_has_no_room_for_is_made_on_the_disk() {
+    let edges = edges_with_little_memory();
+    let script = "echo once; perl -e 'open my $f, q(>), q(out); print $f q(x) x 2**24 and close $f or die $!'";
+    let [output, log, _] = outputs(&edges, script, |_| {});
+    assert_eq!((text(&output).len(), text(&log)), (1 << 24, &b"once\n"[..]));
+    assert!(edges.kit.leftovers().is_empty());
+}
+
+#[test]
+fn a_program_that_takes_no_notice_of_full_memory_is_run_on_the_disk() {
+    let edges = edges_with_little_memory();
+    let script = "perl -e 'open my $f, q(>), q(out); print $f q(x) x 2**24; close $f; exit 0'";
+    assert_eq!(text(&outputs(&edges, script, |_| {})[0]).len(), 1 << 24);
+}
+
+#[test]
+fn a_program_that_says_that_memory_was_full_is_run_on_the_disk() {
+    let edges = edges_with_little_memory();
+    for failure in
+        ["echo 'a.o: No space left on device'; exit 1", "echo 'ld: signal 7 [Bus error]'; exit 1", "kill -BUS $$"]
+    {
+        let script = format!("{LOOK} if test $root = /; then {failure}; fi; echo made > out");
+        let [output, log, _] = outputs(&edges, &script, |_| {});
+        assert_eq!((text(&output), text(&log)), (&b"made\n"[..], &b""[..]), "{failure}");
+    }
+}
+
+#[test]
+fn what_says_so_on_the_disk_too_fails() {
+    let edges = edges_with_little_memory();
+    let failed = run(&edges, "echo 'No space left on device'; exit 3", |_| {});
+    let Err(RealiseError::Failed { log, .. }) = failed else { panic!("{failed:?}") };
+    assert_eq!(log, b"No space left on device\n");
+    assert!(edges.kit.leftovers().is_empty());
+}
+
+#[test]
+fn an_edge_with_large_inputs_begins_on_the_disk() {
+    let edges = edges_with_little_memory();
+    let script = format!("{LOOK} echo $root > out");
+    let root = |change: &dyn Fn(&mut Manifest)| text(&outputs(&edges, &script, change)[0]).to_owned();
+    assert_eq!(root(&|_| {}), b"/\n");
+    let words = "x".repeat(MEMORY as usize + 1);
+    let in_a_file = |manifest: &mut Manifest| _ = manifest.files.insert("/src/build/words".into(), words.clone());
+    assert!(root(&in_a_file).ends_with(b"/root\n"));
+    let [output, ..] = outputs(&edges, &script, large_input(&edges));
+    assert!(text(&output).ends_with(b"/root\n"));
+}
+
+#[test]
+fn an_edge_gives_the_same_on_the_disk_as_in_memory() {
+    const SCRIPT: &str = "echo made > out; echo x > ../x || echo refused; echo x >> ../in || echo refused; perl -e '
+        mkdir q(tree); mkdir q(tree/sub); symlink q(a), q(tree/link);
+        for (qw(tree/a tree/sub/b program alone)) { open my $f, q(>), $_; print $f $_ }
+        link q(tree/sub/b), q(second); chmod 0700, q(program)
+    '";
+    for output in ["/src/build/out", "/src/build/tree"] {
+        let made = |edges: &Edges| {
+            let large = large_input(edges);
+            outputs(edges, SCRIPT, |manifest| {
+                large(manifest);
+                manifest.writes.insert("o0".into(), output.into());
+            })
+        };
+        let in_memory = made(&edges());
+        assert_eq!(made(&edges_with_little_memory()), in_memory);
+        assert_eq!(text(&in_memory[1]).lines().filter(|line| line.contains_str("Permission denied")).count(), 2);
+    }
+}
+
+#[test]
+fn an_output_on_the_disk_is_moved_and_not_copied() {
+    let edges = edges_with_little_memory();
+    let script = "perl -e 'open my $f, q(>), q(out); print((stat $f)[1])'";
+    let built = run(&edges, script, large_input(&edges)).unwrap_or_else(|error| panic!("{error:?}"));
+    let at = |name: &str| edges.kit.physical(&built.outputs[&name.parse().unwrap()].path);
+    assert_eq!(fs::read_to_string(at("log")).unwrap(), fs::metadata(at("o0")).unwrap().ino().to_string());
+}
