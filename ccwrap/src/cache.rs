@@ -15,6 +15,17 @@ pub struct Cache {
     directory: PathBuf,
 }
 
+/// Why a cache cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Something else is there.
+    #[error("the cache `{}` is no directory", .0.display())]
+    NoDirectory(PathBuf),
+    /// It is not for this user.
+    #[error("the cache `{}` may not be read by this user", .0.display())]
+    Refused(PathBuf),
+}
+
 impl Cache {
     /// In a directory.
     pub fn new(directory: PathBuf) -> Self {
@@ -30,6 +41,21 @@ impl Cache {
     pub fn is_ours(&self) -> bool {
         let may_write = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
         !matches!(may_write(&self.directory), Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS))
+    }
+
+    /// Whether it can be used, as far as it is there.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn check(&self) -> Result<(), Unusable> {
+        let directory = || self.directory.clone();
+        if fs::metadata(&self.directory).is_ok_and(|metadata| !metadata.is_dir()) {
+            return Err(Unusable::NoDirectory(directory()));
+        }
+        match rustix::fs::access(&self.directory, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK) {
+            Err(rustix::io::Errno::ACCESS) => Err(Unusable::Refused(directory())),
+            _ => Ok(()), // what is not there is made
+        }
     }
 
     /// Where the entries are.

@@ -48,6 +48,23 @@ pub enum Action {
     Help,
 }
 
+impl Action {
+    /// Whether it is about what the cache holds.
+    pub fn is_of_cache(&self) -> bool {
+        matches!(
+            self,
+            Self::ShowStatistics
+                | Self::PrintStatistics(_)
+                | Self::ZeroStatistics
+                | Self::Clear
+                | Self::Cleanup
+                | Self::EvictOlderThan(_)
+                | Self::EvictNamespace(..)
+                | Self::Explain(_)
+        )
+    }
+}
+
 /// How statistics are written for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

@@ -6,7 +6,7 @@ mod reading;
 
 use bstr::{BString, ByteSlice as _};
 use ccwrap::arguments::{Compile, is_of_probe};
-use ccwrap::cache::Cache;
+use ccwrap::cache::{Cache, Unusable};
 use ccwrap::call::Call;
 use ccwrap::command_line;
 use ccwrap::entry::Refusal;
@@ -213,12 +213,15 @@ impl Around {
             return Ok(self.pass(Counter::Uncacheable(Why::Disabled)));
         }
         self.settings.check()?;
-        if let Some(directory) = self.cache.as_ref().map(Cache::directory)
-            && directory.exists()
-            && !directory.is_dir()
-        {
-            let problem = format!("the cache `{}` is no directory", directory.display());
-            return Ok(self.in_trouble(Trouble::Settings, &problem));
+        if let Some(Err(problem)) = self.cache.as_ref().map(Cache::check) {
+            return Ok(match problem {
+                // It may be fine for others, as one is that may only be read.
+                Unusable::Refused(_) if !self.strict => {
+                    self.log(&problem.to_string());
+                    self.pass(Counter::Uncacheable(Why::ReadOnly))
+                }
+                _ => self.in_trouble(Trouble::Settings, &problem.to_string()),
+            });
         }
         let Read { call, compile, decided } = match self.read() {
             Ok(read) => read,

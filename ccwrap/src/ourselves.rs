@@ -54,6 +54,9 @@ struct Here {
 
 impl Here {
     fn act(&self, action: &Action) -> Result<(String, u8), Error> {
+        if action.is_of_cache() {
+            self.cache.check()?;
+        }
         let statistics = Statistics::new(self.cache.directory());
         let said = match action {
             Action::Version => version(),

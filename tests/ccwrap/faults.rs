@@ -183,6 +183,8 @@ fn a_cache_that_is_no_directory_is_told() {
         assert_eq!((said.code, calls.at("a.o").exists()), (Some(code), code == 0), "{said}");
         assert!(said.errors.contains("file` is no directory"), "{said}");
     }
+    let said = calls.scene.said(calls.ccwrap(["-s"]).env("CCWRAP_DIR", &file));
+    assert!(said.code == Some(1) && said.errors.contains("file` is no directory"), "{said}");
 }
 
 #[test]

@@ -161,6 +161,13 @@ fn who_may_not_write_has_hits_and_else_the_compiler() {
             assert_eq!(machine.owned(&format!("both/{name}")), (machine.id(TWO), 0o644));
         }
     }
+    // Who may not even read is told so where it is asked for.
+    let refused = format!("ccwrap: the cache `{}` may not be read by this user\n", cache.display());
+    for (variable, words) in [("CCWRAP_STRICT=1", CALL), ("", "ccwrap -s"), ("", "ccwrap --explain"), ("", "ccwrap -C")]
+    {
+        let said = machine.by(TWO, "both", Some("roots/cache"), &format!("{variable} {words}"));
+        assert_eq!((said.code, said.errors.as_str()), (Some(1), refused.as_str()), "{words}");
+    }
     // Nothing of it was noted, and what could be a hit was one: here the compiler would make another object.
     assert!(fs::read(cache.join("statistics")).unwrap() == statistics);
     machine.shell("chmod 755 roots/cache; rm -f both/a.o");
