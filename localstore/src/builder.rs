@@ -67,7 +67,8 @@ pub(crate) fn realise(
         Kind::Edge(network) => store.take_begun(network).filter(|begun| build.is_begun_by(begun)),
         Kind::Builder | Kind::EdgeInPlace => None,
     };
-    let mut room = Room::Memory(store.memory_of_jobs());
+    let start = Instant::now();
+    let mut room = Room::Memory(Some(store.memory_of_jobs()));
     let (scratch, ended, duration) = loop {
         let (keeper, mut scratch) = match begun.take() {
             Some(Begun { keeper, scratch, .. }) => (Some(keeper), scratch),
@@ -76,6 +77,8 @@ pub(crate) fn realise(
         if program != Kind::Builder && room != Room::Disk {
             scratch.reuse();
         }
+        let timeout = options.timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+        let options = &BuildOptions { timeout, ..*options };
         match build.run(program, keeper, &scratch, room, options).map_err(failed)? {
             (Ended::NotAhead, _) => {} // once more, from the beginning
             (Ended::NoRoom, _) => room = Room::Disk,

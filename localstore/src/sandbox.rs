@@ -3,7 +3,7 @@
 
 use crate::obstacle::obstacle;
 use crate::runner::{self, Edge, Place, Report, Work};
-use bstr::{BStr, BString};
+use bstr::{BStr, BString, ByteSlice as _};
 use nixstore::manifest::HeadStart;
 use nixstore::text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -399,10 +399,12 @@ fn hear(socket: &mut UnixStream, job: &Job<'_>, process: &mut Process) -> io::Re
                 let mut part = [0; 4096];
                 let size = socket.read(&mut part)?;
                 answer.extend_from_slice(&part[..size]);
-                match size {
-                    _ if answer.ends_with(b"\n") => return Ok(Answer::Line(answer)),
-                    0 => return Ok(Answer::Nothing),
-                    _ => {}
+                if let Some(end) = answer.find_byte(b'\n') {
+                    answer.truncate(end); // the first report is the one that counts
+                    return Ok(Answer::Line(answer));
+                }
+                if size == 0 {
+                    return Ok(Answer::Nothing);
                 }
             }
             false if job.timeout.is_some_and(|timeout| start.elapsed() >= timeout) => {

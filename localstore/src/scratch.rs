@@ -5,8 +5,9 @@ use crate::files::{FileError, remove_tree};
 use crate::runner::{Network, Place, Room};
 use crate::sandbox::{LOG, OUTPUTS};
 use crate::session::{Session, Temporary};
-use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt as _;
+use rustix::process::getegid;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,6 +72,10 @@ impl Scratch {
             Room::Disk => {
                 let root = self.path().join("root");
                 make(&root, 0o755)?;
+                // A sandbox knows no group but its user's own, which the directory of a shared store may not give.
+                chown(&root, None, Some(getegid().as_raw())).map_err(FileError::of("set the group of", &root))?;
+                fs::set_permissions(&root, Permissions::from_mode(0o755))
+                    .map_err(FileError::of("set the permissions of", &root))?;
                 root
             }
         };

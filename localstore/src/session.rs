@@ -161,12 +161,9 @@ pub(crate) fn clear_stale(layout: &Layout) -> Result<(), FileError> {
     for entry in entries {
         let directory = entry.path();
         if directory.is_dir() && !in_use(&directory)? {
-            if idle_build(&directory).is_none() {
-                remove_tree(&directory)?;
-                continue;
-            }
-            idle += 1;
-            if idle > LOOKED_AT {
+            let is_idle = idle_build(&directory).is_some();
+            idle += usize::from(is_idle);
+            if !is_idle || idle > LOOKED_AT {
                 let _ = remove_tree(&directory); // it may be somebody else's, and is in nobody's way
             }
         }

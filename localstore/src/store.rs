@@ -288,14 +288,14 @@ impl LocalStore {
         self.in_place.store(true, Ordering::Relaxed);
     }
 
-    /// Has the files of a job in memory take `bytes` at most, where it would be half of the memory; jobs that need more have theirs
+    /// Has the files of a job in memory take `bytes` at most, in place of a quarter of what there is; a job that needs more has them
     /// on the disk. The first call counts.
     pub fn limit_memory_of_jobs(&self, bytes: u64) {
         self.memory_of_jobs.get_or_init(|| bytes);
     }
 
-    pub(crate) fn memory_of_jobs(&self) -> Option<u64> {
-        self.memory_of_jobs.get().copied()
+    pub(crate) fn memory_of_jobs(&self) -> u64 {
+        *self.memory_of_jobs.get_or_init(runner::limit_of_jobs)
     }
 
     pub(crate) fn runs_in_place(&self) -> bool {

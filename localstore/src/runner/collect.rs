@@ -5,6 +5,7 @@ use super::{Error, Manifest};
 use nixstore::manifest::{Reads, UNWRITTEN};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -53,10 +54,9 @@ pub fn outputs(
     reads: Option<&Reads>,
     outside: &Outside,
 ) -> Result<Vec<String>, Error> {
-    let missing = declared(manifest, outside)?;
-    let declared: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
+    let writes: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
     let is_new = |path: &Path| !staged.paths.contains(path) || before.has_other(path);
-    let new = |path: &Path| is_new(path) && !declared.iter().any(|declared| declared == path);
+    let new = |path: &Path| is_new(path) && !writes.iter().any(|declared| declared == path);
     for directory in &staged.writable {
         if let Some(stray) = list(directory)?.into_iter().find(|path| new(path)) {
             return Err(Error::Misbehaved(format!(
@@ -71,6 +71,7 @@ pub fn outputs(
             input.display()
         )));
     }
+    let missing = declared(manifest, outside)?;
     if let Some(reads) = reads {
         tell(reads, outside)?;
     }
@@ -100,10 +101,10 @@ fn declared(manifest: &Manifest, outside: &Outside) -> Result<Vec<String>, Error
     let all: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
     for (output, at) in manifest.writes.keys().zip(&all) {
         let to = outside.path(output)?;
-        let is_in_other = all.iter().any(|other| other != at && at.starts_with(other));
+        let is_of_one = all.iter().filter(|other| at.starts_with(other)).count() == 1;
         match fs::symlink_metadata(at) {
-            Ok(_) if is_in_other => copy(at, &to)?,
-            Ok(_) => take(at, &to, outside)?,
+            Ok(_) if is_of_one => take(at, &to, outside)?,
+            Ok(_) => copy(at, &to)?,
             Err(_) => {
                 missing.push(output.clone());
                 std::os::unix::fs::symlink(UNWRITTEN, to)
@@ -119,9 +120,9 @@ fn tell(reads: &Reads, outside: &Outside) -> Result<(), Error> {
     fs::write(outside.path("reads")?, json).map_err(Error::io("write output `reads`"))
 }
 
-/// Copies what the commands printed to the output `log`, if it is anything.
+/// Copies what the commands printed, standard output of this process, to the output `log`, if it is anything.
 pub fn log(outside: &Outside) -> Result<(), Error> {
-    let printed = super::printed().map_err(Error::io("read the log"))?;
+    let printed = std::io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(Error::io("read the log"))?;
     let size = printed.metadata().map_err(Error::io("read the log"))?.len();
     if size == 0 {
         return Ok(());
@@ -163,8 +164,9 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// Moves a file that has one name out, if it can be moved, and copies all else.
 fn take(from: &Path, to: &Path, outside: &Outside) -> Result<(), Error> {
-    let is_alone = fs::symlink_metadata(from).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
-    if is_alone && outside.takes(from, to) { Ok(()) } else { copy(from, to) }
+    let metadata = fs::symlink_metadata(from).map_err(Error::io(format!("move `{}` out", from.display())))?;
+    let is_alone = metadata.is_file() && metadata.nlink() == 1;
+    if is_alone && outside.takes(from, &metadata, to) { Ok(()) } else { copy(from, to) }
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {

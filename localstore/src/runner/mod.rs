@@ -26,7 +26,7 @@ pub use beside::Processors;
 pub(crate) use forked::{can_fork, fork};
 pub use in_place::put_back;
 pub use namespaces::Network;
-pub use room::Room;
+pub use room::{Room, limit_of_jobs};
 
 use ahead::{Begun, Followed};
 use nixstore::manifest::{ABI, Manifest, Reads, Step};
@@ -34,7 +34,6 @@ use room::Memory;
 use root::{Outside, Root, Staged};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
@@ -147,7 +146,7 @@ pub enum Report {
     },
     /// The head start was of no use, for a reason that does not concern the edge: it has to be run in another place.
     NotAhead,
-    /// Of an edge in memory: it may need more than there is, and has to be run on the disk.
+    /// Of an edge in memory: it takes more than it may, or probably would, and has to be run on the disk.
     NoRoom,
     /// The runner itself could not go on.
     Error(String),
@@ -182,25 +181,24 @@ fn begin(processors: &Processors) -> io::Result<io::Result<()>> {
     orders.read_until(END, &mut text)?;
     let place: Place = serde_json::from_slice(text.strip_suffix(&[END]).unwrap_or(&text))?;
     Ok(match &place {
-        Place::Sandbox { network, .. } => {
-            namespaces::in_first_process(*network, &socket, |isolated| work(isolated, &place, processors, orders))
+        Place::Sandbox { root, network, room } => {
+            let memory = room.memory();
+            namespaces::in_first_process(*network, memory, &socket, |isolated| {
+                work(isolated, || Root::make(root, memory).map(Scene::Root), processors, orders)
+            })
         }
-        Place::Here => namespaces::in_own_process(&socket, || work(Ok(()), &place, processors, orders)),
+        Place::Here => namespaces::in_own_process(&socket, || work(Ok(()), || Ok(Scene::Here), processors, orders)),
     })
 }
 
 /// The first process: makes the root, waits to be told what is to be done, and does it. Nothing, if that is never told.
 fn work(
     isolated: Result<(), Error>,
-    place: &Place,
+    make: impl FnOnce() -> Result<Scene, Error>,
     processors: &Processors,
     mut orders: impl BufRead + Send,
 ) -> Option<Report> {
-    let scene = isolated.and_then(|()| match place {
-        Place::Sandbox { root, room, .. } => Root::make(root, *room).map(Scene::Root),
-        Place::Here => Ok(Scene::Here),
-    });
-    hear_and_do(scene, processors, &mut orders).unwrap_or_else(|error| Some(error.into()))
+    hear_and_do(isolated.and_then(|()| make()), processors, &mut orders).unwrap_or_else(|error| Some(error.into()))
 }
 
 fn hear_and_do(
@@ -282,8 +280,12 @@ fn do_there(work: Work<Manifest>, scene: Scene) -> Result<Report, Error> {
         }
         (Work::Edge(edge), Scene::Root(root)) if !edge.manifest.in_place => self::edge(root, &edge),
         (Work::Edge(edge), Scene::Begun(begun)) if !edge.manifest.in_place => {
-            // Whatever is in the way, such as a link in the place of a directory, the edge may do without.
-            let Followed { staged, outputs, memory, waiting } = begun.follow(&edge).map_err(|_| Error::NotAhead)?;
+            // Whatever else is in the way, such as a link in the place of a directory, the edge may do without.
+            let followed = begun.follow(&edge).map_err(|error| match error {
+                Error::NoRoom => Error::NoRoom,
+                _ => Error::NotAhead,
+            });
+            let Followed { staged, outputs, memory, waiting } = followed?;
             let outside = Outside::new(outputs, &edge);
             edge_in(&edge.manifest, &staged, &outside, Some(memory), || waiting.let_in())
         }
@@ -322,7 +324,7 @@ fn edge_in(
         run::Children::Traced(tracer) => Some(tracer.into_reads()),
         run::Children::OfNamespace => None,
     };
-    if memory.is_some_and(|memory| memory.was_too_little(&ended)) {
+    if memory.is_some_and(Memory::is_exceeded) {
         return Ok(Report::NoRoom);
     }
     let (ended, reads) = match (ended, reads) {
@@ -344,11 +346,6 @@ impl Report {
     fn done() -> Self {
         Self::Done { missing: Vec::new() }
     }
-}
-
-/// What the commands have printed so far, standard output of this process.
-fn printed() -> io::Result<File> {
-    io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// What stops a runner.

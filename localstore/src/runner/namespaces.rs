@@ -1,11 +1,13 @@
 //! New namespaces, and the two processes at their border. Works with and without root.
 #![expect(unsafe_code, reason = "namespaces and fork are system calls without a safe form")]
 
+use super::room::{Memory, Watch};
 use super::{Error, Report, sockets};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Error as IoError, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// The user and group that commands run as, whoever started the build; those of Nix's sandbox.
 const USER: u32 = 1000;
@@ -32,15 +34,17 @@ impl Network {
 
 /// Runs `work` as the first process of new user, mount, PID, IPC, UTS and, if wanted, network namespaces, and sends its
 /// report to `socket`; none if it has none, or that process was ended from outside. All processes that `work` starts have ended
-/// when this returns. Where namespaces are refused, `work` is told so, and is to do nothing.
+/// when this returns; if they take more of `memory` than they may, they are ended. Where namespaces are refused, `work` is told so, and is
+/// to do nothing.
 pub fn in_first_process(
     network: Network,
+    memory: Option<Memory>,
     socket: &UnixStream,
     work: impl FnOnce(Result<(), Error>) -> Option<Report>,
 ) -> io::Result<()> {
     let signals = stop_signals();
     match isolate(network) {
-        Ok(()) => in_child(socket, &signals, || {
+        Ok(()) => in_child(socket, &signals, memory.map(Watch::new), || {
             work(match network {
                 Network::None => sockets::deny(),
                 Network::Own | Network::Host => Ok(()),
@@ -59,11 +63,16 @@ pub fn in_own_process(socket: &UnixStream, work: impl FnOnce() -> Option<Report>
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         work()
     };
-    in_child(socket, &signals, work)
+    in_child(socket, &signals, None, work)
 }
 
 /// Does `work` in a child, which is killed when this process ends or is asked to.
-fn in_child(socket: &UnixStream, signals: &libc::sigset_t, work: impl FnOnce() -> Option<Report>) -> io::Result<()> {
+fn in_child(
+    socket: &UnixStream,
+    signals: &libc::sigset_t,
+    watch: Option<Watch>,
+    work: impl FnOnce() -> Option<Report>,
+) -> io::Result<()> {
     // SAFETY: this process has one thread, so the child may use everything.
     match unsafe { libc::fork() } {
         -1 => send(socket, &refused("start a process").into()),
@@ -78,10 +87,7 @@ fn in_child(socket: &UnixStream, signals: &libc::sigset_t, work: impl FnOnce() -
             // SAFETY: ends this process. What the one that it is a copy of does at its end is not done twice.
             unsafe { libc::_exit(i32::from(sent.is_err())) }
         }
-        child => {
-            wait(child, signals);
-            Ok(())
-        }
+        child => wait(child, signals, watch.as_ref()).map_or(Ok(()), |report| send(socket, &report)),
     }
 }
 
@@ -130,16 +136,42 @@ fn stop_signals() -> libc::sigset_t {
     }
 }
 
-/// Waits for the first process; a signal that asks for an end kills it, and with it the namespace.
-fn wait(child: libc::pid_t, signals: &libc::sigset_t) {
+/// Waits for the first process; a signal that asks for an end kills it, and with it the namespace. So does too little memory, which is
+/// reported in its place.
+fn wait(child: libc::pid_t, signals: &libc::sigset_t, mut watch: Option<&Watch>) -> Option<Report> {
+    let mut report = None;
     loop {
-        // SAFETY: `signals` is a valid set and the other pointers may be null.
-        unsafe {
-            if libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) == child {
-                return;
+        // SAFETY: the pointer may be null.
+        if unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) } == child {
+            return report;
+        }
+        let left_alone = watch.map(Watch::look);
+        let signal = match left_alone {
+            Some(None) => {
+                (watch, report) = (None, Some(Report::NoRoom));
+                libc::SIGKILL
             }
-            if libc::sigwaitinfo(signals, std::ptr::null_mut()) != libc::SIGCHLD {
-                libc::kill(child, libc::SIGKILL);
+            Some(Some(time)) => next_signal(signals, Some(time)),
+            None => next_signal(signals, None),
+        };
+        if signal > 0 && signal != libc::SIGCHLD {
+            // SAFETY: takes numbers alone.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+        }
+    }
+}
+
+/// Waits for one of some signals, for so long if that is said; not positive if none has come.
+fn next_signal(signals: &libc::sigset_t, within: Option<Duration>) -> libc::c_int {
+    // SAFETY: `signals` is a valid set, the time outlives the call, and the other pointers may be null.
+    unsafe {
+        match within {
+            None => libc::sigwaitinfo(signals, std::ptr::null_mut()),
+            Some(time) => {
+                let mut until: libc::timespec = std::mem::zeroed();
+                until.tv_sec = time.as_secs() as libc::time_t;
+                until.tv_nsec = time.subsec_nanos().into();
+                libc::sigtimedwait(signals, std::ptr::null_mut(), &until)
             }
         }
     }

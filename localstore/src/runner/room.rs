@@ -1,57 +1,111 @@
 //! Where the files of a sandbox lie: in memory, which costs least, or on the disk, for a job that needs more.
 //!
-//! That the memory does not suffice concerns the sandbox and not the job, which has the disk outside. So a job that may have met
-//! its end is run again on the disk: one that fails says so, and one that takes no notice leaves the memory full.
+//! That there is too little memory concerns the sandbox and not the job, which has the disk outside. So no job meets its end: the
+//! keeper looks in time how much is taken, and a job that takes more than its part is ended and run again on the disk.
 #![expect(unsafe_code, reason = "what the machine has is told by a system call without a safe form")]
 
-use super::run::Ended;
-use super::{Error, printed};
+use super::Error;
+use rustix::fs::statvfs;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// Where they lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Room {
-    /// In memory, and take so many bytes at most; where that is not said, half of what this process can have.
+    /// In memory, where a job may take so many bytes; a part of what there is, if that is not said.
     Memory(Option<u64>),
     /// On the disk, in the directory of the root, which nobody else uses.
     Disk,
 }
 
-/// The memory of one job, in bytes.
-#[derive(Clone, Copy)]
-pub struct Memory(u64);
+impl Room {
+    /// The memory of its job, if the files lie there.
+    pub fn memory(self) -> Option<Memory> {
+        match self {
+            Self::Memory(limit) => Some(Memory::new(limit.unwrap_or_else(limit_of_jobs))),
+            Self::Disk => None,
+        }
+    }
+}
+
+/// How much memory one job may take where nothing else is said, in bytes: other jobs run beside it, and all are programs that need
+/// memory too.
+pub fn limit_of_jobs() -> u64 {
+    all() / PARTS
+}
+
+/// How many times the limit of a job there is before somebody meets the end.
+const PARTS: u64 = 4;
+
+/// The memory of one job.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// How much it may take, in bytes.
+    limit: u64,
+    /// How much its inputs may be.
+    inputs: u64,
+}
 
 impl Memory {
-    /// At most so many; half of what this process can have, if nothing is said.
-    pub fn new(limit: Option<u64>) -> Self {
-        Self(limit.unwrap_or_else(|| all() / 2))
+    fn new(limit: u64) -> Self {
+        // What is made of inputs is about as large. Most have few, whatever the number of processors.
+        const ALWAYS: u64 = 64 << 20;
+        let processors = sysconf(libc::_SC_NPROCESSORS_ONLN).max(1);
+        Self { limit, inputs: (limit / processors).max(limit.min(ALWAYS)) }
     }
 
     /// The options of its file system (tmpfs(5)).
     pub fn options(self) -> String {
-        format!("size={}", self.0)
+        format!("size={}", self.limit.saturating_mul(PARTS))
     }
 
-    /// How many bytes of inputs a job may have: its outputs will take about as many, and others run beside it.
-    pub fn largest_inputs(self) -> u64 {
-        self.0 / (2 * sysconf(libc::_SC_NPROCESSORS_ONLN).max(1))
+    /// Whether a job with so many bytes of inputs should have the disk from the beginning.
+    pub fn is_too_little_for(self, inputs: u64) -> bool {
+        inputs > self.inputs
     }
 
-    /// Whether it may have been too little for a job that has ended so. What is mounted at `/` is this.
-    pub fn was_too_little(self, ended: &Ended) -> bool {
-        let is_full = || rustix::fs::statvfs("/").is_ok_and(|files| files.f_bfree < files.f_blocks / 16);
-        match ended {
-            Ended::Exit(0) | Ended::LeftRunning(_) => is_full(),
-            // A file that is mapped into memory, as linkers write theirs.
-            Ended::Signal(libc::SIGBUS) => true,
-            Ended::Exit(_) | Ended::Signal(_) => is_full() || is_told().unwrap_or(true),
-        }
+    /// Whether what is mounted at `/`, which is this, has more in it than it may have.
+    pub fn is_exceeded(self) -> bool {
+        taken().is_some_and(|taken| taken > self.limit)
     }
+}
+
+/// Bytes of what is mounted at `/`.
+fn taken() -> Option<u64> {
+    let root = statvfs("/").ok()?;
+    Some((root.f_blocks - root.f_bfree) * root.f_frsize)
+}
+
+/// Looks from time to time how much a job takes.
+pub struct Watch {
+    memory: Memory,
+    /// The device of what is at `/` until the job has entered its root, and this process with it.
+    outside: Option<u64>,
+}
+
+impl Watch {
+    /// Begins before there is a root.
+    pub fn new(memory: Memory) -> Self {
+        Self { memory, outside: device() }
+    }
+
+    /// How long it may be left alone; none, if it takes too much.
+    pub fn look(&self) -> Option<Duration> {
+        /// Bytes that nobody writes faster in a millisecond.
+        const FASTEST: u64 = 8 << 20;
+        let taken = if device() == self.outside { 0 } else { taken().unwrap_or(0) };
+        let left = self.memory.limit.checked_sub(taken)?;
+        Some(Duration::from_millis((left / FASTEST).clamp(5, 1000)))
+    }
+}
+
+fn device() -> Option<u64> {
+    fs::metadata("/").ok().map(|root| root.dev())
 }
 
 /// The error of putting a job's inputs there.
@@ -60,19 +114,6 @@ pub fn of_inputs(error: Error) -> Error {
         Error::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => Error::NoRoom,
         other => other,
     }
-}
-
-/// Whether the end of what was printed says that there was too little: in the words of errno(3), or, of a compiler that had a
-/// linker end so, of strsignal(3).
-fn is_told() -> io::Result<bool> {
-    const LAST: u64 = 1 << 16;
-    let printed = printed()?;
-    let size = printed.metadata()?.len();
-    let mut text = vec![0; size.min(LAST) as usize];
-    printed.read_exact_at(&mut text, size.saturating_sub(LAST))?;
-    text.make_ascii_lowercase();
-    let says = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
-    Ok(says("no space left on device") || says("bus error"))
 }
 
 /// All memory that this process can have, in bytes: the machine's, or what its control groups leave of it.
@@ -135,7 +176,17 @@ mod tests {
 
     #[test]
     fn what_this_machine_has_is_known() {
-        assert!(all() >= 1 << 20 && Memory::new(None).largest_inputs() > 0);
-        assert_eq!(Memory::new(Some(4096)).options(), "size=4096");
+        let memory = Room::Memory(None).memory().unwrap();
+        assert!(all() >= 1 << 20 && !memory.is_too_little_for(0) && memory.is_too_little_for(u64::MAX));
+    }
+
+    #[test]
+    fn a_job_with_little_memory_is_looked_at_often_and_begins_with_few_inputs() {
+        let memory = |limit| Memory::new(limit);
+        assert_eq!(Watch::new(memory(u64::MAX)).look(), Some(Duration::from_secs(1)));
+        assert_eq!(Watch::new(memory(80 << 20)).look(), Some(Duration::from_millis(10)));
+        assert_eq!(Watch::new(memory(0)).look(), Some(Duration::from_millis(5)));
+        assert!(memory(1 << 20).is_too_little_for((1 << 20) + 1) && !memory(1 << 20).is_too_little_for(1 << 20));
+        assert_eq!(memory(1 << 20).options(), "size=4194304");
     }
 }

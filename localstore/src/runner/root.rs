@@ -2,14 +2,15 @@
 #![expect(unsafe_code, reason = "mounts are system calls without a safe form")]
 
 use super::gate::Gate;
-use super::room::{Memory, Room};
+use super::room::Memory;
 use super::{Edge, Error};
 use nixstore::manifest::{HeadStart, Manifest};
 use nixstore::text;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2, renameat, statat};
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -64,16 +65,26 @@ impl Outside {
     }
 
     /// Moves a file out of the root to a place here, if both are on one file system: seen from outside, they are in one mount too.
-    pub fn takes(&self, from: &Path, to: &Path) -> bool {
-        let Some(root) = &self.root else { return false };
-        fs::rename(behind(root).join(from.strip_prefix("/").unwrap_or(from)), to).is_ok()
+    /// What the commands left as a link on the way would lead elsewhere there, and is not followed.
+    pub fn takes(&self, from: &Path, is: &fs::Metadata, to: &Path) -> bool {
+        let take = |root: &File| -> Option<()> {
+            let (within, name) = (from.parent()?.strip_prefix("/").ok()?, from.file_name()?);
+            let within = if within.as_os_str().is_empty() { Path::new(".") } else { within };
+            let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let parent =
+                openat2(root, within, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), how).ok()?;
+            let seen = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            let is_it = (seen.st_dev, seen.st_ino) == (is.dev(), is.ino());
+            is_it.then(|| renameat(&parent, name, CWD, to).ok())?
+        };
+        self.root.as_ref().and_then(take).is_some()
     }
 
     /// The path by which this process reaches the place of an output.
     pub fn path(&self, output: &str) -> Result<PathBuf, Error> {
         let name = self.names.get(output).ok_or_else(|| Error::Io {
             what: format!("find a store path for output `{output}`"),
-            error: std::io::ErrorKind::NotFound.into(),
+            error: io::ErrorKind::NotFound.into(),
         })?;
         Ok(behind(&self.directory).join(name))
     }
@@ -128,16 +139,17 @@ enum Files {
 }
 
 impl Root {
-    /// Mounts what there is room in at `at`, and fills it with what all jobs have: `/dev`, `/proc`, `/etc`, `/tmp`.
-    pub fn make(at: &Path, room: Room) -> Result<Self, Error> {
+    /// Mounts a file system in memory at `at`, or what lies there on the disk, and fills it with what all jobs have: `/dev`, `/proc`,
+    /// `/etc`, `/tmp`.
+    pub fn make(at: &Path, memory: Option<Memory>) -> Result<Self, Error> {
         mount(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, None, "make mounts private")?;
-        let files = match room {
-            Room::Memory(limit) => {
-                let (memory, flags) = (Memory::new(limit), libc::MS_NOSUID | libc::MS_NODEV);
+        let files = match memory {
+            Some(memory) => {
+                let flags = libc::MS_NOSUID | libc::MS_NODEV;
                 mount(Some("tmpfs".as_ref()), at, Some("tmpfs"), flags, Some(&memory.options()), "mount a tmpfs")?;
                 Files::InMemory(memory)
             }
-            Room::Disk => {
+            None => {
                 let directory = File::open(at).map_err(Error::io(format!("open `{}`", at.display())))?;
                 // Only what is mounted can be entered.
                 mount(Some(at.as_os_str()), at, None, libc::MS_BIND, None, "bind a directory on itself")?;
@@ -335,7 +347,7 @@ impl<'a> Stage<'a> {
         if metadata.is_file() {
             self.size += metadata.size();
         }
-        if self.root.memory().is_some_and(|memory| self.size > memory.largest_inputs()) {
+        if self.root.memory().is_some_and(|memory| memory.is_too_little_for(self.size)) {
             return Err(Error::NoRoom);
         }
         let copied = match self.late {
@@ -399,8 +411,11 @@ impl<'a> Stage<'a> {
                 _ if writable => 0o755,
                 _ => 0o555,
             };
-            fs::set_permissions(&inside, fs::Permissions::from_mode(mode))
-                .map_err(Error::io(format!("close `{}`", directory.display())))
+            match fs::set_permissions(&inside, fs::Permissions::from_mode(mode)) {
+                // It is bound: seen through a link, by another name.
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+                set => set.map_err(Error::io(format!("close `{}`", directory.display()))),
+            }
         }
         let mut known = BTreeSet::new();
         for top in fs::read_dir(&self.root.at).map_err(Error::io("list the new root"))? {
@@ -419,7 +434,7 @@ impl<'a> Stage<'a> {
 }
 
 /// Copies a small file. An edge has hundreds, so each system call counts: `fs::copy` makes twice as many.
-fn copy(from: &Path, to: &Path, metadata: &fs::Metadata, right: u32) -> std::io::Result<()> {
+fn copy(from: &Path, to: &Path, metadata: &fs::Metadata, right: u32) -> io::Result<()> {
     let mut content = vec![0; metadata.size() as usize];
     File::open(from)?.read_exact(&mut content)?;
     let mode = metadata.permissions().mode() & 0o777 | right;
@@ -491,5 +506,5 @@ fn change_root(root: &Path) -> Result<(), Error> {
 }
 
 fn refused(step: &str) -> Error {
-    Error::Refused { step: step.into(), errno: std::io::Error::last_os_error().raw_os_error().unwrap_or(0) }
+    Error::Refused { step: step.into(), errno: io::Error::last_os_error().raw_os_error().unwrap_or(0) }
 }

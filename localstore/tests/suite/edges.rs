@@ -87,6 +87,7 @@ impl Edges {
             outputs: ["log", "o0", "rest"]
                 .into_iter()
                 .chain(reads)
+                .chain(manifest.writes.keys().map(String::as_str))
                 .map(|name| (name.parse().unwrap(), floating.clone()))
                 .collect(),
             input_drvs: BTreeMap::new(),
