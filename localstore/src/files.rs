@@ -149,6 +149,7 @@ pub fn canonicalise(path: &Path) -> Result<(), CanonicaliseError> {
 
 fn canonicalise_below(path: &Path, metadata: &Metadata) -> Result<(), CanonicaliseError> {
     let kind = metadata.file_type();
+    let was_opened = remove_attributes(path, metadata)?;
     if kind.is_dir() {
         for entry in fs::read_dir(path).map_err(FileError::of("read the directory", path))? {
             let below = entry.map_err(FileError::of("read the directory", path))?.path();
@@ -164,13 +165,36 @@ fn canonicalise_below(path: &Path, metadata: &Metadata) -> Result<(), Canonicali
         }
     } else if kind.is_file() {
         let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o444 } else { 0o555 };
-        if metadata.permissions().mode() & 0o7777 != mode {
+        if was_opened || metadata.permissions().mode() & 0o7777 != mode {
             set_mode(path, mode)?;
         }
     } else if !kind.is_symlink() {
         return Err(Unstorable { path: path.into() }.into());
     }
     Ok(())
+}
+
+/// Takes off what a NAR does not tell of: extended attributes, as Nix 2.34 does (`canonicalisePathMetaData`). Those of the system stay,
+/// which not everybody may take off. Answers whether the file had to be made writable for that.
+fn remove_attributes(path: &Path, metadata: &Metadata) -> Result<bool, FileError> {
+    // Names, each with a NUL behind it (listxattr(2)); on most systems none.
+    let mut names = [0; 4096];
+    let size = match rustix::fs::llistxattr(path, &mut names) {
+        Ok(size) => size,
+        Err(_) => return Ok(false), // the file system has none, or more than one would think
+    };
+    let names = names[..size].split(|byte| *byte == 0);
+    let of_users = |name: &&[u8]| name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_");
+    let mut names = names.filter(of_users).peekable();
+    let mode = metadata.permissions().mode();
+    let is_opened = names.peek().is_some() && !metadata.is_symlink() && mode & 0o200 == 0;
+    if is_opened {
+        set_mode(path, mode & 0o7777 | 0o200)?;
+    }
+    for name in names {
+        rustix::fs::lremovexattr(path, name).map_err(FileError::of("take an extended attribute off", path))?;
+    }
+    Ok(is_opened)
 }
 
 fn set_time(path: &Path) -> Result<(), FileError> {

@@ -239,10 +239,15 @@ impl Keeper {
             Answer::Line(answer) => answer,
             Answer::Stopped(ended) => return Ok((ended, Leaving(process))),
             Answer::Nothing => {
-                // It was ended from outside, or could not begin: its log says why.
+                // It could not begin, and its log says why; or somebody has ended it, or what does the job.
                 let status = process.end().map_err(failed)?;
-                let code = status.exit_status().unwrap_or(MISBEHAVED);
-                let ended = status.terminating_signal().map_or(Ended::Exit(code), Ended::Signal);
+                let killed = Ended::Signal(Signal::KILL.as_raw());
+                let ended = match (status.terminating_signal(), status.exit_status()) {
+                    _ if job.cancelled.load(Ordering::Relaxed) => Ended::Cancelled,
+                    (Some(signal), _) => Ended::Signal(signal),
+                    (None, None | Some(0)) => killed,
+                    (None, Some(code)) => Ended::Exit(code),
+                };
                 return Ok((ended, Leaving(process)));
             }
         };

@@ -1,10 +1,11 @@
 //! Adding files and trees.
 
-use crate::kit::{chain, kit, mode};
-use localstore::LocalStore;
+use crate::kit::{chain, kit, mode, not_run};
+use localstore::{LocalStore, files};
 use nixstore::{Store as _, Tree, nar};
+use rustix::fs::{XattrFlags, llistxattr, lsetxattr};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 #[test]
 fn a_file_that_is_added_is_there_with_the_metadata_of_a_store() {
@@ -126,4 +127,25 @@ fn a_store_opened_by_many_at_once_is_made_once() {
         }
     });
     localstore::delete(&root).unwrap();
+}
+
+#[test]
+fn extended_attributes_are_taken_off() {
+    let kit = kit();
+    let tree = kit.scratch().join("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("file"), "").unwrap();
+    for path in [&tree, &tree.join("file")] {
+        if let Err(error) = lsetxattr(path, "user.note", b"text", XattrFlags::empty()) {
+            return not_run("extended_attributes_are_taken_off", &error.to_string());
+        }
+    }
+    fs::set_permissions(tree.join("file"), fs::Permissions::from_mode(0o444)).unwrap();
+    files::canonicalise(&tree).unwrap();
+    for path in [&tree, &tree.join("file")] {
+        let mut names = [0; 1024];
+        let size = llistxattr(path, &mut names).unwrap();
+        assert!(!names[..size].starts_with(b"user."), "{}", path.display());
+    }
+    assert_eq!(mode(&tree.join("file")), 0o444);
 }

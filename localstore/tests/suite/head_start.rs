@@ -1,7 +1,7 @@
 //! Programs that are begun before it is known what they read.
 
 use crate::edges::{Edges, edges};
-use crate::kit::{not_run, runner};
+use crate::kit::{descendants, not_run, runner};
 use localstore::runner::Network;
 use nixstore::manifest::{HeadStart, Manifest};
 use nixstore::store::{BuildOptions, Built, RealiseError};
@@ -56,16 +56,10 @@ fn a_program_that_has_begun_goes_on_with_its_inputs() {
 fn waits_for_its_input() -> bool {
     let until = Instant::now() + Duration::from_secs(20);
     while Instant::now() < until {
-        let own = std::process::id().to_string();
-        let mut waiting = vec![own];
-        while let Some(process) = waiting.pop() {
-            if fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "sh\n") {
-                return true;
-            }
-            for task in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
-                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-                waiting.extend(children.split_whitespace().map(str::to_owned));
-            }
+        let is_shell =
+            |process: &u32| fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "sh\n");
+        if descendants().iter().any(is_shell) {
+            return true;
         }
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -1,10 +1,11 @@
 //! What a builder can see and do, and that nothing of it stays.
 
-use crate::kit::{Kit, Sees, again, chain, kit, kit_at, not_run, plain_kit, runner, sh};
+use crate::kit::{Kit, Sees, again, chain, descendants, kit, kit_at, not_run, plain_kit, runner, sh};
 use localstore::runner::Network;
 use localstore::sandbox::SandboxError;
 use nixstore::store::{BuildOptions, Failure, RealiseError};
 use nixstore::{ContentAddress, DerivationOutput, Hash, Method, PathInfo, Sha256, Store as _, StoreDir};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -143,6 +144,33 @@ fn no_process_survives_when_the_job_is_cancelled() {
     });
     assert!(matches!(result, Err(RealiseError::Failed { reason: Failure::Cancelled, .. })), "{result:?}");
     assert!(!lives(&word));
+}
+
+#[test]
+fn a_job_that_somebody_ends_has_failed_whatever_it_has_made() {
+    const NAME: &str = "a_job_that_somebody_ends_has_failed_whatever_it_has_made";
+    if !Path::new("/proc/thread-self/children").exists() {
+        return not_run(NAME, "the kernel does not list children");
+    }
+    // The keeper, and the process below it that does the job.
+    for (which, signal) in [(0, Signal::TERM), (0, Signal::KILL), (1, Signal::KILL)] {
+        let (drv, word) = stubborn(&"x".repeat(which + signal.as_raw() as usize), "while :; do :; done");
+        let kit = kit();
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let until = Instant::now() + Duration::from_secs(20);
+                while !lives(&word) && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                let process = descendants()[which];
+                kill_process(Pid::from_raw(process as i32).unwrap(), signal).unwrap();
+            });
+            kit.try_build(&drv)
+        });
+        let is_failure = matches!(result, Err(RealiseError::Failed { reason: Failure::Signal(_), .. }));
+        assert!(is_failure, "{which} {signal:?}: {result:?}");
+        assert!(kit.files().is_empty() && kit.leftovers().is_empty() && !lives(&word));
+    }
 }
 
 #[test]

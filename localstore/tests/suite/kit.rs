@@ -181,6 +181,20 @@ pub fn not_run(test: &str, reason: &str) {
     }
 }
 
+/// The processes below this one, the children first and then theirs.
+pub fn descendants() -> Vec<u32> {
+    let mut processes = vec![std::process::id()];
+    let mut seen = 0;
+    while let Some(process) = processes.get(seen) {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+        let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+        let children: String = children.collect();
+        processes.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        seen += 1;
+    }
+    processes.split_off(1)
+}
+
 /// Runs `test` once more by `command`, which ends in starting this program, and tells it of a place. That it cannot be
 /// started so is reported as not run.
 pub fn again(test: &str, place: &Path, command: &mut Command) {
