@@ -2,6 +2,7 @@
 //! store would make it, with `/nix/store` for a store. What the commands print is an output too, so it is kept in a file and
 //! shown to Nix at the end.
 
+use crate::files::remove_tree;
 use crate::runner::{NAME, Network, Place, Room};
 use crate::sandbox::{Ended, Job, Keeper, Program, SandboxError};
 use nixstore::manifest::Manifest;
@@ -79,6 +80,8 @@ fn run(attributes: &Path) -> Result<i32, Problem> {
     };
     let (mut ended, mut log) = run(Room::Memory(None))?;
     if matches!(ended, Ok((Ended::NoRoom, _))) {
+        // It may have been ended when it had made some already.
+        manifest.outputs.values().for_each(|output| remove_tree(Path::new(output)).unwrap_or_default());
         (ended, log) = run(Room::Disk)?;
     }
     show(&mut log).map_err(Problem::io("show what the commands printed"))?;

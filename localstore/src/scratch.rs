@@ -7,7 +7,7 @@ use crate::sandbox::{LOG, OUTPUTS};
 use crate::session::{Session, Temporary};
 use rustix::process::getegid;
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,12 +70,12 @@ impl Scratch {
         let root = match room {
             Room::Memory(_) => self.session.root(),
             Room::Disk => {
-                let root = self.path().join("root");
+                // Others have no way to it: there are directories in it that are open to all.
+                let private = self.path().join("private");
+                make(&private, 0o700)?;
+                let root = private.join("root");
                 make(&root, 0o755)?;
-                // A sandbox knows no group but its user's own, which the directory of a shared store may not give.
-                chown(&root, None, Some(getegid().as_raw())).map_err(FileError::of("set the group of", &root))?;
-                fs::set_permissions(&root, Permissions::from_mode(0o755))
-                    .map_err(FileError::of("set the permissions of", &root))?;
+                own_group(&root)?;
                 root
             }
         };
@@ -99,6 +99,18 @@ fn make(directory: &Path, mode: u32) -> Result<(), FileError> {
     let mut builder = fs::DirBuilder::new();
     builder.mode(mode);
     builder.create(directory).map_err(FileError::of("make the directory", directory))
+}
+
+/// Gives a directory our own group, where that of a shared store has given it another: a sandbox knows no other.
+fn own_group(directory: &Path) -> Result<(), FileError> {
+    let metadata = fs::metadata(directory).map_err(FileError::of("look at", directory))?;
+    let group = getegid().as_raw();
+    if metadata.gid() != group {
+        chown(directory, None, Some(group)).map_err(FileError::of("set the group of", directory))?;
+    }
+    // New directories are not to have that of this one.
+    let mode = Permissions::from_mode(0o755);
+    fs::set_permissions(directory, mode).map_err(FileError::of("set the permissions of", directory))
 }
 
 impl Drop for Scratch {

@@ -160,7 +160,8 @@ pub(crate) fn clear_stale(layout: &Layout) -> Result<(), FileError> {
     let mut idle = 0;
     for entry in entries {
         let directory = entry.path();
-        if directory.is_dir() && !in_use(&directory)? {
+        // Those of others may be such that nobody else can tell.
+        if directory.is_dir() && in_use(&directory).is_ok_and(|used| !used) {
             let is_idle = idle_build(&directory).is_some();
             idle += usize::from(is_idle);
             if !is_idle || idle > LOOKED_AT {

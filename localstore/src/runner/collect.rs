@@ -98,19 +98,24 @@ pub fn written(manifest: &Manifest, reads: &Reads, outside: &Outside, rest: &[Pa
 /// Copies the declared outputs out. Answers those that were not written.
 fn declared(manifest: &Manifest, outside: &Outside) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
-    let all: Vec<PathBuf> = manifest.writes.values().map(|at| to_path(at)).collect();
-    for (output, at) in manifest.writes.keys().zip(&all) {
-        let to = outside.path(output)?;
-        let is_of_one = all.iter().filter(|other| at.starts_with(other)).count() == 1;
-        match fs::symlink_metadata(at) {
-            Ok(_) if is_of_one => take(at, &to, outside)?,
-            Ok(_) => copy(at, &to)?,
+    let mut files = Vec::new();
+    for (output, at) in &manifest.writes {
+        let (at, to) = (to_path(at), outside.path(output)?);
+        match fs::symlink_metadata(&at) {
+            Ok(metadata) if metadata.is_file() => files.push((at, to, (metadata.dev(), metadata.ino()))),
+            Ok(_) => copy(&at, &to)?,
             Err(_) => {
                 missing.push(output.clone());
                 std::os::unix::fs::symlink(UNWRITTEN, to)
                     .map_err(Error::io(format!("mark output `{output}` as unwritten")))?;
             }
         }
+    }
+    // What is moved is gone: not before the directories are copied that it lies in, and not where another output is the same file.
+    let mut seen = BTreeMap::new();
+    files.iter().for_each(|(.., file)| *seen.entry(*file).or_insert(0) += 1);
+    for (at, to, file) in &files {
+        if seen[file] == 1 { take(at, to, outside) } else { copy(at, to) }?;
     }
     Ok(missing)
 }

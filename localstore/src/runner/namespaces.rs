@@ -87,7 +87,12 @@ fn in_child(
             // SAFETY: ends this process. What the one that it is a copy of does at its end is not done twice.
             unsafe { libc::_exit(i32::from(sent.is_err())) }
         }
-        child => wait(child, signals, watch.as_ref()).map_or(Ok(()), |report| send(socket, &report)),
+        child => {
+            if let Some(report) = wait(child, signals, watch.as_ref()) {
+                send(socket, &report).ok(); // it may have reported in the last moment
+            }
+            Ok(())
+        }
     }
 }
 

@@ -56,6 +56,7 @@ impl Memory {
         // What is made of inputs is about as large. Most have few, whatever the number of processors.
         const ALWAYS: u64 = 64 << 20;
         let processors = sysconf(libc::_SC_NPROCESSORS_ONLN).max(1);
+        let limit = limit.max(1); // none at all would be no limit
         Self { limit, inputs: (limit / processors).max(limit.min(ALWAYS)) }
     }
 
@@ -71,14 +72,15 @@ impl Memory {
 
     /// Whether what is mounted at `/`, which is this, has more in it than it may have.
     pub fn is_exceeded(self) -> bool {
-        taken().is_some_and(|taken| taken > self.limit)
+        self.left().is_none()
     }
-}
 
-/// Bytes of what is mounted at `/`.
-fn taken() -> Option<u64> {
-    let root = statvfs("/").ok()?;
-    Some((root.f_blocks - root.f_bfree) * root.f_frsize)
+    /// How many bytes that may still take; none if it has too much, or hardly room for new files.
+    fn left(self) -> Option<u64> {
+        let Ok(root) = statvfs("/") else { return Some(self.limit) };
+        let taken = root.f_blocks.saturating_sub(root.f_bfree).saturating_mul(root.f_frsize);
+        self.limit.checked_sub(taken).filter(|_| root.f_ffree >= root.f_files / PARTS)
+    }
 }
 
 /// Looks from time to time how much a job takes.
@@ -98,9 +100,8 @@ impl Watch {
     pub fn look(&self) -> Option<Duration> {
         /// Bytes that nobody writes faster in a millisecond.
         const FASTEST: u64 = 8 << 20;
-        let taken = if device() == self.outside { 0 } else { taken().unwrap_or(0) };
-        let left = self.memory.limit.checked_sub(taken)?;
-        Some(Duration::from_millis((left / FASTEST).clamp(5, 1000)))
+        let left = if device() == self.outside { self.memory.limit } else { self.memory.left()? };
+        Some(Duration::from_millis((left / FASTEST).clamp(5, 250)))
     }
 }
 
@@ -183,9 +184,10 @@ mod tests {
     #[test]
     fn a_job_with_little_memory_is_looked_at_often_and_begins_with_few_inputs() {
         let memory = |limit| Memory::new(limit);
-        assert_eq!(Watch::new(memory(u64::MAX)).look(), Some(Duration::from_secs(1)));
+        assert_eq!(Watch::new(memory(u64::MAX)).look(), Some(Duration::from_millis(250)));
         assert_eq!(Watch::new(memory(80 << 20)).look(), Some(Duration::from_millis(10)));
         assert_eq!(Watch::new(memory(0)).look(), Some(Duration::from_millis(5)));
+        assert_eq!(memory(0).options(), "size=4");
         assert!(memory(1 << 20).is_too_little_for((1 << 20) + 1) && !memory(1 << 20).is_too_little_for(1 << 20));
         assert_eq!(memory(1 << 20).options(), "size=4194304");
     }

@@ -152,7 +152,9 @@ impl Root {
             None => {
                 let directory = File::open(at).map_err(Error::io(format!("open `{}`", at.display())))?;
                 // Only what is mounted can be entered.
-                mount(Some(at.as_os_str()), at, None, libc::MS_BIND, None, "bind a directory on itself")?;
+                let step = "bind a directory on itself";
+                mount(Some(at.as_os_str()), at, None, libc::MS_BIND, None, step)?;
+                restrict(at, libc::MS_NOSUID | libc::MS_NODEV, step)?;
                 Files::OnDisk(directory)
             }
         };
@@ -258,7 +260,7 @@ impl Root {
         mount(Some(from.as_os_str()), &inside, None, libc::MS_BIND | libc::MS_REC, None, &step)?;
         match access {
             Access::Write => Ok(()),
-            Access::Read => read_only(&inside, &step),
+            Access::Read => restrict(&inside, libc::MS_RDONLY, &step),
         }
     }
 
@@ -474,8 +476,8 @@ pub fn mount(
     if answer == 0 { Ok(()) } else { Err(refused(step)) }
 }
 
-/// Makes a bind mount read-only; the flags that it inherited are locked in a user namespace and must be named again.
-fn read_only(at: &Path, step: &str) -> Result<(), Error> {
+/// Adds flags to a bind mount; those that it inherited are locked in a user namespace and must be named again.
+fn restrict(at: &Path, more: libc::c_ulong, step: &str) -> Result<(), Error> {
     let path = c_string(at.as_os_str());
     // SAFETY: statvfs fills the buffer before it is read.
     let inherited = unsafe {
@@ -487,7 +489,7 @@ fn read_only(at: &Path, step: &str) -> Result<(), Error> {
     };
     let locked =
         libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME | libc::MS_NODIRATIME | libc::MS_RELATIME;
-    let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY | (inherited & locked);
+    let flags = libc::MS_REMOUNT | libc::MS_BIND | more | (inherited & locked);
     mount(None, at, None, flags, None, step)
 }
 

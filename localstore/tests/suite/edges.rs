@@ -84,7 +84,7 @@ impl Edges {
         let floating = DerivationOutput::Floating { method: Method::Nar, algorithm: Algorithm::Sha256 };
         let drv = Derivation {
             name: "edge".parse().unwrap(),
-            outputs: ["log", "o0", "rest"]
+            outputs: ["log", "rest"]
                 .into_iter()
                 .chain(reads)
                 .chain(manifest.writes.keys().map(String::as_str))

@@ -1,6 +1,7 @@
 //! Edges whose files need more room than there is in memory.
 
 use crate::edges::{Edges, edges};
+use crate::kit::{kit, sh};
 use bstr::ByteSlice as _;
 use nixstore::manifest::Manifest;
 use nixstore::store::{BuildOptions, Built, Failure, RealiseError};
@@ -185,4 +186,15 @@ fn an_input_on_the_disk_is_not_written_as_an_output() {
     });
     assert!(said[0].contains("wrote to its input `/src/in`"), "{}", said[0]);
     assert_eq!(said[0], said[1]);
+}
+
+#[test]
+fn a_builder_that_takes_too_much_is_run_on_the_disk() {
+    let kit = kit();
+    kit.store().limit_memory_of_jobs(MEMORY);
+    let take = "head -c 16M /dev/zero > /tmp/large; sleep 0.5; rm /tmp/large";
+    let drv = sh("large", &format!("{LOOK} {take}; echo $root > $out; echo x > /tmp/x; echo x > /dev/shm/x"));
+    let path = &kit.build(&drv)["out"].path;
+    assert!(fs::read_to_string(kit.physical(path)).unwrap().ends_with("/root\n"));
+    assert!(kit.leftovers().is_empty());
 }
