@@ -74,15 +74,18 @@ pub(crate) fn realise(
             Some(Begun { keeper, scratch, .. }) => (Some(keeper), scratch),
             None => (None, Scratch::new(store.session().map_err(file_failed)?).map_err(file_failed)?),
         };
-        if program != Kind::Builder && room != Room::Disk {
-            scratch.reuse();
-        }
         let timeout = options.timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
         let options = &BuildOptions { timeout, ..*options };
-        match build.run(program, keeper, &scratch, room, options).map_err(failed)? {
-            (Ended::NotAhead, _) => {} // once more, from the beginning
-            (Ended::NoRoom, _) => room = Room::Disk,
-            (ended, duration) => break (scratch, ended, duration),
+        let (ended, duration) = build.run(program, keeper, &scratch, room, options).map_err(failed)?;
+        // Of others somebody may be at work for another moment.
+        let has_reported = matches!(ended, Ended::Exit(_) | Ended::Undeclared(_) | Ended::NotAhead);
+        if program != Kind::Builder && room != Room::Disk && has_reported {
+            scratch.reuse();
+        }
+        match ended {
+            Ended::NotAhead => {} // once more, from the beginning
+            Ended::NoRoom => room = Room::Disk,
+            ended => break (scratch, ended, duration),
         }
     };
     let failure = match ended {

@@ -40,7 +40,7 @@ impl Scratch {
         Ok(build)
     }
 
-    /// Says that nobody but the runner writes here: what it leaves is known, down to the modes of directories.
+    /// Says that nobody but the runner has written here, and has ended: what it leaves is known, down to the modes of directories.
     pub(crate) fn reuse(&mut self) {
         self.reusable = true;
     }
