@@ -52,7 +52,8 @@ impl Cache {
         if fs::metadata(&self.directory).is_ok_and(|metadata| !metadata.is_dir()) {
             return Err(Unusable::NoDirectory(directory()));
         }
-        match rustix::fs::access(&self.directory, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK) {
+        // What is found by its name needs no list.
+        match rustix::fs::access(&self.directory, rustix::fs::Access::EXEC_OK) {
             Err(rustix::io::Errno::ACCESS) => Err(Unusable::Refused(directory())),
             _ => Ok(()), // what is not there is made
         }

@@ -60,6 +60,18 @@ impl Scene {
         scene.variable("CCWRAP_DIR", cache).variable("READ", "1")
     }
 
+    /// The same without the full program; the small one is `cc`, one that fails is `before/cc`, and `theirs` is empty.
+    fn without_full_program() -> Self {
+        let scene = Self::new();
+        fs::remove_file(scene.at("bin/ccwrap-full")).unwrap();
+        for directory in ["before", "theirs"] {
+            fs::create_dir(scene.at(directory)).unwrap();
+        }
+        fs::hard_link(env!("CARGO_BIN_EXE_ccwrap"), scene.at("bin/cc")).unwrap();
+        symlink("/bin/false", scene.at("before/cc")).unwrap();
+        scene
+    }
+
     fn at(&self, name: &str) -> PathBuf {
         self.directory.path().canonicalize().unwrap().join(name)
     }
@@ -329,13 +341,7 @@ fn a_link_to_the_small_program_with_the_name_of_a_compiler_means_the_compiler() 
 
 #[test]
 fn where_there_is_no_full_program_it_is_said_and_the_compiler_is_called() {
-    let mut scene = Scene::new();
-    fs::remove_file(scene.at("bin/ccwrap-full")).unwrap();
-    for directory in ["before", "theirs"] {
-        fs::create_dir(scene.at(directory)).unwrap();
-    }
-    fs::hard_link(env!("CARGO_BIN_EXE_ccwrap"), scene.at("bin/cc")).unwrap();
-    symlink("/bin/false", scene.at("before/cc")).unwrap();
+    let mut scene = Scene::without_full_program();
     fs::write(scene.at("theirs/cc"), "#!/bin/sh\necho $0 $*\n").unwrap();
     fs::set_permissions(scene.at("theirs/cc"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = std::env::join_paths(["before", "bin", "none", "theirs"].map(|directory| scene.at(directory))).unwrap();
@@ -360,13 +366,7 @@ fn where_there_is_no_full_program_it_is_said_and_the_compiler_is_called() {
 
 #[test]
 fn whoever_links_to_the_small_program_meanwhile_does_not_hide_which_one_it_is() {
-    let mut scene = Scene::new();
-    fs::remove_file(scene.at("bin/ccwrap-full")).unwrap();
-    for directory in ["before", "theirs"] {
-        fs::create_dir(scene.at(directory)).unwrap();
-    }
-    fs::hard_link(env!("CARGO_BIN_EXE_ccwrap"), scene.at("bin/cc")).unwrap();
-    symlink("/bin/false", scene.at("before/cc")).unwrap();
+    let mut scene = Scene::without_full_program();
     symlink(ECHO, scene.at("theirs/cc")).unwrap();
     let none: Vec<PathBuf> = (0..40).map(|_| scene.at("none")).collect();
     let [before, bin, theirs] = ["before", "bin", "theirs"].map(|directory| scene.at(directory));

@@ -122,3 +122,22 @@ impl Drop for Scratch {
         } // else it is deleted here
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+
+    #[test]
+    fn others_have_no_way_to_a_root_on_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path()).create().unwrap();
+        let scratch = Scratch::new(Arc::new(Session::create(&layout).unwrap())).unwrap();
+        let Place::Sandbox { root, .. } = scratch.sandbox(Network::Own, Room::Disk).unwrap() else {
+            panic!("a sandbox")
+        };
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        assert_eq!((mode(&root), mode(root.parent().unwrap())), (0o755, 0o700));
+        assert_eq!(fs::metadata(&root).unwrap().gid(), getegid().as_raw());
+    }
+}

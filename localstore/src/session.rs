@@ -214,6 +214,17 @@ mod tests {
         assert_eq!(fs::read_dir(layout.builds()).unwrap().count(), 0);
     }
 
+    #[test]
+    fn a_directory_of_which_nobody_can_tell_whether_it_is_in_use_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path()).create().unwrap();
+        let strange = layout.builds().join("1-0");
+        fs::create_dir(&strange).unwrap();
+        std::os::unix::fs::symlink(LOCK, strange.join(LOCK)).unwrap(); // a loop, which cannot be opened
+        clear_stale(&layout).unwrap();
+        assert!(strange.exists());
+    }
+
     /// A session that has had a build, which has left something else too.
     fn used(layout: &Layout) -> PathBuf {
         let session = Session::create(layout).unwrap();

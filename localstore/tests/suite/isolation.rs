@@ -113,6 +113,14 @@ fn lives(word: &str) -> bool {
     })
 }
 
+/// Waits until something is so, or for long enough.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_so() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn no_process_survives_the_time_it_is_allowed() {
     let (drv, word) = stubborn("late", "while :; do :; done");
@@ -134,10 +142,7 @@ fn no_process_survives_when_the_job_is_cancelled() {
     let kit = kit();
     let result = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let until = Instant::now() + Duration::from_secs(20);
-            while !lives(&word) && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            wait_until(|| lives(&word));
             cancelled.store(true, Ordering::Relaxed);
         });
         kit.store().realise(&drv.resolved(), &BuildOptions { timeout: None, cancelled: &cancelled })
@@ -158,10 +163,7 @@ fn a_job_that_somebody_ends_has_failed_whatever_it_has_made() {
         let kit = kit();
         let result = std::thread::scope(|scope| {
             scope.spawn(|| {
-                let until = Instant::now() + Duration::from_secs(20);
-                while !lives(&word) && Instant::now() < until {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
+                wait_until(|| lives(&word));
                 let process = descendants()[which];
                 kill_process(Pid::from_raw(process as i32).unwrap(), signal).unwrap();
             });
@@ -171,11 +173,8 @@ fn a_job_that_somebody_ends_has_failed_whatever_it_has_made() {
         assert!(is_failure, "{which} {signal:?}: {result:?}");
         assert_eq!((kit.files().len(), kit.leftovers()), (0, Vec::new()), "{which} {signal:?}");
         // A keeper that is killed has seen to their end and does not wait for it.
-        let until = Instant::now() + Duration::from_secs(20);
-        while lives(&word) {
-            assert!(Instant::now() < until, "{which} {signal:?}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_until(|| !lives(&word));
+        assert!(!lives(&word), "{which} {signal:?}");
     }
 }
 
